@@ -1,0 +1,60 @@
+package spec
+
+// Decoder is one decoder-only transformer described by data: sizes, and the few choices in which
+// the supported families differ. It holds no weights and knows no device.
+type Decoder struct {
+	Family string // model_type of config.json: "llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3"
+
+	Layers       int // decoder blocks
+	Hidden       int // width of the residual stream
+	Intermediate int // width of the gated MLP
+	Heads        int // query heads
+	KVHeads      int // key and value heads; Heads is a multiple of it
+	HeadDim      int // size of one head
+	Vocab        int // rows of the embedding and of the head
+	MaxPositions int // longest sequence the model was trained for
+
+	NormEps    float64 // epsilon of every RMSNorm
+	Activation string  // of the gate: "silu"
+	TiedHead   bool    // the head is the embedding
+	QKVBias    bool    // q, k, v projections have a bias
+	OBias      bool    // the output projection has a bias
+	MLPBias    bool    // gate, up, down projections have a bias
+	QKNorm     bool    // RMSNorm over each head of q and k, before rotary
+	FusedQKV   bool    // the checkpoint holds qkv_proj instead of q_proj, k_proj, v_proj (Phi-3)
+	FusedMLP   bool    // the checkpoint holds gate_up_proj instead of gate_proj, up_proj (Phi-3)
+
+	Rope   Rope   // rotary embedding
+	NoRope []bool // per layer: no rotary here (SmolLM3); nil = rotary everywhere
+	Window []int  // per layer: keys a query sees, itself included; 0 = all before it; nil = all layers full
+
+	BOS int   // id of the beginning-of-sequence token, -1 if none
+	EOS []int // ids that end a generation
+	Pad int   // id of the padding token, -1 if none
+}
+
+// Rope describes the rotary embedding. Angles are position * InvFreq[i]; pairs are (i, i+Dim/2), the
+// half-split layout of Hugging Face checkpoints.
+type Rope struct {
+	Theta float64
+	Dim   int    // rotated part of each head; HeadDim unless partial_rotary_factor says less
+	Kind  string // "default", "linear", "dynamic", "llama3", "yarn", "longrope"
+
+	Factor               float64
+	LowFreqFactor        float64   // llama3
+	HighFreqFactor       float64   // llama3
+	OriginalMaxPositions int       // llama3, yarn, longrope
+	BetaFast, BetaSlow   float64   // yarn
+	AttentionFactor      float64   // yarn, longrope; 0 = derived
+	ShortFactor          []float64 // longrope, Dim/2 values
+	LongFactor           []float64 // longrope, Dim/2 values
+}
+
+// Linear is one linear layer of the checkpoint, named as in Hugging Face:
+// "model.layers.3.self_attn.q_proj". Its weight is Name + ".weight", [Out, In].
+type Linear struct {
+	Name    string
+	Layer   int // block index; -1 for lm_head
+	In, Out int
+	Bias    bool
+}
