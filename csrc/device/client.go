@@ -1,0 +1,130 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"gorun/csrc"
+)
+
+// Config says which plugin to load and how to use its device.
+type Config struct {
+	Plugin         string  // path of the PJRT plugin
+	Index          int     // which of the plugin's devices
+	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
+	CacheDir       string  // folder of compiled executables; "" = no cache
+}
+
+// Client is one device of one plugin. Its methods may be called from several goroutines.
+type Client struct {
+	plugin   *csrc.Plugin
+	client   csrc.Client
+	device   csrc.Device
+	platform string
+	version  string
+	kind     string
+	cache    *cache
+	live     atomic.Int64
+	liveSize atomic.Int64
+	peakSize atomic.Int64
+}
+
+// Open loads the plugin and creates a client on one of its devices.
+func Open(cfg Config) (*Client, error) {
+	if cfg.Plugin == "" {
+		return nil, errors.New("device: no XLA plugin named: run 'gorun setup', or set PJRT_PLUGIN_LIBRARY_PATH")
+	}
+	info, err := os.Stat(cfg.Plugin)
+	if err != nil {
+		return nil, fmt.Errorf("device: XLA plugin: %w: run 'gorun setup', or set PJRT_PLUGIN_LIBRARY_PATH", err)
+	}
+	if os.Getenv("TF_CPP_MIN_LOG_LEVEL") == "" {
+		// XLA's C++ log would mix with the step lines; its errors reach us as values.
+		if err := os.Setenv("TF_CPP_MIN_LOG_LEVEL", "2"); err != nil {
+			return nil, fmt.Errorf("device: %w", err)
+		}
+	}
+	c := &Client{}
+	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	if c.client, err = c.plugin.NewClient(nil); err != nil {
+		return nil, fmt.Errorf("device: %w", err)
+	}
+	if err := c.describe(cfg); err != nil {
+		return nil, fmt.Errorf("device: %w", errors.Join(err, c.plugin.DestroyClient(c.client)))
+	}
+	if cfg.CacheDir != "" {
+		c.cache = newCache(cfg.CacheDir, fmt.Sprintf("%s %s %d %d %s", c.version, c.kind, info.Size(), info.ModTime().UnixNano(), hostFeatures()))
+	}
+	return c, nil
+}
+
+func (c *Client) describe(cfg Config) error {
+	var err error
+	if c.platform, c.version, err = c.plugin.Platform(c.client); err != nil {
+		return err
+	}
+	devices, err := c.plugin.Devices(c.client)
+	if err != nil {
+		return err
+	}
+	if cfg.Index < 0 || cfg.Index >= len(devices) {
+		return fmt.Errorf("device %d asked for, but %s has %d", cfg.Index, c.platform, len(devices))
+	}
+	c.device = devices[cfg.Index]
+	c.kind, err = c.plugin.DeviceKind(c.device)
+	return err
+}
+
+// Close ends the client. Buffers and programs must have been freed.
+func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }
+
+// Platform is "cpu" or "cuda".
+func (c *Client) Platform() string { return c.platform }
+
+// Kind is the device's model name.
+func (c *Client) Kind() string { return c.kind }
+
+// Version is the plugin's own version text and its PJRT API version.
+func (c *Client) Version() string {
+	major, minor := c.plugin.Version()
+	return fmt.Sprintf("%s, PJRT %d.%d", c.version, major, minor)
+}
+
+// LiveBuffers is the number of buffers that nobody has freed yet; tests assert that it returns to its start.
+func (c *Client) LiveBuffers() int64 { return c.live.Load() }
+
+// Memory is what a device holds, in bytes.
+type Memory struct {
+	InUse int64 // now
+	Peak  int64 // highest since the client was opened
+	Limit int64 // what the allocator may take; 0 = not known
+}
+
+// Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers.
+func (c *Client) Memory() Memory {
+	inUse, peak, limit, err := c.plugin.DeviceMemory(c.device)
+	if err != nil {
+		return Memory{InUse: c.liveSize.Load(), Peak: c.peakSize.Load()}
+	}
+	return Memory{InUse: inUse, Peak: peak, Limit: limit}
+}
+
+func (c *Client) created(bytes int64) {
+	c.live.Add(1)
+	now := c.liveSize.Add(bytes)
+	for {
+		peak := c.peakSize.Load()
+		if now <= peak || c.peakSize.CompareAndSwap(peak, now) {
+			return
+		}
+	}
+}
+
+func (c *Client) freed(bytes int64) {
+	c.live.Add(-1)
+	c.liveSize.Add(-bytes)
+}

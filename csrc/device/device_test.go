@@ -1,0 +1,249 @@
+package device_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+	"gorun/csrc/device/devicetest"
+)
+
+// f32 makes a shape.
+func f32(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
+
+// addOne returns x+y; with donate, x's memory becomes the result.
+func addOne(donate bool) device.Source {
+	attr, donated := "", []int(nil)
+	if donate {
+		attr, donated = " {tf.aliasing_output = 0 : i32}", []int{0}
+	}
+	code := fmt.Sprintf(`module @add { func.func public @main(%%x: tensor<4xf32>%s, %%y: tensor<4xf32>) -> tensor<4xf32> {
+  %%0 = stablehlo.add %%x, %%y : tensor<4xf32>
+  return %%0 : tensor<4xf32> } }`, attr)
+	return device.Source{Name: "add", Code: []byte(code), Inputs: []device.Shape{f32(4), f32(4)}, Outputs: []device.Shape{f32(4)}, Donated: donated}
+}
+
+func upload(t *testing.T, c *device.Client, v ...float32) *device.Buffer {
+	t.Helper()
+	b, err := device.FromSlice(c, dtypes.Float32, v, len(v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func compile(t *testing.T, c *device.Client, src device.Source) *device.Program {
+	t.Helper()
+	p, err := c.Compile(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func TestExecute(t *testing.T) {
+	c := devicetest.Open(t)
+	p := compile(t, c, addOne(false))
+	x, y := upload(t, c, 1, 2, 3, 4), upload(t, c, 10, 20, 30, 40)
+	defer device.FreeAll([]*device.Buffer{x, y})
+	out, err := p.Execute(x, y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.FreeAll(out)
+	got, err := device.ToSlice[float32](out[0])
+	if err != nil || fmt.Sprint(got) != "[11 22 33 44]" {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	// Freed while an execution that needs it is queued: the execution still sees it.
+	again, err := p.Execute(out[0], y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.FreeAll(again)
+	out[0].Free()
+	if got, err := device.ToSlice[float32](again[0]); err != nil || fmt.Sprint(got) != "[21 42 63 84]" {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	if err := out[0].Await(); err == nil {
+		t.Error("a freed buffer can be awaited")
+	}
+}
+
+func TestDonation(t *testing.T) {
+	c := devicetest.Open(t)
+	p := compile(t, c, addOne(true))
+	x, y := upload(t, c, 1, 2, 3, 4), upload(t, c, 1, 1, 1, 1)
+	defer y.Free()
+	if err := x.Await(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := x.Pointer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.Execute(x, y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.FreeAll(out)
+	if err := out[0].Await(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := out[0].Pointer(); err != nil || after != before {
+		t.Errorf("donated memory at %x, result at %x, %v", before, after, err)
+	}
+	if _, err := p.Execute(x, y); err == nil || !strings.Contains(err.Error(), "argument 0 (4xf32) has been freed") {
+		t.Errorf("a donated buffer was accepted again: %v", err)
+	}
+}
+
+func TestMisuse(t *testing.T) {
+	c := devicetest.Open(t)
+	p := compile(t, c, addOne(false))
+	x := upload(t, c, 1, 2, 3)
+	defer x.Free()
+	for want, err := range map[string]error{
+		"1 arguments, needs 2":            second(p.Execute(x)),
+		"argument 0 is 3xf32, needs 4xf32": second(p.Execute(x, x)),
+		"have 4 bytes, need 12":            second(c.Upload(make([]byte, 4), f32(3))),
+		"compile":                          second(c.Compile(device.Source{Name: "bad", Code: []byte("module {")})),
+		"has 1 results, declared 0":        second(c.Compile(device.Source{Name: "add", Code: addOne(false).Code, Inputs: addOne(false).Inputs})),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if _, err := device.Open(device.Config{Plugin: "/nowhere/plugin.so"}); err == nil || !strings.Contains(err.Error(), "gorun setup") {
+		t.Errorf("missing plugin: %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestView(t *testing.T) {
+	c := devicetest.Open(t)
+	x := upload(t, c, 5, 6, 7, 8)
+	defer x.Free()
+	if err := x.Await(); err != nil {
+		t.Fatal(err)
+	}
+	ptr, err := x.Pointer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.View(ptr, f32(2, 2), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Free()
+	if got, err := device.ToSlice[float32](v); err != nil || fmt.Sprint(got) != "[5 6 7 8]" {
+		t.Fatalf("got %v, %v", got, err)
+	}
+}
+
+func TestCache(t *testing.T) {
+	dir := t.TempDir()
+	c, err := device.Open(device.Config{Plugin: os.Getenv("PJRT_PLUGIN_LIBRARY_PATH"), CacheDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	run := func() {
+		p := compile(t, c, addOne(false))
+		x := upload(t, c, 1, 2, 3, 4)
+		defer x.Free()
+		out, err := p.Execute(x, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer device.FreeAll(out)
+		if got, err := device.ToSlice[float32](out[0]); err != nil || got[3] != 8 {
+			t.Fatalf("got %v, %v", got, err)
+		}
+	}
+	run()
+	files := cached(t, dir)
+	if len(files) != 1 {
+		t.Fatalf("%d files in the cache, want 1", len(files))
+	}
+	run()
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damaged := range map[string][]byte{"torn": b[:len(b)/2], "flipped": append(append([]byte(nil), b[:len(b)-1]...), b[len(b)-1]^1), "empty": nil} {
+		if err := os.WriteFile(files[0], damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(*testing.T) { run() })
+		if again, err := os.ReadFile(files[0]); err != nil || len(again) < len(b)-64 {
+			t.Errorf("%s: the damaged file was not replaced", name)
+		}
+	}
+}
+
+func cached(t *testing.T, dir string) []string {
+	t.Helper()
+	var out []string
+	dirs, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		files, err := os.ReadDir(dir + "/" + d.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			out = append(out, dir+"/"+d.Name()+"/"+f.Name())
+		}
+	}
+	return out
+}
+
+// TestAsync shows that Execute does not wait: a chain of products is queued in a fraction of the time it takes.
+func TestAsync(t *testing.T) {
+	c := devicetest.Open(t)
+	const n = 768
+	shape := f32(n, n)
+	code := fmt.Sprintf(`module @dot { func.func public @main(%%x: tensor<%[1]s>) -> tensor<%[1]s> {
+  %%0 = stablehlo.dot_general %%x, %%x, contracting_dims = [1] x [0] : (tensor<%[1]s>, tensor<%[1]s>) -> tensor<%[1]s>
+  return %%0 : tensor<%[1]s> } }`, shape)
+	p := compile(t, c, device.Source{Name: "dot", Code: []byte(code), Inputs: []device.Shape{shape}, Outputs: []device.Shape{shape}})
+	x, err := device.FromSlice(c, dtypes.Float32, make([]float32, n*n), n, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for range 20 {
+		out, err := p.Execute(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Free()
+		x = out[0]
+	}
+	queued := time.Since(start)
+	if err := x.Await(); err != nil {
+		t.Fatal(err)
+	}
+	x.Free()
+	if total := time.Since(start); queued > total/2 {
+		t.Errorf("queueing took %v of %v: Execute waits", queued, total)
+	}
+}
