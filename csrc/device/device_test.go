@@ -114,7 +114,7 @@ func TestMisuse(t *testing.T) {
 	x := upload(t, c, 1, 2, 3)
 	defer x.Free()
 	for want, err := range map[string]error{
-		"1 arguments, needs 2":            second(p.Execute(x)),
+		"1 arguments, needs 2":             second(p.Execute(x)),
 		"argument 0 is 3xf32, needs 4xf32": second(p.Execute(x, x)),
 		"have 4 bytes, need 12":            second(c.Upload(make([]byte, 4), f32(3))),
 		"compile":                          second(c.Compile(device.Source{Name: "bad", Code: []byte("module {")})),
