@@ -240,9 +240,10 @@ func (g *Graph) reduce(x Value, start float64, op func(a, b *stablehlo.Value) (*
 	return must(stablehlo.Reduce(x.v, g.Const(x.DType(), start).v, fn, axes...))
 }
 
-// Rows gathers rows of x [N, ...] by ids (int32, any dims): result dims are ids' followed by x's other axes.
+// Rows gathers rows of x [N, ...] by ids (int32), whose last axis has size 1: result dims are the others of ids,
+// followed by the others of x.
 func (g *Graph) Rows(x, ids Value) Value {
-	n := len(ids.Dims())
+	n := len(ids.Dims()) - 1
 	sizes := slices.Clone(x.Dims())
 	sizes[0] = 1
 	offsets := make([]int, len(x.Dims())-1)
@@ -252,7 +253,7 @@ func (g *Graph) Rows(x, ids Value) Value {
 	return must(stablehlo.Gather(x.v, ids.v, n, offsets, []int{0}, nil, nil, []int{0}, sizes, false))
 }
 
-// AddRows is x [N, D] with rows of updates [M, D] added at ids [M]; ids out of range add nothing.
+// AddRows is x [N, D] with rows of updates [M, D] added at ids [M, 1]; ids out of range add nothing.
 func (g *Graph) AddRows(x, ids, updates Value) Value {
 	fn := g.fn.Closure()
 	scalar := shapes.Make(x.DType())

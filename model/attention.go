@@ -1,0 +1,190 @@
+package model
+
+import (
+	"math"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/model/hlo"
+)
+
+// Blockwise causal attention in plain StableHLO. Queries are taken in blocks of queryBlock rows; a block sees the keys
+// up to its own end (from its window's start, with a sliding window), so no work is spent above the diagonal, and only
+// one block of scores exists at a time: memory grows with S, not with S squared. Up to maxSpans blocks are written out;
+// longer sequences are cut into maxSpans spans, each a loop over its blocks, so that programs stay small.
+//
+// Query heads that share a key head are stacked as rows of one product: q is [B*K, G, S, E], k and v [B*K, S, E].
+const (
+	queryBlock = 128
+	maxSpans   = 16
+)
+
+// span is a run of query blocks [lo, lo+blocks*size) that sees keys [keys, lo+blocks*size).
+type span struct{ lo, size, blocks, keys int }
+
+// spans cuts seq queries for a window (0 = none).
+func spans(seq, window int) []span {
+	perSpan := (seq + queryBlock*maxSpans - 1) / (queryBlock * maxSpans)
+	var out []span
+	for lo := 0; lo < seq; {
+		s := span{lo: lo, size: queryBlock, blocks: perSpan}
+		if rest := seq - lo; rest < queryBlock {
+			s.size, s.blocks = rest, 1
+		} else if whole := rest / queryBlock; whole < perSpan {
+			s.blocks = whole
+		}
+		if window > 0 {
+			s.keys = max(0, lo-window+1)
+		}
+		out = append(out, s)
+		lo += s.size * s.blocks
+	}
+	return out
+}
+
+func (s span) end() int { return s.lo + s.size*s.blocks }
+
+// attention holds the operands of one block's attention.
+type attention struct {
+	e       *emit
+	q, k, v hlo.Value // [B*K,G,S,E], [B*K,S,E], [B*K,S,E]
+	group   int       // G
+	scale   float64
+	window  int
+}
+
+// newAttention stacks heads: q [B,H,S,E], k and v [B,K,S,E].
+func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
+	d := e.cfg.Decoder
+	bk, g := e.rows*d.KVHeads, d.Heads/d.KVHeads
+	return attention{
+		e:      e,
+		q:      e.Reshape(q, bk, g, e.seq, d.HeadDim),
+		k:      e.Reshape(k, bk, e.seq, d.HeadDim),
+		v:      e.Reshape(v, bk, e.seq, d.HeadDim),
+		group:  g,
+		scale:  1 / math.Sqrt(float64(d.HeadDim)),
+		window: window,
+	}
+}
+
+// scores are scale * q k^T [B*K,G,n,m] float32 for a block of n queries from row lo (a run-time value) and the keys of
+// its span, with what a query must not see at a huge negative value.
+func (a attention) scores(g *hlo.Graph, q, k hlo.Value, lo hlo.Value, s span) hlo.Value {
+	bk, n, m, e := k.Dim(0), s.size, k.Dim(1), k.Dim(2)
+	x := g.Scale(g.Dot(g.Reshape(q, bk, a.group*n, e), 2, k, 2, 1), a.scale)
+	x = g.Reshape(x, bk, a.group, n, m)
+	row := g.Add(g.Iota(dtypes.Int32, 0, n, m), lo)
+	col := g.Add(g.Iota(dtypes.Int32, 1, n, m), g.Const(dtypes.Int32, float64(s.keys)))
+	seen := g.Compare(col, "<=", row)
+	if a.window > 0 {
+		seen = g.And(seen, g.Compare(g.Sub(row, col), "<", g.Const(dtypes.Int32, float64(a.window))))
+	}
+	return g.Select(g.Broadcast(seen, x.Dims(), 2, 3), x, g.Const(dtypes.Float32, -1e30))
+}
+
+// forward returns the output [T, H*E] in the compute dtype and the log-sum-exp of each query's scores [B*K,G,S].
+func (a attention) forward() (oTN, lse hlo.Value) {
+	e := a.e
+	var os, ls []hlo.Value
+	for _, s := range spans(e.seq, a.window) {
+		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
+		if s.blocks == 1 {
+			o, l := a.forwardBlock(e.Graph, e.Slice(a.q, 2, s.lo, s.end()), k, v, e.Const(dtypes.Int32, float64(s.lo)), s)
+			os, ls = append(os, o), append(ls, l)
+			continue
+		}
+		rows := s.end() - s.lo
+		q := e.Slice(a.q, 2, s.lo, s.end())
+		state := e.Loop(s.blocks, []hlo.Value{
+			e.Full(e.cfg.Compute, 0, q.Dims()...),
+			e.Full(dtypes.Float32, 0, q.Dim(0), a.group, rows),
+		}, func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
+			at := g.Mul(i, g.Const(dtypes.Int32, float64(s.size)))
+			lo := g.Add(at, g.Const(dtypes.Int32, float64(s.lo)))
+			o, l := a.forwardBlock(g, g.DynamicSlice(q, 2, at, s.size), k, v, lo, s)
+			return []hlo.Value{g.DynamicUpdate(st[0], o, 2, at), g.DynamicUpdate(st[1], l, 2, at)}
+		})
+		os, ls = append(os, state[0]), append(ls, state[1])
+	}
+	return a.unstack(e.Concat(2, os...)), e.Concat(2, ls...)
+}
+
+// forwardBlock is softmax(scores) v [B*K,G,n,E] and the log-sum-exp [B*K,G,n] of one block of queries.
+func (a attention) forwardBlock(g *hlo.Graph, q, k, v, lo hlo.Value, s span) (o, lse hlo.Value) {
+	x := a.scores(g, q, k, lo, s)
+	top := g.MaxOver(x, 3)
+	p := g.Exp(g.Sub(x, g.Like(top, x, 0, 1, 2)))
+	sum := g.Sum(p, 3)
+	dims := q.Dims()
+	o = g.Dot(g.To(g.Reshape(p, dims[0], a.group*s.size, x.Dim(3)), v.DType()), 2, v, 1, 1)
+	o = g.Reshape(o, dims...)
+	o = g.Div(o, g.Like(sum, o, 0, 1, 2))
+	return g.To(o, v.DType()), g.Add(top, g.Log(sum))
+}
+
+// unstack turns [B*K,G,S,E] into [T, H*E].
+func (a attention) unstack(x hlo.Value) hlo.Value {
+	e, d := a.e, a.e.cfg.Decoder
+	x = e.Reshape(x, e.rows, d.Heads, e.seq, d.HeadDim)
+	return e.Reshape(e.Transpose(x, 0, 2, 1, 3), e.rows*e.seq, d.Heads*d.HeadDim)
+}
+
+// stack is the inverse of unstack.
+func (a attention) stack(x hlo.Value) hlo.Value {
+	e, d := a.e, a.e.cfg.Decoder
+	x = e.Transpose(e.Reshape(x, e.rows, e.seq, d.Heads, d.HeadDim), 0, 2, 1, 3)
+	return e.Reshape(x, e.rows*d.KVHeads, a.group, e.seq, d.HeadDim)
+}
+
+// backward takes the output, its gradient (both [T, H*E], compute dtype) and the log-sum-exp, and returns the gradients
+// of q [B,H,S,E], k and v [B,K,S,E] in float32. With p = exp(scores - lse): dv = p^T do, ds = p * (do v^T - sum(do*o)),
+// dq = scale ds k, dk = scale ds^T q.
+func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
+	e, d := a.e, a.e.cfg.Decoder
+	do := a.stack(doTN)
+	delta := e.Sum(e.Mul(e.F32(do), e.F32(a.stack(oTN))), 3) // [B*K,G,S]
+	zero := e.Full(dtypes.Float32, 0, a.k.Dims()...)
+	dk, dv = zero, zero
+	var dqs []hlo.Value
+	for _, s := range spans(e.seq, a.window) {
+		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
+		part := func(x hlo.Value) hlo.Value { return e.Slice(x, 2, s.lo, s.end()) }
+		q, dos, lses, deltas := part(a.q), part(do), part(lse), part(delta)
+		var dqSpan, dkSpan, dvSpan hlo.Value
+		if s.blocks == 1 {
+			dqSpan, dkSpan, dvSpan = a.backwardBlock(e.Graph, q, k, v, dos, lses, deltas, e.Const(dtypes.Int32, float64(s.lo)), s)
+		} else {
+			empty := e.Full(dtypes.Float32, 0, k.Dims()...)
+			st := e.Loop(s.blocks, []hlo.Value{e.Full(dtypes.Float32, 0, q.Dims()...), empty, empty}, func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
+				at := g.Mul(i, g.Const(dtypes.Int32, float64(s.size)))
+				lo := g.Add(at, g.Const(dtypes.Int32, float64(s.lo)))
+				cut := func(x hlo.Value) hlo.Value { return g.DynamicSlice(x, 2, at, s.size) }
+				bq, bk, bv := a.backwardBlock(g, cut(q), k, v, cut(dos), cut(lses), cut(deltas), lo, s)
+				return []hlo.Value{g.DynamicUpdate(st[0], bq, 2, at), g.Add(st[1], bk), g.Add(st[2], bv)}
+			})
+			dqSpan, dkSpan, dvSpan = st[0], st[1], st[2]
+		}
+		dqs = append(dqs, dqSpan)
+		after := e.seq - s.end()
+		dk = e.Add(dk, e.Pad(dkSpan, 1, s.keys, after))
+		dv = e.Add(dv, e.Pad(dvSpan, 1, s.keys, after))
+	}
+	shape := func(x hlo.Value, n int) hlo.Value { return e.Reshape(x, e.rows, n, e.seq, d.HeadDim) }
+	return shape(e.Concat(2, dqs...), d.Heads), shape(dk, d.KVHeads), shape(dv, d.KVHeads)
+}
+
+// backwardBlock returns one block's dq [B*K,G,n,E] and its share of dk and dv [B*K,m,E], float32.
+func (a attention) backwardBlock(g *hlo.Graph, q, k, v, do, lse, delta, lo hlo.Value, s span) (dq, dk, dv hlo.Value) {
+	x := a.scores(g, q, k, lo, s)
+	dims, bk, m, dt := q.Dims(), k.Dim(0), k.Dim(1), k.DType()
+	rows := func(x hlo.Value) hlo.Value { return g.Reshape(x, bk, a.group*s.size, x.Dim(3)) }
+	p := g.Exp(g.Sub(x, g.Like(lse, x, 0, 1, 2)))
+	dv = g.Dot(g.To(rows(p), dt), 1, rows(do), 1, 1)
+	dp := g.Reshape(g.Dot(rows(do), 2, v, 2, 1), bk, a.group, s.size, m)
+	ds := g.Scale(g.Mul(p, g.Sub(dp, g.Like(delta, x, 0, 1, 2))), a.scale)
+	dsRows := g.To(rows(ds), dt)
+	dq = g.Reshape(g.Dot(dsRows, 2, k, 1, 1), dims...)
+	dk = g.Dot(dsRows, 1, rows(q), 1, 1)
+	return dq, dk, dv
+}

@@ -1,0 +1,164 @@
+package model
+
+import (
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/model/hlo"
+)
+
+// emit carries what every piece of a block's program needs.
+type emit struct {
+	*hlo.Graph
+	cfg     Config
+	rows    int         // B
+	seq     int         // S
+	w       []hlo.Value // the group's parameters
+	cos     hlo.Value   // [B,S,Rot/2] float32
+	sin     hlo.Value
+	dropKey hlo.Value // [B] uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
+	grads   map[int]hlo.Value
+}
+
+// c converts to the compute dtype.
+func (e *emit) c(x hlo.Value) hlo.Value { return e.To(x, e.cfg.Compute) }
+
+// weight is a parameter in the compute dtype.
+func (e *emit) weight(i int) hlo.Value { return e.c(e.w[i]) }
+
+// grad records the gradient of parameter i, as float32 of its shape.
+func (e *emit) grad(i int, g hlo.Value) { e.grads[i] = e.F32(g) }
+
+// adapted lists the segments that have an adapter.
+func (l linear) adapted() []segment {
+	var out []segment
+	for _, s := range l.segs {
+		if s.a >= 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A.
+// x [T,in] compute dtype. It returns the pieces [T,width] in float32, and t = drop(x) A^T [T, sum of dims] for backward
+// (invalid without adapters).
+func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value) {
+	yTN := e.NT(x, e.weight(l.weight))
+	var bias hlo.Value
+	if l.bias >= 0 {
+		bias = e.F32(e.w[l.bias])
+	}
+	deltas := make([]hlo.Value, len(l.segs))
+	if segs := l.adapted(); segs != nil {
+		tTR = e.c(l.low(e, x, segs))
+		at := 0
+		for i, s := range l.segs {
+			if s.a < 0 {
+				continue
+			}
+			t := e.Slice(tTR, 1, at, at+s.Dim)
+			at += s.Dim
+			deltas[i] = e.Scale(e.NT(t, e.weight(s.b)), s.Scale)
+		}
+	}
+	from := 0
+	for _, width := range l.splits {
+		to := from + width
+		p := e.Slice(yTN, 1, from, to)
+		if bias.Valid() {
+			p = e.Add(p, e.Like(e.Slice(bias, 0, from, to), p, 1))
+		}
+		for i, s := range l.segs {
+			if deltas[i].Valid() && s.from < to && from < s.to {
+				p = e.Add(p, e.Slice(deltas[i], 1, from-s.from, to-s.from))
+			}
+		}
+		pieces = append(pieces, p)
+		from = to
+	}
+	return pieces, tTR
+}
+
+// low is x A^T for all adapted segments at once, or, with dropout, one by one: each has its own mask.
+func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
+	if !e.dropKey.Valid() {
+		return e.NT(x, e.stackA(segs))
+	}
+	ts := make([]hlo.Value, len(segs))
+	for i, s := range segs {
+		ts[i] = e.NT(e.drop(x, s.a), e.weight(s.a))
+	}
+	return e.Concat(1, ts...)
+}
+
+func (e *emit) stackA(segs []segment) hlo.Value {
+	as := make([]hlo.Value, len(segs))
+	for i, s := range segs {
+		as[i] = e.weight(s.a)
+	}
+	return e.Concat(0, as...)
+}
+
+// backward takes the gradients of the pieces, in the compute dtype, records the gradients of what is trained and
+// returns that of x [T,in] in float32. t is what forward returned.
+func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Value {
+	dyTN := e.Concat(1, dPieces...)
+	dx := e.NN(dyTN, e.weight(l.weight))
+	if e.cfg.Full {
+		e.grad(l.weight, e.TN(dyTN, x))
+		if l.bias >= 0 {
+			e.grad(l.bias, e.Sum(e.F32(dyTN), 0))
+		}
+	}
+	segs := l.adapted()
+	if segs == nil {
+		return dx
+	}
+	ss := make([]hlo.Value, len(segs)) // scale * dy B, [T,Dim]
+	at := 0
+	for i, s := range segs {
+		dy := e.Slice(dyTN, 1, s.from, s.to)
+		t := e.Slice(tTR, 1, at, at+s.Dim)
+		at += s.Dim
+		e.grad(s.b, e.Scale(e.TN(dy, t), s.Scale))
+		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
+	}
+	if !e.dropKey.Valid() {
+		sTR := e.Concat(1, ss...)
+		dA := e.TN(sTR, x)
+		at = 0
+		for _, s := range segs {
+			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
+			at += s.Dim
+		}
+		return e.Add(dx, e.NN(sTR, e.stackA(segs)))
+	}
+	for i, s := range segs {
+		e.grad(s.a, e.TN(ss[i], e.drop(x, s.a)))
+		dx = e.Add(dx, e.drop(e.NN(ss[i], e.weight(s.a)), s.a))
+	}
+	return dx
+}
+
+// drop zeroes elements of x [T,in] with the configured probability and scales the rest up. The mask is a function of
+// the sample's key, the place in the sequence, the feature and salt (which adapter), so backward draws it again and no
+// batching or sharding changes it.
+func (e *emit) drop(x hlo.Value, salt int) hlo.Value {
+	n := x.Dim(1)
+	u := func(v uint32) hlo.Value { return e.Const(dtypes.Uint32, float64(v)) }
+	dims := []int{e.rows, e.seq, n}
+	place := e.Add(e.Mul(e.Iota(dtypes.Uint32, 1, dims...), u(uint32(n))), e.Iota(dtypes.Uint32, 2, dims...))
+	key := e.Broadcast(e.mix(e.Add(e.dropKey, u(uint32(salt)*0x9e3779b9))), dims, 0)
+	bits := e.mix(e.Xor(e.mix(e.Add(place, key)), key))
+	keep := e.Compare(bits, ">=", u(uint32(e.cfg.Dropout*(1<<32))))
+	scaled := e.Scale(x, 1/(1-e.cfg.Dropout))
+	return e.Select(e.Reshape(keep, x.Dims()...), scaled, e.Const(x.DType(), 0))
+}
+
+// mix is the 32-bit finalizer of MurmurHash3: every bit of the input flips half of the output.
+func (e *emit) mix(x hlo.Value) hlo.Value {
+	u := func(v uint32) hlo.Value { return e.Const(dtypes.Uint32, float64(v)) }
+	x = e.Mul(e.Xor(x, e.ShiftRight(x, u(16))), u(0x85ebca6b))
+	x = e.Mul(e.Xor(x, e.ShiftRight(x, u(13))), u(0xc2b2ae35))
+	return e.Xor(x, e.ShiftRight(x, u(16)))
+}

@@ -1,0 +1,147 @@
+package model
+
+import (
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+	"gorun/model/hlo"
+)
+
+// The head and the cross-entropy are one program over chunks of rows, so full logits never exist; and it only looks at
+// positions that have a label: a prompt costs no head. Rows are padded to a few sizes with row 0 and label -100.
+
+// ignored is the label of a position that is not supervised.
+const ignored = -100
+
+// maxLogits is the most logits that exist at once.
+const maxLogits = 16 << 20
+
+// LossRows rounds a number of supervised positions up to a size that programs are compiled for.
+func LossRows(valid int) int {
+	if valid > 256 {
+		return (valid + 255) / 256 * 256
+	}
+	n := 16
+	for n < valid {
+		n *= 2
+	}
+	return n
+}
+
+// chunk is how many rows of logits are made at once; it divides the result of LossRows.
+func chunk(rows, vocab int) int {
+	c := min(rows, 256)
+	for c > 16 && c*vocab > maxLogits {
+		c /= 2
+	}
+	return c
+}
+
+// lossArgs declares the arguments that loss and score share and returns the rows' hidden states.
+type lossArgs struct {
+	*emit
+	head         hlo.Value // [V,D] compute dtype
+	x            hlo.Value // [T,D]
+	rows, labels hlo.Value // [N] int32
+	xND          hlo.Value // gathered rows
+}
+
+// headParams are the parameters of the root group that the loss takes.
+func (r root) headParams() Group {
+	return Group{Name: r.group.Name, Params: []Param{r.group.Params[r.norm], r.group.Params[r.head]}}
+}
+
+func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
+	a := lossArgs{emit: newEmit(g, cfg, r.headParams(), s)}
+	a.head = a.weight(1)
+	if donate >= 0 {
+		a.x = g.Donated(cfg.stream(s), donate)
+	} else {
+		a.x = g.Input(cfg.stream(s))
+	}
+	a.rows = g.Input(device.MakeShape(dtypes.Int32, s.Loss))
+	a.labels = g.Input(device.MakeShape(dtypes.Int32, s.Loss))
+	a.xND = g.Rows(a.x, g.Reshape(a.rows, s.Loss, 1))
+	return a
+}
+
+// logProbs returns logits [C,V], their soft-max p, and the log-probability of each row's label [C] (0 where ignored)
+// with valid [C] as 0 or 1.
+func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (p, hot, logp, valid hlo.Value) {
+	logits := g.NT(hCD, head)
+	top := g.MaxOver(logits, 1)
+	shifted := g.Sub(logits, g.Like(top, logits, 0))
+	ex := g.Exp(shifted)
+	sum := g.Sum(ex, 1)
+	hot = g.Compare(g.Iota(dtypes.Int32, 1, logits.Dims()...), "==", g.Broadcast(labels, logits.Dims(), 0))
+	valid = g.F32(g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored)))
+	zero := g.Const(dtypes.Float32, 0)
+	logp = g.Mul(g.Sub(g.Sum(g.Select(hot, shifted, zero), 1), g.Log(sum)), valid)
+	return g.Mul(ex, g.Like(g.Div(g.Const(dtypes.Float32, 1), sum), ex, 0)), hot, logp, valid
+}
+
+// overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
+func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) ([]hlo.Value, []hlo.Value) {
+	n := hND.Dim(0)
+	c := chunk(n, a.head.Dim(0))
+	if c == n {
+		return body(a.Graph, hND, a.labels)
+	}
+	state := a.Loop(n/c, append(append([]hlo.Value(nil), outs...), sums...), func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
+		at := g.Mul(i, g.Const(dtypes.Int32, float64(c)))
+		o, s := body(g, g.DynamicSlice(hND, 0, at, c), g.DynamicSlice(a.labels, 0, at, c))
+		var next []hlo.Value
+		for j := range o {
+			next = append(next, g.DynamicUpdate(st[j], o[j], 0, at))
+		}
+		for j := range s {
+			next = append(next, g.Add(st[len(o)+j], s[j]))
+		}
+		return next
+	})
+	return state[:len(outs)], state[len(outs):]
+}
+
+// buildLoss is the program: norm, head, x (donated), rows, labels -> dx, sum of losses, and, in full fine-tuning, the
+// gradients of norm and head. Everything is a sum over rows; the step divides once.
+func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
+	return hlo.Build("loss", func(g *hlo.Graph) []hlo.Value {
+		a := openLoss(g, cfg, r, s, 0)
+		h := a.norm(a.xND, 0)
+		sums := []hlo.Value{g.Const(dtypes.Float32, 0)}
+		if cfg.Full {
+			sums = append(sums, g.Full(dtypes.Float32, 0, a.head.Dims()...))
+		}
+		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
+		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
+			p, hot, logp, valid := logProbs(g, h, a.head, labels)
+			d := g.Mul(g.Sub(p, g.F32(hot)), g.Like(valid, p, 0))
+			dl := g.To(d, cfg.Compute)
+			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
+			if cfg.Full {
+				s = append(s, g.TN(dl, h))
+			}
+			return []hlo.Value{g.NN(dl, a.head)}, s
+		})
+		dxND := a.c(a.normBackward(a.xND, 0, outs[0]))
+		dx := g.AddRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(a.rows, s.Loss, 1), dxND)
+		result := []hlo.Value{dx, sums[0]}
+		if cfg.Full {
+			result = append(result, a.grads[0], sums[1])
+		}
+		return result
+	})
+}
+
+// buildScore is the program: norm, head, x, rows, labels -> log-probability of each row's label [N] float32, 0 where
+// ignored.
+func (r root) buildScore(cfg Config, s Shape) (device.Source, error) {
+	return hlo.Build("score", func(g *hlo.Graph) []hlo.Value {
+		a := openLoss(g, cfg, r, s, -1)
+		outs, _ := a.overChunks(a.norm(a.xND, 0), []hlo.Value{g.Full(dtypes.Float32, 0, s.Loss)}, nil, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
+			_, _, logp, _ := logProbs(g, h, a.head, labels)
+			return []hlo.Value{logp}, nil
+		})
+		return outs
+	})
+}

@@ -1,0 +1,105 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+	"gorun/model/hlo"
+)
+
+// Shape is the size of a micro-batch: programs are compiled for one.
+type Shape struct {
+	Rows int // B
+	Seq  int // S
+	Loss int // rows of the loss: positions that have a label, rounded up
+}
+
+func (s Shape) tokens() int { return s.Rows * s.Seq }
+
+// newEmit opens a block's program: its parameters come first in the argument list.
+func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
+	e := &emit{Graph: g, cfg: cfg, rows: s.Rows, seq: s.Seq, grads: map[int]hlo.Value{}}
+	for _, p := range group.Params {
+		e.w = append(e.w, g.Input(p.Shape))
+	}
+	return e
+}
+
+// context declares the arguments that forward and backward share besides parameters: rotary tables and dropout keys.
+func (e *emit) context(dropout bool) {
+	half := e.cfg.Decoder.Rope.Dim / 2
+	e.cos = e.Input(device.MakeShape(dtypes.Float32, e.rows, e.seq, half))
+	e.sin = e.Input(device.MakeShape(dtypes.Float32, e.rows, e.seq, half))
+	if dropout {
+		keys := e.Input(device.MakeShape(dtypes.Uint32, e.rows))
+		layer := e.Input(device.MakeShape(dtypes.Uint32))
+		e.dropKey = e.mix(e.Add(keys, e.Mul(layer, e.Const(dtypes.Uint32, 0x9e3779b1))))
+	}
+}
+
+// stream is the shape of the residual stream [T,D].
+func (c Config) stream(s Shape) device.Shape {
+	return device.MakeShape(c.Compute, s.tokens(), c.Decoder.Hidden)
+}
+
+// buildForward is the program: parameters, context, x -> y, saved...
+func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, error) {
+	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
+		e := newEmit(g, cfg, b.group, s)
+		e.context(dropout)
+		y, a := b.forward(e, g.Input(cfg.stream(s)))
+		out := []hlo.Value{y}
+		for _, v := range b.saved(&a, cfg.Remat) {
+			out = append(out, *v)
+		}
+		return out
+	})
+}
+
+// buildBackward is the program: parameters, context, x, saved..., dy (donated) -> dx, gradients... in float32. saved are
+// the shapes that forward returns.
+func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
+	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
+		e := newEmit(g, cfg, b.group, s)
+		e.context(dropout)
+		x := g.Input(cfg.stream(s))
+		var a acts
+		b.restore(e, x, &a, saved)
+		dx := b.backward(e, x, a, g.Donated(cfg.stream(s), 0))
+		return append([]hlo.Value{dx}, e.gradients(b.group)...)
+	})
+}
+
+// restore fills a from the saved arguments and computes the rest again.
+func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
+	for i, v := range b.saved(a, e.cfg.Remat) {
+		*v = e.Input(saved[i])
+	}
+	switch e.cfg.Remat {
+	case RematNone:
+	case RematSelective:
+		b.forwardMLP(e, a)
+	case RematFull:
+		b.forwardAttention(e, x, a)
+		b.forwardMLP(e, a)
+		// The down projection is not run again; only the small product with its A is.
+		if segs := b.down.adapted(); segs != nil {
+			a.tDn = e.c(b.down.low(e, e.gated(a.gate, a.up), segs))
+		}
+	}
+}
+
+// gradients lists the recorded gradients in the order of Group.Trainable.
+func (e *emit) gradients(group Group) []hlo.Value {
+	var out []hlo.Value
+	for _, i := range group.trainable() {
+		g, ok := e.grads[i]
+		if !ok {
+			panic(fmt.Sprintf("no gradient for %s", group.Params[i].Name))
+		}
+		out = append(out, g)
+	}
+	return out
+}

@@ -1,0 +1,235 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+)
+
+// Batch is one micro-batch on the host: Rows x Seq tokens, right-padded.
+type Batch struct {
+	Rows, Seq int
+	IDs       []int32  // [Rows*Seq]
+	Positions []int32  // [Rows*Seq], each below Seq
+	Labels    []int32  // [Rows*Seq]: what position t should predict; -100 = nothing
+	Keys      []uint32 // [Rows]: dropout keys of the samples; nil = no dropout (evaluation)
+}
+
+// supervised lists the positions with a label and their labels, padded to LossRows.
+func (b Batch) supervised() (rows, labels []int32, valid int) {
+	for i, l := range b.Labels {
+		if l != ignored {
+			rows, labels = append(rows, int32(i)), append(labels, l)
+		}
+	}
+	valid = len(rows)
+	for n := LossRows(valid); len(rows) < n; {
+		rows, labels = append(rows, 0), append(labels, ignored)
+	}
+	return rows, labels, valid
+}
+
+// Shape is what the batch's programs are compiled for.
+func (b Batch) Shape() Shape {
+	rows, _, _ := b.supervised()
+	return Shape{b.Rows, b.Seq, len(rows)}
+}
+
+// Run takes one micro-batch through the model. It owns every activation; the caller passes parameters in and takes
+// gradients out. After the first error its methods do nothing and return nil; End returns that error and frees all.
+type Run struct {
+	m     *Model
+	shape Shape
+	valid int
+	err   error
+
+	ids, positions, cos, sin *device.Buffer
+	rows, labels, keys       *device.Buffer
+	x                        []*device.Buffer   // input of each block, and the last block's output
+	saved                    [][]*device.Buffer // what each block's forward saved
+	dx, dHead                *device.Buffer
+}
+
+// Begin uploads a micro-batch.
+func (m *Model) Begin(b Batch) *Run {
+	r := &Run{m: m, saved: make([][]*device.Buffer, len(m.blocks))}
+	if n := b.Rows * b.Seq; len(b.IDs) != n || len(b.Positions) != n || len(b.Labels) != n {
+		r.err = fmt.Errorf("model: batch of %dx%d has %d ids, %d positions, %d labels", b.Rows, b.Seq, len(b.IDs), len(b.Positions), len(b.Labels))
+		return r
+	}
+	rows, labels, valid := b.supervised()
+	r.shape, r.valid = Shape{b.Rows, b.Seq, len(rows)}, valid
+	r.ids = r.upload(b.IDs, b.Rows, b.Seq)
+	r.positions = r.upload(b.Positions, b.Rows, b.Seq)
+	r.rows = r.upload(rows, len(rows))
+	r.labels = r.upload(labels, len(rows))
+	if b.Keys != nil && m.cfg.Dropout > 0 {
+		r.keys, r.err = device.FromSlice(m.dev, dtypes.Uint32, b.Keys, b.Rows)
+	}
+	return r
+}
+
+func (r *Run) upload(v []int32, dims ...int) *device.Buffer {
+	if r.err != nil {
+		return nil
+	}
+	b, err := device.FromSlice(r.m.dev, dtypes.Int32, v, dims...)
+	r.err = err
+	return b
+}
+
+// Valid is the number of supervised positions.
+func (r *Run) Valid() int { return r.valid }
+
+// execute compiles if need be and queues a program.
+func (r *Run) execute(p *device.Program, err error, args ...*device.Buffer) []*device.Buffer {
+	if r.err != nil {
+		return nil
+	}
+	var out []*device.Buffer
+	if err == nil {
+		out, err = p.Execute(args...)
+	}
+	r.err = err
+	return out
+}
+
+// Embed looks up the tokens; root are the root group's parameters.
+func (r *Run) Embed(root []*device.Buffer) {
+	if r.err != nil {
+		return
+	}
+	cos, sin, err := r.m.rotary(r.shape.Seq)
+	if err != nil {
+		r.err = err
+		return
+	}
+	p, err := r.m.embed(r.shape)
+	if out := r.execute(p, err, root[r.m.root.embed], r.ids, r.positions, cos, sin); r.err == nil {
+		r.x, r.cos, r.sin = out[:1], out[1], out[2]
+	}
+}
+
+// context appends to a block's parameters what its programs also take.
+func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*device.Buffer {
+	args := append(append([]*device.Buffer(nil), w...), r.cos, r.sin)
+	if r.keys != nil {
+		id, err := r.m.layerID(layer)
+		if err != nil && r.err == nil {
+			r.err = err
+		}
+		args = append(args, r.keys, id)
+	}
+	return append(args, more...)
+}
+
+// Forward runs block number layer with parameters w and keeps what its backward pass needs.
+func (r *Run) Forward(layer int, w []*device.Buffer) {
+	if r.err != nil {
+		return
+	}
+	p, err := r.m.forward(layer, r.shape, r.keys != nil, r.m.cfg.Remat)
+	if out := r.execute(p, err, r.context(layer, w, r.x[layer])...); r.err == nil {
+		r.x, r.saved[layer] = append(r.x, out[0]), out[1:]
+	}
+}
+
+// Infer runs block number layer and keeps nothing for a backward pass.
+func (r *Run) Infer(layer int, w []*device.Buffer) {
+	if r.err != nil {
+		return
+	}
+	p, err := r.m.forward(layer, r.shape, r.keys != nil, RematFull)
+	if out := r.execute(p, err, r.context(layer, w, r.x[layer])...); r.err == nil {
+		r.x[layer].Free()
+		r.x = append(r.x, out[0])
+	}
+}
+
+// Loss returns the sum of the losses (float32 scalar, the caller's to free) and, in full fine-tuning, starts the
+// backward pass of the head; root are the root group's parameters.
+func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*device.Buffer) {
+	if r.err != nil {
+		return nil, nil
+	}
+	rt := r.m.root
+	p, err := r.m.loss(r.shape)
+	out := r.execute(p, err, root[rt.norm], root[rt.head], r.x[len(r.x)-1], r.rows, r.labels)
+	if r.err != nil {
+		return nil, nil
+	}
+	r.dx = out[0]
+	if r.m.cfg.Full {
+		grads = map[int]*device.Buffer{rt.norm: out[2], rt.head: out[3]}
+	}
+	return out[1], grads
+}
+
+// Score returns the log-probability of each supervised position's label, in the order of positions.
+func (r *Run) Score(root []*device.Buffer) ([]float32, error) {
+	p, err := r.m.score(r.shape)
+	if r.err != nil {
+		return nil, r.err
+	}
+	out := r.execute(p, err, root[r.m.root.norm], root[r.m.root.head], r.x[len(r.x)-1], r.rows, r.labels)
+	if r.err != nil {
+		return nil, r.err
+	}
+	defer out[0].Free()
+	all, err := device.ToSlice[float32](out[0])
+	if err != nil {
+		return nil, err
+	}
+	return all[:r.valid], nil
+}
+
+// Backward runs the backward pass of block number layer and returns the gradients of its trained parameters (sums over
+// tokens, float32, in the order of Group.Trainable), which are the caller's to free.
+func (r *Run) Backward(layer int, w []*device.Buffer) []*device.Buffer {
+	if r.err != nil {
+		return nil
+	}
+	p, err := r.m.backward(layer, r.shape, r.keys != nil)
+	args := append([]*device.Buffer{r.x[layer]}, r.saved[layer]...)
+	out := r.execute(p, err, r.context(layer, w, append(args, r.dx)...)...)
+	if r.err != nil {
+		return nil
+	}
+	device.FreeAll(r.saved[layer], r.x[layer:layer+1])
+	r.saved[layer] = nil
+	r.dx = out[0]
+	return out[1:]
+}
+
+// EmbedBackward returns the root group's gradients in the order of Group.Trainable: nothing unless everything is
+// trained. grads is what Loss returned.
+func (r *Run) EmbedBackward(grads map[int]*device.Buffer) []*device.Buffer {
+	if r.err != nil || !r.m.cfg.Full {
+		return nil
+	}
+	rt := r.m.root
+	args := []*device.Buffer{r.dx, r.ids}
+	if rt.head == rt.embed {
+		args = append(args, grads[rt.head])
+	}
+	p, err := r.m.embedBackward(r.shape)
+	out := r.execute(p, err, args...)
+	if r.err != nil {
+		return nil
+	}
+	grads[rt.embed] = out[0]
+	list := make([]*device.Buffer, len(rt.group.Params))
+	for i, g := range grads {
+		list[i] = g
+	}
+	return list
+}
+
+// End frees what the run holds and returns its first error.
+func (r *Run) End() error {
+	device.FreeAll(r.x, []*device.Buffer{r.ids, r.positions, r.cos, r.sin, r.rows, r.labels, r.keys, r.dx})
+	device.FreeAll(r.saved...)
+	return r.err
+}
