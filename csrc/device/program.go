@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -29,7 +30,12 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
-	options := compileOptions(src.Flags)
+	flags := maps.Clone(c.flags)
+	if flags == nil {
+		flags = map[string]string{}
+	}
+	maps.Copy(flags, src.Flags)
+	options := compileOptions(flags)
 	h, err := c.compile(src, options)
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
