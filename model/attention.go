@@ -60,8 +60,8 @@ func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 	return attention{
 		e:      e,
 		q:      e.Reshape(q, bk, g, e.seq, d.HeadDim),
-		k:      e.Reshape(k, bk, e.seq, d.HeadDim),
-		v:      e.Reshape(v, bk, e.seq, d.HeadDim),
+		k:      e.Reshape(k, bk, k.Dim(2), d.HeadDim),
+		v:      e.Reshape(v, bk, k.Dim(2), d.HeadDim),
 		group:  g,
 		scale:  1 / math.Sqrt(float64(d.HeadDim)),
 		window: window,

@@ -268,3 +268,85 @@ func Example_rotaryTable() {
 	fmt.Printf("%.4f %.4f\n", cos, sin)
 	// Output: [1.0000 1.0000 0.5403 0.9999] [0.0000 0.0000 0.8415 0.0100]
 }
+
+// params hands out a bench's uploaded parameters as fsdp's pass would.
+type params [][]*device.Buffer
+
+func (p params) Root() []*device.Buffer         { return p[len(p)-1] }
+func (p params) Unshard(l int) []*device.Buffer { return p[l] }
+func (p params) Reshard(int)                    {}
+
+// TestDecoding feeds rows of different lengths and holds the log-probabilities of every next token against those of
+// the training forward pass.
+func TestDecoding(t *testing.T) {
+	for name, edit := range map[string]func(*spec.Decoder){
+		"plain":  nil,
+		"window": func(d *spec.Decoder) { d.Window = []int{3, 0} },
+		"qknorm": func(d *spec.Decoder) { d.QKNorm = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := tiny(edit)
+			b := newBench(t, model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3)})
+			const rows, seq, prompt = 2, 9, 4
+			x := batch(d, rows, seq, false)
+			lengths := []int{prompt, prompt - 1}
+			w := b.upload()
+			defer device.FreeAll(w...)
+			dec, err := b.m.NewDecoding(rows, 16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dec.Close()
+
+			var ids, pos, last []int32
+			for r := range rows {
+				for i := range prompt {
+					ids, pos = append(ids, x.IDs[r*seq+i]), append(pos, int32(i))
+				}
+				last = append(last, int32(lengths[r]-1))
+			}
+			logits, err := dec.Feed(params(w), ids, pos, last)
+			for step := 0; err == nil; step++ {
+				for r := range rows {
+					at := lengths[r] + step
+					if at < seq-r*2 {
+						got := logProb(logits[r*d.Vocab:(r+1)*d.Vocab], x.IDs[r*seq+at])
+						want := b.logProbAt(x, r, at)
+						if math.Abs(got-want) > 1e-5*math.Max(1, math.Abs(want)) {
+							t.Errorf("row %d position %d: decoding %.6f, training pass %.6f", r, at, got, want)
+						}
+					}
+				}
+				if step == 4 {
+					break
+				}
+				ids, pos = ids[:0], pos[:0]
+				for r := range rows {
+					ids, pos = append(ids, x.IDs[r*seq+lengths[r]+step]), append(pos, int32(lengths[r]+step))
+				}
+				logits, err = dec.Feed(params(w), ids, pos, []int32{0, 0})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func logProb(logits []float32, id int32) float64 {
+	sum := 0.0
+	for _, l := range logits {
+		sum += math.Exp(float64(l - logits[id]))
+	}
+	return -math.Log(sum)
+}
+
+// logProbAt is the log-probability of the token at a position, from the loss of that position alone.
+func (b *bench) logProbAt(x model.Batch, row, at int) float64 {
+	for i := range x.Labels {
+		x.Labels[i] = -100
+	}
+	x.Labels[row*x.Seq+at-1] = x.IDs[row*x.Seq+at]
+	loss, _ := b.run(x, false)
+	return -loss
+}

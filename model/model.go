@@ -131,9 +131,9 @@ func (m *Model) backward(layer int, s Shape, dropout bool) (*device.Program, err
 	})
 }
 
-func (m *Model) embed(s Shape) (*device.Program, error) {
+func (m *Model) embed(s Shape, positions int) (*device.Program, error) {
 	s.Loss = 0
-	return m.program(fmt.Sprint("embed ", s), func() (device.Source, error) { return m.root.buildEmbed(m.cfg, s, s.Seq) })
+	return m.program(fmt.Sprint("embed ", s, positions), func() (device.Source, error) { return m.root.buildEmbed(m.cfg, s, positions) })
 }
 
 func (m *Model) embedBackward(s Shape) (*device.Program, error) {
@@ -163,7 +163,7 @@ func (m *Model) Prepare(shapes []Shape) error {
 			g.Go(func() error { return want(m.forward(n, s, m.cfg.Dropout > 0, m.cfg.Remat)) })
 		}
 		g.Go(func() error { return want(m.loss(s)) })
-		g.Go(func() error { return want(m.embed(s)) })
+		g.Go(func() error { return want(m.embed(s, s.Seq)) })
 		if m.cfg.Full {
 			g.Go(func() error { return want(m.embedBackward(s)) })
 		}

@@ -97,16 +97,19 @@ func (r *Run) execute(p *device.Program, err error, args ...*device.Buffer) []*d
 }
 
 // Embed looks up the tokens; root are the root group's parameters.
-func (r *Run) Embed(root []*device.Buffer) {
-	if r.err != nil {
+func (r *Run) Embed(root []*device.Buffer) { r.embedAt(root, r.shape.Seq) }
+
+// embedAt is Embed with positions below the given number.
+func (r *Run) embedAt(root []*device.Buffer, positions int) {
+	if r.err != nil || root == nil {
 		return
 	}
-	cos, sin, err := r.m.rotary(r.shape.Seq)
+	cos, sin, err := r.m.rotary(positions)
 	if err != nil {
 		r.err = err
 		return
 	}
-	p, err := r.m.embed(r.shape)
+	p, err := r.m.embed(r.shape, positions)
 	if out := r.execute(p, err, root[r.m.root.embed], r.ids, r.positions, cos, sin); r.err == nil {
 		r.x, r.cos, r.sin = out[:1], out[1], out[2]
 	}

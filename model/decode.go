@@ -1,0 +1,179 @@
+package model
+
+import (
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+	"gorun/model/hlo"
+)
+
+// Params hands out whole parameters, group by group; fsdp's pass is one.
+type Params interface {
+	Root() []*device.Buffer
+	Unshard(l int) []*device.Buffer
+	Reshard(l int)
+}
+
+// Decoding is a batch of sequences that grow: the keys and values of all positions so far stay on the device. The
+// first Feed takes the prompts, later ones a token per row.
+type Decoding struct {
+	m              *Model
+	rows, capacity int
+	k, v           []*device.Buffer // per layer [B,K,C,E], compute dtype
+}
+
+// NewDecoding makes room for rows sequences of up to capacity positions.
+func (m *Model) NewDecoding(rows, capacity int) (*Decoding, error) {
+	d := &Decoding{m: m, rows: rows, capacity: capacity}
+	shape := d.cacheShape()
+	zero := make([]byte, shape.Bytes())
+	for range m.blocks {
+		for _, list := range []*[]*device.Buffer{&d.k, &d.v} {
+			b, err := m.dev.Upload(zero, shape)
+			if err != nil {
+				d.Close()
+				return nil, fmt.Errorf("model: key/value cache of %d positions: %w", capacity, err)
+			}
+			*list = append(*list, b)
+		}
+	}
+	return d, nil
+}
+
+// Close frees the cache.
+func (d *Decoding) Close() { device.FreeAll(d.k, d.v) }
+
+func (d *Decoding) cacheShape() device.Shape {
+	dec := d.m.cfg.Decoder
+	return device.MakeShape(d.m.cfg.Compute, d.rows, dec.KVHeads, d.capacity, dec.HeadDim)
+}
+
+// Feed appends n tokens to every row (ids and positions are [rows*n]; padding may follow a row's last token in the
+// first Feed) and returns the logits [rows*V] after the token at index last[row] of each row.
+func (d *Decoding) Feed(p Params, ids, positions, last []int32) ([]float32, error) {
+	m, n := d.m, len(ids)/d.rows
+	if n < 1 || len(ids) != n*d.rows || len(positions) != len(ids) || len(last) != d.rows {
+		return nil, fmt.Errorf("model: feed of %d ids, %d positions, %d last for %d rows", len(ids), len(positions), len(last), d.rows)
+	}
+	for _, at := range positions {
+		if at < 0 || int(at) >= d.capacity {
+			return nil, fmt.Errorf("model: position %d is outside the cache of %d", at, d.capacity)
+		}
+	}
+	r := &Run{m: m, shape: Shape{Rows: d.rows, Seq: n}}
+	r.ids, r.positions = r.upload(ids, d.rows, n), r.upload(positions, d.rows, n)
+	rows := make([]int32, d.rows)
+	for b, at := range last {
+		rows[b] = int32(b*n) + at
+	}
+	r.rows = r.upload(rows, d.rows)
+	r.embedAt(p.Root(), d.capacity)
+	for l := range m.blocks {
+		w := p.Unshard(l)
+		d.block(r, l, w)
+		p.Reshard(l)
+	}
+	root := p.Root()
+	if r.err != nil || root == nil {
+		return nil, r.End()
+	}
+	prog, err := m.logits(r.shape)
+	out := r.execute(prog, err, root[m.root.norm], root[m.root.head], r.x[len(r.x)-1], r.rows)
+	defer device.FreeAll(out)
+	if err := r.End(); err != nil {
+		return nil, err
+	}
+	return device.ToSlice[float32](out[0])
+}
+
+// block runs one layer on the run's x and replaces the layer's cache.
+func (d *Decoding) block(r *Run, l int, w []*device.Buffer) {
+	if r.err != nil {
+		return
+	}
+	p, err := d.m.extend(l, r.shape, d.capacity)
+	out := r.execute(p, err, append(append([]*device.Buffer(nil), w...), r.cos, r.sin, r.positions, r.x[len(r.x)-1], d.k[l], d.v[l])...)
+	if r.err != nil {
+		return
+	}
+	device.FreeAll(r.x)
+	r.x, d.k[l], d.v[l] = out[:1], out[1], out[2]
+}
+
+func (m *Model) extend(layer int, s Shape, capacity int) (*device.Program, error) {
+	kind := m.kinds[layer]
+	return m.program(fmt.Sprint("extend ", kind, s, capacity), func() (device.Source, error) {
+		return m.blocks[kind].buildExtend(m.cfg, s, capacity)
+	})
+}
+
+func (m *Model) logits(s Shape) (*device.Program, error) {
+	return m.program(fmt.Sprint("logits ", s), func() (device.Source, error) { return m.root.buildLogits(m.cfg, s) })
+}
+
+// buildExtend is the program: parameters, cosines, sines, positions [B,n], x [B*n,D], keys and values so far [B,K,C,E]
+// (donated) -> y [B*n,D], keys, values. Many tokens go to places 0..n-1, a single one to its row's position.
+func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, error) {
+	return hlo.Build("extend", func(g *hlo.Graph) []hlo.Value {
+		e := newEmit(g, cfg, b.group, s)
+		e.context(false)
+		at := g.Input(device.MakeShape(dtypes.Int32, s.Rows, s.Seq))
+		x := g.Input(cfg.stream(s))
+		dec := cfg.Decoder
+		shape := device.MakeShape(cfg.Compute, s.Rows, dec.KVHeads, capacity, dec.HeadDim)
+		keys, values := g.Donated(shape, 1), g.Donated(shape, 2)
+
+		qkv, _ := b.qkv.forward(e, e.norm(x, b.norm1))
+		q := e.heads(e.c(qkv[0]), dec.Heads, b.qNorm, b.rope)
+		keys = e.store(keys, e.heads(e.c(qkv[1]), dec.KVHeads, b.kNorm, b.rope), at)
+		values = e.store(values, e.heads(e.c(qkv[2]), dec.KVHeads, -1, false), at)
+		yo, _ := b.out.forward(e, newAttention(e, q, keys, values, b.window).cached(at))
+		var a acts
+		a.x2 = e.residual(x, yo[0])
+		b.forwardMLP(e, &a)
+		yd, _ := b.down.forward(e, e.gated(a.gate, a.up))
+		return []hlo.Value{e.residual(a.x2, yd[0]), keys, values}
+	})
+}
+
+// store writes new [B,K,n,E] into cache [B,K,C,E].
+func (e *emit) store(cache, fresh, at hlo.Value) hlo.Value {
+	if e.seq > 1 {
+		return e.DynamicUpdate(cache, fresh, 2, e.Const(dtypes.Int32, 0))
+	}
+	place := e.Iota(dtypes.Int32, 2, cache.Dims()...)
+	here := e.Compare(place, "==", e.Broadcast(e.Reshape(at, e.rows), cache.Dims(), 0))
+	return e.Select(here, e.Broadcast(e.Reshape(fresh, e.rows, cache.Dim(1), cache.Dim(3)), cache.Dims(), 0, 1, 3), cache)
+}
+
+// cached is the attention of n queries per row at positions at [B,n] over a cache of C keys: each sees the keys up to
+// its own position. The result is [B*n, H*E].
+func (a attention) cached(at hlo.Value) hlo.Value {
+	e, d := a.e, a.e.cfg.Decoder
+	bk, n, c := e.rows*d.KVHeads, e.seq, a.k.Dim(1)
+	x := e.Scale(e.Dot(e.Reshape(a.q, bk, a.group*n, d.HeadDim), 2, a.k, 2, 1), a.scale)
+	x = e.Reshape(x, e.rows, d.KVHeads, a.group, n, c)
+	col := e.Iota(dtypes.Int32, 4, x.Dims()...)
+	row := e.Broadcast(at, x.Dims(), 0, 3)
+	seen := e.Compare(col, "<=", row)
+	if a.window > 0 {
+		seen = e.And(seen, e.Compare(e.Sub(row, col), "<", e.Const(dtypes.Int32, float64(a.window))))
+	}
+	x = e.Select(seen, x, e.Const(dtypes.Float32, -1e30))
+	p := e.Exp(e.Sub(x, e.Like(e.MaxOver(x, 4), x, 0, 1, 2, 3)))
+	p = e.Div(p, e.Like(e.Sum(p, 4), p, 0, 1, 2, 3))
+	o := e.Dot(e.c(e.Reshape(p, bk, a.group*n, c)), 2, a.v, 1, 1)
+	return e.c(a.unstack(e.Reshape(o, bk, a.group, n, d.HeadDim)))
+}
+
+// buildLogits is the program: norm, head, x [T,D], rows [B] -> logits [B,V] float32.
+func (r root) buildLogits(cfg Config, s Shape) (device.Source, error) {
+	return hlo.Build("logits", func(g *hlo.Graph) []hlo.Value {
+		e := newEmit(g, cfg, r.headParams(), s)
+		x := g.Input(cfg.stream(s))
+		rows := g.Input(device.MakeShape(dtypes.Int32, s.Rows))
+		return []hlo.Value{e.NT(e.norm(g.Rows(x, g.Reshape(rows, s.Rows, 1)), 0), e.weight(1))}
+	})
+}

@@ -1,0 +1,104 @@
+package rank
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"gorun/csrc/device"
+	"gorun/fsdp"
+	"gorun/model"
+	"gorun/model/export"
+	"gorun/model/weights"
+)
+
+// groups describes the model's parameters to fsdp.
+func groups(m *model.Model) [][]fsdp.Param {
+	var out [][]fsdp.Param
+	for _, g := range m.Groups() {
+		var list []fsdp.Param
+		for _, p := range g.Params {
+			list = append(list, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable})
+		}
+		out = append(out, list)
+	}
+	return out
+}
+
+// loader fills the state from a checkpoint's weights and an adapter.
+type loader struct {
+	dev   *device.Client
+	state *fsdp.State
+	base  weights.Source
+	from  *export.Adapter // nil = a fresh adapter
+	init  string          // how fresh A are drawn
+	seed  int64
+}
+
+// load uploads every parameter, several at once: conversion and dequantisation keep all cores busy.
+func (l *loader) load(m *model.Model) error {
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for g, group := range m.Groups() {
+		for i, p := range group.Params {
+			work.Go(func() error { return l.state.Load(l.dev, g, i, l.fill(p)) })
+		}
+	}
+	return work.Wait()
+}
+
+func (l *loader) fill(p model.Param) fsdp.Fill {
+	if p.Role != model.Base {
+		return func(lo, hi int, dst []byte) error {
+			v, err := l.adapter(p)
+			if err != nil {
+				return err
+			}
+			width := p.Shape.Dims[1]
+			for i, f := range v[lo*width : hi*width] {
+				binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
+			}
+			return nil
+		}
+	}
+	return func(lo, hi int, dst []byte) error { return readParts(l.base, p, lo, hi, dst) }
+}
+
+// readParts reads rows [lo, hi) of tensors stacked along axis 0.
+func readParts(base weights.Source, p model.Param, lo, hi int, dst []byte) error {
+	rowBytes := p.Shape.Bytes() / p.Shape.Dims[0]
+	start := 0
+	for _, part := range p.Parts {
+		from, to := max(lo, start), min(hi, start+part.Rows)
+		if from < to {
+			if err := base.ReadRows(part.Tensor, from-start, to-start, p.Shape.DType, dst[(from-lo)*rowBytes:(to-lo)*rowBytes]); err != nil {
+				return err
+			}
+		}
+		start += part.Rows
+	}
+	return nil
+}
+
+// adapter is the initial value of A or B.
+func (l *loader) adapter(p model.Param) ([]float32, error) {
+	if l.from != nil {
+		for _, m := range l.from.Modules {
+			if m.Name != p.Module {
+				continue
+			}
+			if p.Role == model.LoraA {
+				return m.A, nil
+			}
+			return m.B, nil
+		}
+		return nil, fmt.Errorf("the adapter to start from has no module %s", p.Module)
+	}
+	if p.Role == model.LoraB {
+		return make([]float32, p.Shape.Size()), nil
+	}
+	return initA(l.init, l.seed, p.Module, p.Shape.Dims[0], p.Shape.Dims[1])
+}

@@ -1,0 +1,91 @@
+package rank
+
+import (
+	"context"
+
+	"gorun/fsdp"
+	"gorun/model"
+	"gorun/rank/data"
+)
+
+// step is one optimizer step over this rank's micro-batches: forward, loss, backward, one update. Nothing in it waits
+// for the device; the outcome is read when it is wanted.
+func (t *trainer) step(ctx context.Context, batch *data.Step, lr float64) (*fsdp.Step, error) {
+	p := t.state.Begin(ctx)
+	layers, root := t.model.Layers(), p.RootGroup()
+	for i, mb := range batch.Micro {
+		last := i == len(batch.Micro)-1
+		r := t.model.Begin(t.microBatch(mb, batch.Step))
+		r.Embed(p.Root())
+		for l := 0; l < layers; l++ {
+			w := p.Unshard(l)
+			p.Prefetch(l + 1)
+			r.Forward(l, w)
+			p.Reshard(l)
+		}
+		loss, dHead := r.Loss(p.Root())
+		p.AddLoss(loss, r.Valid())
+		for l := layers - 1; l >= 0; l-- {
+			w := p.Unshard(l)
+			p.Prefetch(l - 1)
+			dw := r.Backward(l, w)
+			p.Reshard(l)
+			p.Accumulate(l, dw)
+			if last {
+				p.ReduceScatter(l)
+			}
+		}
+		p.Accumulate(root, r.EmbedBackward(dHead))
+		if last {
+			p.ReduceScatter(root)
+		}
+		p.Fail(r.End())
+	}
+	return p.Finish(lr, t.recipe.ClipGradNorm.MaxNorm)
+}
+
+// score runs a micro-batch forward and returns the log-probability of each supervised token, in order of position.
+func (t *trainer) score(ctx context.Context, mb data.Batch) ([]float32, error) {
+	p := t.state.Begin(ctx)
+	r := t.model.Begin(t.microBatch(mb, -1))
+	r.Embed(p.Root())
+	for l := 0; l < t.model.Layers(); l++ {
+		w := p.Unshard(l)
+		p.Prefetch(l + 1)
+		r.Infer(l, w)
+		p.Reshard(l)
+	}
+	logp, err := r.Score(p.Root())
+	p.Fail(err)
+	p.Fail(r.End())
+	return logp, p.Close()
+}
+
+// microBatch is what the model takes of a micro-batch. Dropout is keyed by seed, step and sample, so neither batching
+// nor sharding changes it; step -1 (evaluation) has none.
+func (t *trainer) microBatch(mb data.Batch, step int) model.Batch {
+	b := model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels}
+	if step >= 0 && t.recipe.PEFT.Dropout > 0 {
+		b.Keys = make([]uint32, mb.Rows)
+		for i := range b.Keys {
+			sample := -1 // a row that only fills the batch
+			if i < len(mb.Samples) {
+				sample = mb.Samples[i]
+			}
+			b.Keys[i] = dropoutKey(t.recipe.RNG.Seed, step, sample)
+		}
+	}
+	return b
+}
+
+// dropoutKey mixes seed, step and sample into 32 bits (SplitMix64's finalizer).
+func dropoutKey(seed int64, step, sample int) uint32 {
+	x := uint64(seed)
+	for _, v := range []uint64{uint64(step), uint64(sample)} {
+		x = (x ^ v) + 0x9e3779b97f4a7c15
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		x ^= x >> 31
+	}
+	return uint32(x >> 32)
+}
