@@ -11,13 +11,27 @@ func Resolve(model string) (string, error) {
 	if !IsDemo(model) {
 		return model, nil
 	}
+	return Installed(model)
+}
+
+// Installed returns the path of what Install put into the cache under the name, or an error that wraps ErrMissing.
+func Installed(name string) (string, error) {
 	s, err := defaultStore()
 	if err != nil {
 		return "", err
 	}
-	it, err := s.lookup(model)
+	it, err := s.lookup(name)
 	if err != nil {
 		return "", err
 	}
-	return s.installed(it)
+	path, err := s.installed(it)
+	for second := it.fallback; err != nil && second != nil; second = second.fallback {
+		if found, secondErr := s.installed(*second); secondErr == nil {
+			return found, nil
+		}
+	}
+	return path, err
 }
+
+// SetupCommand is the command that installs what has the name, for messages.
+func SetupCommand(name string) string { return pinned[name].setup }
