@@ -61,7 +61,7 @@ func writeManifest(dir string, files []manifestFile) error {
 func (s store) installed(it item) (string, error) {
 	dir := filepath.Join(s.dir, it.folder())
 	if err := checkManifest(dir); err != nil {
-		return "", fmt.Errorf("%w: %s is not installed (%v): run '%s'", ErrMissing, it.name, err, it.setup)
+		return "", fmt.Errorf("%w: %s is not installed (%w): run '%s'", ErrMissing, it.name, err, it.setup)
 	}
 	return filepath.Join(dir, filepath.FromSlash(it.file)), nil
 }

@@ -198,7 +198,7 @@ func TestPipError(t *testing.T) {
 		if !errors.Is(err, tt.want) {
 			t.Errorf("%q gives %v, want %v", tt.out, err, tt.want)
 		}
-		if tt.want == errDiskFull && !strings.Contains(explainDiskFull(err, "/c").Error(), "set GORUN_CACHE") {
+		if errors.Is(tt.want, errDiskFull) && !strings.Contains(explainDiskFull(err, "/c").Error(), "set GORUN_CACHE") {
 			t.Errorf("%q does not say what to do: %v", tt.out, explainDiskFull(err, "/c"))
 		}
 	}
