@@ -1,0 +1,113 @@
+# gorun: everything a developer does is a target here. A machine needs Go, a C compiler, make, and python3 with pip.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DELETE_ON_ERROR:
+
+GO       ?= go
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TOOLS    := .cache/bin
+# Pinned: another version finds other things.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+TESTSUM  := $(TOOLS)/testsum
+SKIPS    := .cache/skipped.txt
+ORACLE   := .cache/oracle
+# Packages with goroutines or shared state: their tests run under the race detector too.
+RACE_PACKAGES := ./cmd/... ./csrc/... ./collective/... ./fsdp/... ./model ./model/infer/... ./model/tokenizer/... ./launcher/... ./rank/...
+DEMO_MODEL := demo:smollm2-135m
+DEMO_RUN   ?= runs/demo
+FUZZTIME ?= 20s
+TESTTIME ?= 15m
+
+.PHONY: help setup build demo test vet race lint unit oracle bench fuzz gpu rewrite cover clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/gorun
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/gorun ./cmd/gorun
+
+setup: build ## fetch the XLA plugin for the CPU into the cache
+	@bin/gorun setup
+
+demo: build ## fetch a real model, fine-tune it on question answering, and show what it learnt
+	bin/gorun setup --demo
+	@echo; echo "== before"
+	bin/gorun eval --task squad --base $(DEMO_MODEL) --data demo:squad
+	@echo; echo "== fine-tuning"
+	bin/gorun configs/demo.toml --set checkpoint.dir=$(DEMO_RUN) --set checkpoint.resume=never
+	@echo; echo "== after"
+	bin/gorun eval --task squad --base $(DEMO_MODEL) --data demo:squad --adapter $(DEMO_RUN)/LATEST
+
+test: build vet lint unit race ## everything that must hold: vet, lint, layers, tests, races, leaks
+	@echo; echo "skipped and why:"; if [ -s $(SKIPS) ]; then sort -u $(SKIPS) | sed 's/^/  /'; else echo "  nothing"; fi
+
+vet:
+	$(GO) vet ./...
+
+lint: $(GOLANGCI) ## golangci-lint, pinned, with the linters of .golangci.yml
+	$(GOLANGCI) run ./...
+
+# What the tests find in their environment: the plugin (unless one is named already) and the demo model.
+INSTALLED := .cache/installed.txt
+installed = $$(sed -n 's/^$(1)[[:space:]]//p' $(INSTALLED))
+TEST_ENV = PJRT_PLUGIN_LIBRARY_PATH="$${PJRT_PLUGIN_LIBRARY_PATH:-$(call installed,cpu)}" GORUN_DEMO_GGUF="$(call installed,demo:smollm2-135m)"
+
+.PHONY: installed
+installed: build
+	@mkdir -p .cache
+	@bin/gorun setup --demo >$(INSTALLED)
+
+unit: installed $(TESTSUM)
+	@rm -f $(SKIPS)
+	$(TEST_ENV) $(GO) test -json -timeout $(TESTTIME) ./... | $(TESTSUM) -skips $(SKIPS)
+
+race: installed $(TESTSUM) ## the tests of packages with goroutines, under the race detector
+	$(TEST_ENV) $(GO) test -race -short -json -timeout $(TESTTIME) $(call present,$(RACE_PACKAGES)) | $(TESTSUM) -skips $(SKIPS)
+
+# present drops patterns of folders that are not there.
+present = $(foreach p,$(1),$(if $(wildcard $(patsubst %/...,%,$(p))/.),$(p)))
+
+$(GOLANGCI):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS)/tmp $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(TOOLS)/tmp/golangci-lint $@ && rmdir $(TOOLS)/tmp
+
+$(TESTSUM): $(wildcard tools/testsum/*.go tools/skip/*.go)
+	$(GO) build -o $@ ./tools/testsum
+
+oracle: ## regenerate the golden values with torch, transformers and PEFT, and compare (about 5 GB to download)
+	@mkdir -p .cache
+	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
+	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
+	$(ORACLE)/bin/python tools/oracle/golden.py --check
+
+bench: build ## training speed on this machine
+	@bin/gorun setup --demo >/dev/null
+	bin/gorun bench
+
+fuzz: ## each fuzz target for FUZZTIME (20s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+gpu: build ## the device tests on this machine's NVIDIA GPU
+	@bin/gorun setup --cuda >/dev/null
+	GORUN_TEST_DEVICE=cuda $(GO) test -count=1 -timeout $(TESTTIME) ./csrc/... ./model/...
+
+rewrite: installed ## write the tests' golden files anew; look at the difference before committing
+	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \
+		echo "$$dir"; $(TEST_ENV) $(GO) test -count=1 $$dir -rewrite; \
+	done
+
+cover: installed ## coverage of the tests, in coverage.out
+	$(TEST_ENV) $(GO) test -coverprofile=coverage.out ./...
+	$(GO) tool cover -func=coverage.out | tail -1
+
+clean: ## remove what make made (not the user's cache)
+	rm -rf bin .cache coverage.out

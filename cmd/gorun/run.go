@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes of gorun.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// cli is the whole command line.
+type cli struct {
+	globals
+
+	Train    trainCmd    `cmd:"" default:"withargs" help:"Fine-tune as the recipe says. This is the default command: 'gorun RECIPE.toml'."`
+	Plan     planCmd     `cmd:"" help:"Show what a recipe would do, without a device: modules, parameters, memory, tokens."`
+	Generate generateCmd `cmd:"" help:"Write text with a model and, if given, an adapter."`
+	Eval     evalCmd     `cmd:"" help:"Score a model and, if given, an adapter."`
+	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
+	Bench    benchCmd    `cmd:"" help:"Measure training speed on this machine."`
+	Setup    setupCmd    `cmd:"" help:"Fetch the XLA plugin, and on demand the NVIDIA libraries and the demo model, into the cache."`
+	Version  versionCmd  `cmd:"" help:"Print versions: gorun, Go, XLA plugins."`
+}
+
+// globals are the flags that every command takes.
+type globals struct {
+	Plugin   string `placeholder:"PATH" help:"XLA plugin to load. Default: the first one found (see 'gorun version')."`
+	Device   string `enum:"auto,cpu,cuda" default:"auto" help:"Device to run on: auto, cpu or cuda. auto is cuda where there is an NVIDIA GPU and the CUDA plugin."`
+	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level of messages on standard error: debug, info, warn or error."`
+}
+
+// errUsage is wrapped by errors of commands that are about the command line rather than the work.
+var errUsage = errors.New("usage")
+
+// exitPanic carries the exit code out of kong, which expects its exit function not to return.
+type exitPanic int
+
+// run is the process without the process: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			exit, ok := r.(exitPanic)
+			if !ok {
+				panic(r)
+			}
+			code = int(exit)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("gorun"),
+		kong.Description("Fine-tune Hugging Face language models, with LoRA or fully.\n\n    gorun setup\n    gorun RECIPE.toml [--set section.key=value]..."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exitPanic(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "gorun:", err)
+		return exitFailure
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(hyphens(args))
+	if err != nil {
+		fmt.Fprintf(stderr, "gorun: %v\nSee 'gorun --help'.\n", err)
+		return exitUsage
+	}
+	err = parsed.Run(newApp(c.globals, stdin, stdout, stderr))
+	return report(ctx, err, stderr)
+}
+
+// report prints the error of a command and returns its exit code. A command that ends without an error although it was
+// interrupted was interrupted nonetheless.
+func report(ctx context.Context, err error, stderr io.Writer) int {
+	switch {
+	case ctx.Err() != nil:
+		if err != nil && !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(stderr, "gorun:", err)
+		}
+		fmt.Fprintln(stderr, "gorun: interrupted")
+		return exitInterrupted
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "gorun: %v\nSee 'gorun --help'.\n", err)
+		return exitUsage
+	case err != nil:
+		fmt.Fprintln(stderr, "gorun:", err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+// hyphens spells flags with hyphens: --max_tokens is --max-tokens, as torchrun has it. Values, and what follows "--",
+// stay as they are.
+func hyphens(args []string) []string {
+	out := make([]string, len(args))
+	for i, arg := range args {
+		if arg == "--" {
+			copy(out[i:], args[i:])
+			break
+		}
+		if strings.HasPrefix(arg, "--") {
+			name, value, has := strings.Cut(arg, "=")
+			arg = strings.ReplaceAll(name, "_", "-")
+			if has {
+				arg += "=" + value
+			}
+		}
+		out[i] = arg
+	}
+	return out
+}

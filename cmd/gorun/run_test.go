@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+func TestReport(t *testing.T) {
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	tests := []struct {
+		name string
+		ctx  context.Context
+		err  error
+		code int
+		says string
+	}{
+		{"done", t.Context(), nil, exitOK, ""},
+		{"failure", t.Context(), errors.New("disk full"), exitFailure, "gorun: disk full\n"},
+		{"usage", t.Context(), fmt.Errorf("%w: no", errUsage), exitUsage, "See 'gorun --help'"},
+		{"cancelled by itself", t.Context(), context.Canceled, exitFailure, "canceled"},
+		{"interrupted", interrupted, fmt.Errorf("step 3: %w", context.Canceled), exitInterrupted, "gorun: interrupted\n"},
+		{"interrupted and saved", interrupted, nil, exitInterrupted, "gorun: interrupted\n"},
+		{"interrupted, and failed to save", interrupted, errors.New("disk full"), exitInterrupted, "gorun: disk full\ngorun: interrupted\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out strings.Builder
+			if code := report(tt.ctx, tt.err, &out); code != tt.code || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("exit code %d after %q, want %d after %q", code, out.String(), tt.code, tt.says)
+			}
+		})
+	}
+}
+
+func TestHyphens(t *testing.T) {
+	got := hyphens([]string{"--max_tokens", "a_b", "--set=model.a_b=c_d", "--no_stream=x", "-x_y", "--", "--a_b"})
+	want := []string{"--max-tokens", "a_b", "--set=model.a_b=c_d", "--no-stream=x", "-x_y", "--", "--a_b"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A recipe without a command is a recipe to train, wherever the flags stand.
+func TestTrainIsDefault(t *testing.T) {
+	for _, args := range [][]string{
+		{"r.toml", "--set", "a.b=1", "--set=c.d=[1,2]"},
+		{"train", "r.toml", "--set", "a.b=1", "--set", "c.d=[1,2]"},
+		{"--set", "a.b=1", "--device", "cpu", "r.toml", "--set", "c.d=[1,2]"},
+	} {
+		var c cli
+		parser, err := kong.New(&c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parser.Parse(args)
+		if err != nil {
+			t.Errorf("%q: %v", args, err)
+			continue
+		}
+		if parsed.Selected().Name != "train" || c.Train.Recipe != "r.toml" || !slices.Equal(c.Train.Set, []string{"a.b=1", "c.d=[1,2]"}) {
+			t.Errorf("%q: %s with %+v", args, parsed.Selected().Name, c.Train)
+		}
+	}
+}
+
+// TestFlags freezes the commands, their flags and defaults: a change shows in testdata/flags.txt (make rewrite).
+func TestFlags(t *testing.T) {
+	var c cli
+	parser, err := kong.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list strings.Builder
+	write := func(n *kong.Node, name string) {
+		for _, p := range n.Positional {
+			name += " " + p.Summary()
+		}
+		fmt.Fprintln(&list, name)
+		for _, f := range n.Flags {
+			fmt.Fprintf(&list, "    --%s %s", f.Name, f.Value.Target.Type())
+			if f.HasDefault {
+				fmt.Fprintf(&list, " = %s", f.Default)
+			}
+			if f.Required {
+				list.WriteString(" required")
+			}
+			list.WriteString("\n")
+		}
+	}
+	write(parser.Model.Node, "gorun")
+	for _, n := range parser.Model.Leaves(false) {
+		write(n, "gorun "+n.Name)
+	}
+	path := filepath.Join("testdata", "flags.txt")
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(list.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list.String() != string(want) {
+		t.Errorf("the flags have changed: look, then run 'make rewrite':\n%s", list.String())
+	}
+}

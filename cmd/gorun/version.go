@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"gorun/csrc"
+	"gorun/csrc/plugins"
+)
+
+// version is set by the linker (see the Makefile).
+var version string
+
+type versionCmd struct{}
+
+// Run prints one fact a line. A plugin that is missing or does not load is a fact too, not a failure.
+func (versionCmd) Run(a *app) error {
+	fmt.Fprintf(a.stdout, "gorun %s\n%s %s/%s\n", gorunVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, kind := range []string{plugins.CPU, plugins.CUDA} {
+		fmt.Fprintf(a.stdout, "XLA plugin for %s: %s\n", kind, describePlugin(kind))
+	}
+	kind, path, err := a.findPlugin()
+	if err != nil {
+		fmt.Fprintf(a.stdout, "runs on: nothing (%v)\n", err)
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "runs on: %s by %s\n", kind, path)
+	return nil
+}
+
+// gorunVersion is the linker's version, else the module's, with the commit if the build knows it.
+func gorunVersion() string {
+	v := version
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if v == "" {
+		v = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v
+}
+
+func describePlugin(kind string) string {
+	path, err := plugins.Find(kind)
+	if errors.Is(err, plugins.ErrMissing) {
+		return "not installed: run '" + plugins.SetupCommand(kind) + "'"
+	}
+	if err != nil {
+		return err.Error()
+	}
+	if err := os.Setenv("TF_CPP_MIN_LOG_LEVEL", "2"); err != nil { // XLA's log would mix with the answer
+		return err.Error()
+	}
+	plugin, err := csrc.LoadPlugin(path)
+	if err != nil {
+		return err.Error()
+	}
+	major, minor := plugin.Version()
+	return fmt.Sprintf("PJRT %d.%d, %s", major, minor, path)
+}
