@@ -91,7 +91,6 @@ func (e *emit) gatedBackward(gate, up, dm hlo.Value) (dGate, dUp hlo.Value) {
 // backward takes the block's input, its activations and the gradient of its output [T,D] in the compute dtype, records
 // the gradients of trained parameters and returns the gradient of the input in the compute dtype.
 func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
-	d := e.cfg.Decoder
 	dm := b.down.backward(e, e.gated(a.gate, a.up), a.tDn, dy)
 	dGate, dUp := e.gatedBackward(a.gate, a.up, dm)
 	dh := b.mlp.backward(e, e.norm(a.x2, b.norm2), a.tMLP, dGate, dUp)
@@ -100,8 +99,8 @@ func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
 	do := e.c(b.out.backward(e, a.o, a.tOut, dx2))
 	dq, dk, dv := b.attend(e, &a).backward(a.o, do, a.lse)
 	dh = b.qkv.backward(e, e.norm(x, b.norm1), a.tQKV,
-		e.headsBackward(a.q, dq, d.Heads, b.qNorm, b.rope),
-		e.headsBackward(a.k, dk, d.KVHeads, b.kNorm, b.rope),
-		e.headsBackward(a.v, dv, d.KVHeads, -1, false))
+		e.headsBackward(a.q, dq, b.qNorm, b.rope),
+		e.headsBackward(a.k, dk, b.kNorm, b.rope),
+		e.headsBackward(a.v, dv, -1, false))
 	return e.Add(dx2, e.c(e.normBackward(x, b.norm1, dh)))
 }

@@ -66,7 +66,7 @@ func newBench(t *testing.T, cfg model.Config) *bench {
 			for i := range v {
 				v[i] = float32(rng.NormFloat64()) * 0.3
 				if len(p.Shape.Dims) == 1 {
-					v[i] += 1
+					v[i]++
 				}
 			}
 			list = append(list, v)
@@ -219,7 +219,7 @@ func TestGradients(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 6))
 			for g, group := range b.groups {
 				for j, p := range group.Trainable() {
-					b.checkDirection(x, g, j, p, grads[g][j], rng)
+					b.checkDirection(x, g, p, grads[g][j], rng)
 				}
 			}
 		})
@@ -227,7 +227,7 @@ func TestGradients(t *testing.T) {
 }
 
 // checkDirection compares one parameter's gradient with the slope of the loss along a random direction.
-func (b *bench) checkDirection(x model.Batch, g, j int, p model.Param, grad []float32, rng *rand.Rand) {
+func (b *bench) checkDirection(x model.Batch, g int, p model.Param, grad []float32, rng *rand.Rand) {
 	b.t.Helper()
 	index := -1
 	for i, q := range b.groups[g].Params {

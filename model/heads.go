@@ -17,7 +17,7 @@ func (e *emit) heads(x hlo.Value, n, norm int, rotary bool) hlo.Value {
 
 // headsBackward is the gradient of heads: dh [B,n,S,E] float32, x as forward had it; the result is [T, n*E] in the
 // compute dtype.
-func (e *emit) headsBackward(x, dh hlo.Value, n, norm int, rotary bool) hlo.Value {
+func (e *emit) headsBackward(x, dh hlo.Value, norm int, rotary bool) hlo.Value {
 	d := e.Transpose(dh, 0, 2, 1, 3)
 	if rotary {
 		d = e.rotate(d, -1)

@@ -49,7 +49,7 @@ type Run struct {
 	rows, labels, keys       *device.Buffer
 	x                        []*device.Buffer   // input of each block, and the last block's output
 	saved                    [][]*device.Buffer // what each block's forward saved
-	dx, dHead                *device.Buffer
+	dx                       *device.Buffer
 }
 
 // Begin uploads a micro-batch.

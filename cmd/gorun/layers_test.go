@@ -30,7 +30,7 @@ var layers = []layer{
 	{"model", "a decoder block with LoRA as compiled programs: forward, backward, head and loss, optimizer maths", []string{"configs", "csrc/device", "model/*"}},
 	{"model/spec", "a decoder as data, from config.json or GGUF's metadata", nil},
 	{"model/weights", "the base's tensors by their Hugging Face names, by rows, from any format", []string{"model/spec", "model/safetensors", "model/gguf"}},
-	{"model/hlo", "small helpers over go-xla's stablehlo builder", nil},
+	{"model/hlo", "programs in short names over go-xla's stablehlo builder; returns a device.Source", []string{"csrc/device"}},
 	{"model/safetensors", "read and write safetensors, by slice", nil},
 	{"model/gguf", "read and write GGUF, by slice", nil},
 	{"model/tokenizer", "tokenizer.json and GGUF vocabularies to ids and back", nil},

@@ -154,7 +154,7 @@ func TestView(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	dir := t.TempDir()
-	c, err := device.Open(device.Config{Plugin: os.Getenv("PJRT_PLUGIN_LIBRARY_PATH"), CacheDir: dir})
+	c, err := device.Open(device.Config{Plugin: devicetest.Plugin(t), CacheDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,16 +2,30 @@
 package devicetest
 
 import (
-	"os"
 	"sync"
 	"testing"
 
 	"gorun/csrc/device"
+	"gorun/csrc/plugins"
 )
 
 var shared = sync.OnceValues(func() (*device.Client, error) {
-	return device.Open(device.Config{Plugin: os.Getenv("PJRT_PLUGIN_LIBRARY_PATH")})
+	plugin, err := plugins.Find(plugins.CPU)
+	if err != nil {
+		return nil, err
+	}
+	return device.Open(device.Config{Plugin: plugin})
 })
+
+// Plugin returns the path of the CPU plugin.
+func Plugin(t testing.TB) string {
+	t.Helper()
+	path, err := plugins.Find(plugins.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 // Open returns the process's one CPU client, and fails the test if it ends with more live buffers than it began with.
 func Open(t testing.TB) *device.Client {
