@@ -2,6 +2,7 @@ package export
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -121,7 +122,7 @@ func (p *fieldParser) compile(expr string) (*regexp.Regexp, error) {
 		return nil, fmt.Errorf("this regular expression is not supported, list the modules by name instead: %w", err)
 	}
 	if p.regexpNodes += nodes(tree); p.regexpNodes > maxRegexpNodes {
-		return nil, fmt.Errorf("regular expression too large: list the modules by name instead")
+		return nil, errors.New("regular expression too large: list the modules by name instead")
 	}
 	return regexp.Compile(expr)
 }
