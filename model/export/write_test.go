@@ -26,8 +26,8 @@ func module(name string, dim, in, out int) Module {
 	return m
 }
 
-// TestConfigBytes compares with the file PEFT wrote, byte for byte.
-func TestConfigBytes(t *testing.T) {
+// TestBytesArePEFTs compares with the files PEFT wrote, byte for byte.
+func TestBytesArePEFTs(t *testing.T) {
 	want, err := os.ReadFile("testdata/plain/" + ConfigFile)
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +45,17 @@ func TestConfigBytes(t *testing.T) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Error(cmp.Diff(string(want), string(got)))
+	}
+	dir := t.TempDir()
+	if err := WritePEFT(dir, *a); err != nil {
+		t.Fatal(err)
+	}
+	wantWeights, err := os.ReadFile("testdata/plain/" + WeightsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files(t, dir)[WeightsFile] != string(wantWeights) {
+		t.Errorf("%s is not byte for byte PEFT's", WeightsFile)
 	}
 	a.Base, a.Revision = "gorun/tiny-\u00e9\U0001f40d", "main"
 	got, err = configJSON(a)
