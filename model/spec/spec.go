@@ -1,5 +1,7 @@
 package spec
 
+import "github.com/gomlx/compute/dtypes"
+
 // Decoder is one decoder-only transformer described by data: sizes, and the few choices in which
 // the supported families differ. It holds no weights and knows no device.
 type Decoder struct {
@@ -31,6 +33,8 @@ type Decoder struct {
 	BOS int   // id of the beginning-of-sequence token, -1 if none
 	EOS []int // ids that end a generation
 	Pad int   // id of the padding token, -1 if none
+
+	DType dtypes.DType // the checkpoint's dtype as its config says; InvalidDType if it does not say
 }
 
 // Rope describes the rotary embedding. Angles are position * InvFreq[i]; pairs are (i, i+Dim/2), the
@@ -38,15 +42,16 @@ type Decoder struct {
 type Rope struct {
 	Theta float64
 	Dim   int    // rotated part of each head; HeadDim unless partial_rotary_factor says less
-	Kind  string // "default", "linear", "dynamic", "llama3", "yarn", "longrope"
+	Kind  string // "default", "linear", "dynamic", "llama3", "yarn", "longrope", "factors"
 
 	Factor               float64
 	LowFreqFactor        float64   // llama3
 	HighFreqFactor       float64   // llama3
-	OriginalMaxPositions int       // llama3, yarn, longrope
+	OriginalMaxPositions int       // llama3, yarn, longrope; dynamic: max_position_embeddings
 	BetaFast, BetaSlow   float64   // yarn
+	NoTruncate           bool      // yarn: keep the fractional correction range
 	AttentionFactor      float64   // yarn, longrope; 0 = derived
-	ShortFactor          []float64 // longrope, Dim/2 values
+	ShortFactor          []float64 // longrope, factors (divisors of a GGUF's rope_freqs): Dim/2 values
 	LongFactor           []float64 // longrope, Dim/2 values
 }
 
