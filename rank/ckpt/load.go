@@ -1,0 +1,92 @@
+package ckpt
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"gorun/model/export"
+	"gorun/model/safetensors"
+)
+
+// Load reads a checkpoint. Nothing is returned unless every file is what was saved (size and SHA-256 of
+// the manifest) and the parts fit together; otherwise the error is ErrNotWhole, or says what does not
+// fit. The caller compares the base (CheckBase) and the recipe (RecipeDrift).
+func Load(path string) (*State, error) {
+	s, err := load(path)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func load(path string) (*State, error) {
+	m, err := verify(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readFile(filepath.Join(path, stateFile), maxStateBytes)
+	if err != nil {
+		return nil, err
+	}
+	s, err := decodeState(data)
+	if err != nil {
+		return nil, err
+	}
+	recipe, err := readFile(filepath.Join(path, recipeFile), maxRecipeBytes)
+	if err != nil {
+		return nil, err
+	}
+	s.Recipe = string(recipe)
+	if err := errors.Join(readParams(path, m, s), readOptimizer(path, s)); err != nil {
+		return nil, err
+	}
+	return s, s.Validate()
+}
+
+func readParams(path string, m *manifest, s *State) error {
+	hasAdapter, hasModel := m.has(export.WeightsFile) && m.has(export.ConfigFile), m.has(modelFile)
+	switch {
+	case hasAdapter && hasModel:
+		return fmt.Errorf("%w: it has both %s and %s", ErrNotWhole, export.WeightsFile, modelFile)
+	case hasAdapter:
+		a, err := export.ReadPEFT(path)
+		if err != nil {
+			return err
+		}
+		s.takeAdapter(a)
+		return nil
+	case hasModel:
+		var err error
+		if s.Params, _, err = safetensors.ReadAll(filepath.Join(path, modelFile)); err != nil {
+			return fmt.Errorf("%s: %w", modelFile, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: it has neither %s nor %s", ErrNotWhole, export.WeightsFile, modelFile)
+}
+
+func readOptimizer(path string, s *State) error {
+	all, metadata, err := safetensors.ReadAll(filepath.Join(path, optimizerFile))
+	if err != nil {
+		return fmt.Errorf("%s: %w", optimizerFile, err)
+	}
+	if got := metadata["step"]; got != strconv.Itoa(s.Step) {
+		return fmt.Errorf("%s is of step %q, %s of step %d", optimizerFile, got, stateFile, s.Step)
+	}
+	var faults []error
+	for _, t := range all {
+		if name, ok := strings.CutPrefix(t.Name, moment1Prefix); ok {
+			t.Name = name
+			s.Moment1 = append(s.Moment1, t)
+		} else if name, ok := strings.CutPrefix(t.Name, moment2Prefix); ok {
+			t.Name = name
+			s.Moment2 = append(s.Moment2, t)
+		} else {
+			faults = append(faults, fmt.Errorf("%s: unknown tensor %q", optimizerFile, t.Name))
+		}
+	}
+	return errors.Join(faults...)
+}
