@@ -14,39 +14,26 @@ import (
 // mostListed bounds how many faults of one kind an error names; the rest is counted.
 const mostListed = 12
 
-// inventory is what a checkpoint has, under Hugging Face names.
-type inventory struct {
-	names []string
-	info  func(name string) (dtypes.DType, []int, bool)
-	shown func(name string) string // how the file itself spells a name
-}
-
 // check compares a checkpoint with what the decoder needs: missing tensors, wrong shapes, dtypes that
-// cannot be read, and tensors that the computation would silently leave out.
-func check(d *spec.Decoder, have inventory) error {
-	var missing, wrong, unused []string
-	needed := make(map[string]bool)
+// cannot be read, and tensors beyond them that the computation would silently leave out. shown gives the
+// file's own spelling of a name.
+func check(d *spec.Decoder, info func(string) (dtypes.DType, []int, bool), shown func(string) string, beyond []string) error {
+	var missing, wrong []string
 	for _, t := range d.Tensors() {
-		needed[t.Name] = true
-		dtype, shape, ok := have.info(t.Name)
+		dtype, shape, ok := info(t.Name)
 		switch {
 		case !ok:
-			missing = append(missing, have.shown(t.Name))
+			missing = append(missing, shown(t.Name))
 		case !slices.Equal(shape, t.Shape):
-			wrong = append(wrong, fmt.Sprintf("%s is %v, must be %v", have.shown(t.Name), shape, t.Shape))
+			wrong = append(wrong, fmt.Sprintf("%s is %v, must be %v", shown(t.Name), shape, t.Shape))
 		case !convertible(dtype):
-			wrong = append(wrong, fmt.Sprintf("%s is stored as %s, must be F32, BF16 or F16", have.shown(t.Name), dtype))
+			wrong = append(wrong, fmt.Sprintf("%s is stored as %s, must be F32, BF16 or F16", shown(t.Name), dtype))
 		}
 	}
-	for _, name := range have.names {
-		if !needed[name] && !harmless(d, name) {
-			unused = append(unused, have.shown(name))
-		}
-	}
-	slices.Sort(unused)
+	slices.Sort(beyond)
 	return errors.Join(
 		fault("missing", missing), fault("not as the config says", wrong),
-		fault("not part of a "+d.Family+" model as the config describes it", unused))
+		fault("not part of a "+d.Family+" model as the config describes it", beyond))
 }
 
 func fault(what string, names []string) error {

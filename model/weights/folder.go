@@ -49,10 +49,18 @@ func openFolder(dir string) (*Model, error) {
 		return nil, err
 	}
 	f := &folder{set: set}
+	needed := make(map[string]bool)
 	for _, t := range decoder.Tensors() {
 		f.names = append(f.names, t.Name)
+		needed[t.Name] = true
 	}
-	err = check(decoder, inventory{names: set.Names(), info: f.Info, shown: func(name string) string { return name }})
+	var beyond []string
+	for _, name := range set.Names() {
+		if !needed[name] && !harmless(decoder, name) {
+			beyond = append(beyond, name)
+		}
+	}
+	err = check(decoder, f.Info, func(name string) string { return name }, beyond)
 	if err == nil {
 		f.digest, err = digest(decoder, f)
 	}

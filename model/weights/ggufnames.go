@@ -50,20 +50,11 @@ func ggufName(name string) string {
 	return fmt.Sprintf("blk.%s.%s%s", layer, module, rest[dot:])
 }
 
-// unpairHeads says how many heads the rows of a tensor are divided in when llama.cpp's converter has
-// reordered them; 0 when it has not. It does so to q and k of the architectures whose rotary embedding
-// it computes on neighbouring values.
-func unpairHeads(arch string, d *spec.Decoder, name string) int {
-	if arch != "llama" && arch != "smollm3" {
-		return 0
-	}
-	switch {
-	case strings.Contains(name, ".self_attn.q_proj."):
-		return d.Heads
-	case strings.Contains(name, ".self_attn.k_proj."):
-		return d.KVHeads
-	}
-	return 0
+// pairsRows says whether llama.cpp's converter has reordered the rows of a tensor. It does so to q and k
+// of the architectures whose rotary embedding it computes on neighbouring values.
+func pairsRows(arch, name string) bool {
+	return (arch == "llama" || arch == "smollm3") &&
+		(strings.Contains(name, ".self_attn.q_proj.") || strings.Contains(name, ".self_attn.k_proj."))
 }
 
 // pairedRow gives the row of a GGUF tensor that holds a Hugging Face row. A head's two halves lie one

@@ -57,12 +57,6 @@ func ggufModel(path string, file *gguf.File) (*Model, error) {
 	}
 	arch, _ := meta["general.architecture"].(string)
 	s := &ggufSource{file: file, decoder: decoder, arch: arch, shapes: make(map[string][]int)}
-	have := inventory{info: s.Info, shown: func(name string) string {
-		if own := ggufName(name); own != "" {
-			return own
-		}
-		return name
-	}}
 	mapped := make(map[string]bool)
 	for _, t := range decoder.Tensors() {
 		s.names = append(s.names, t.Name)
@@ -72,12 +66,13 @@ func ggufModel(path string, file *gguf.File) (*Model, error) {
 			s.shapes[t.Name] = info.Shape
 		}
 	}
+	var beyond []string
 	for name := range stored {
 		if !mapped[name] && !harmlessGGUF(name) {
-			have.names = append(have.names, "model."+name) // an extra must not pass for a head beside the model
+			beyond = append(beyond, name)
 		}
 	}
-	if err := check(decoder, have); err != nil {
+	if err := check(decoder, s.Info, ggufName, beyond); err != nil {
 		return nil, err
 	}
 	if s.digest, err = digest(decoder, s); err != nil {
@@ -139,7 +134,10 @@ func (s *ggufSource) ReadRows(name string, lo, hi int, as dtypes.DType, dst []by
 		return err
 	}
 	own := ggufName(name)
-	paired := unpairHeads(s.arch, s.decoder, name) > 0
+	paired := pairsRows(s.arch, name)
+	if len(shape) == 1 {
+		return s.readVector(name, own, lo, hi, as, dst, paired)
+	}
 	buffer := s.chunk(max(width, min(chunkValues, (hi-lo)*width)))
 	defer s.chunks.Put(buffer)
 	step := max(1, chunkValues/width)
@@ -151,6 +149,23 @@ func (s *ggufSource) ReadRows(name string, lo, hi int, as dtypes.DType, dst []by
 		}
 		store(dst[(row-lo)*width*as.Size():], as, values)
 	}
+	return nil
+}
+
+// readVector reads values lo to hi of a one-dimensional tensor: a norm or a bias.
+func (s *ggufSource) readVector(name, own string, lo, hi int, as dtypes.DType, dst []byte, paired bool) error {
+	stored := make([]float32, s.shapes[name][0])
+	if err := s.file.DequantRows(own, 0, len(stored), stored); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	values := stored[lo:hi]
+	if paired {
+		values = make([]float32, hi-lo)
+		for i := range values {
+			values[i] = stored[pairedRow(lo+i, s.decoder.HeadDim)]
+		}
+	}
+	store(dst, as, values)
 	return nil
 }
 
