@@ -177,3 +177,42 @@ func TestFromGGUFRefuses(t *testing.T) {
 		})
 	}
 }
+
+// FuzzFromGGUF sets one key after another to a value of some type; no metadata panics, and what is
+// accepted has usable frequencies once its factors are set.
+func FuzzFromGGUF(f *testing.F) {
+	keys := slices.Sorted(maps.Keys(smolMeta()))
+	keys = append(keys, "llama.attention.key_length", "llama.attention.value_length", "llama.attention.sliding_window",
+		"llama.rope.scaling.type", "llama.rope.scaling.factor", "llama.rope.scaling.original_context_length", "tokenizer.ggml.tokens")
+	f.Add([]byte{1, 0, 7, 2, 1, 9}, uint8(0))
+	f.Add([]byte{12, 6, 0, 4, 3, 200}, uint8(255))
+	f.Fuzz(func(t *testing.T, edits []byte, present uint8) {
+		m := smolMeta()
+		for ; len(edits) >= 3; edits = edits[3:] {
+			x := int64(edits[2]) << (edits[1] / 8 % 60)
+			m[keys[int(edits[0])%len(keys)]] = []any{
+				uint32(x), -x, uint64(x) << 1, float32(x), float64(-x), []any{x, x}, []string{"a"}, []string{"none", "linear", "yarn", "llama", "phi3"}[x%5],
+			}[edits[1]%8]
+		}
+		tensors := []string{"output.weight", GGUFRopeFreqs, GGUFFactorsLong, GGUFFactorsShort, "blk.0.attn_qkv.weight", "blk.0.ffn_gate.weight", "blk.0.attn_q.bias", "blk.0.attn_q_norm.weight"}
+		d, err := FromGGUF(m, func(name string) bool {
+			i := slices.Index(tensors, name)
+			return i >= 0 && present>>i&1 == 1
+		})
+		if err != nil {
+			return
+		}
+		if d.Rope.Kind == "factors" || d.Rope.Kind == "longrope" {
+			ones := slices.Repeat([]float32{1}, d.Rope.Dim/2)
+			if err := d.SetRopeFactors(ones, ones); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if inv, scale := d.Rope.InvFreq(d.MaxPositions + 1); len(inv) != d.Rope.Dim/2 || !(scale > 0) {
+			t.Errorf("%+v: scale %v", d.Rope, scale)
+		}
+		if d.Params().Total <= 0 {
+			t.Errorf("%+v: no parameters", d)
+		}
+	})
+}

@@ -102,7 +102,7 @@ func ropeFactors(file *gguf.File, stored map[string]gguf.TensorInfo, d *spec.Dec
 	case "factors":
 		short, err = read(spec.GGUFRopeFreqs)
 	case "longrope":
-		short, err = read(spec.GGUFFactorShort)
+		short, err = read(spec.GGUFFactorsShort)
 		long, longErr = read(spec.GGUFFactorsLong)
 	default:
 		return nil
