@@ -10,9 +10,9 @@ import (
 
 // GGUF tensors that carry rotary factors: divisors of the inverse frequencies.
 const (
-	GGUFRopeFreqs   = "rope_freqs.weight"
-	GGUFFactorsLong = "rope_factors_long.weight"
-	GGUFFactorShort = "rope_factors_short.weight"
+	GGUFRopeFreqs    = "rope_freqs.weight"
+	GGUFFactorsLong  = "rope_factors_long.weight"
+	GGUFFactorsShort = "rope_factors_short.weight"
 )
 
 // ggufArchitectures maps general.architecture to a family.
@@ -152,7 +152,7 @@ func ropeFromMeta(m *meta, arch string, fam family, d *Decoder, hasTensor func(s
 		}
 	}
 	switch {
-	case hasTensor(GGUFFactorsLong) || hasTensor(GGUFFactorShort):
+	case hasTensor(GGUFFactorsLong) || hasTensor(GGUFFactorsShort):
 		r.Kind, r.OriginalMaxPositions = "longrope", original
 		r.Factor = ratio(d.MaxPositions, original)
 		r.AttentionFactor = attention
@@ -172,7 +172,7 @@ func ropeFromMeta(m *meta, arch string, fam family, d *Decoder, hasTensor func(s
 			m.fail(key("scaling.attn_factor"), "its own attention factor beside yarn is not supported")
 		}
 	case kind == "longrope":
-		m.fail(key("scaling.type"), "is longrope, but the tensors %s and %s are missing", GGUFFactorsLong, GGUFFactorShort)
+		m.fail(key("scaling.type"), "is longrope, but the tensors %s and %s are missing", GGUFFactorsLong, GGUFFactorsShort)
 	default:
 		m.fail(key("scaling.type"), "is %q; supported: none, linear, yarn, longrope", kind)
 	}
@@ -189,7 +189,7 @@ func (d *Decoder) SetRopeFactors(short, long []float32) error {
 	var faults []error
 	switch r.Kind {
 	case "longrope":
-		faults = append(faults, checkFactors(GGUFFactorShort, r.ShortFactor, r.Dim), checkFactors(GGUFFactorsLong, r.LongFactor, r.Dim))
+		faults = append(faults, checkFactors(GGUFFactorsShort, r.ShortFactor, r.Dim), checkFactors(GGUFFactorsLong, r.LongFactor, r.Dim))
 	case "factors":
 		faults = append(faults, checkFactors(GGUFRopeFreqs, r.ShortFactor, r.Dim))
 		r.LongFactor = nil

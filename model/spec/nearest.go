@@ -17,6 +17,14 @@ func hint(d *Decoder, modules []Linear, pattern string) string {
 	case d.FusedMLP && slices.Contains([]string{"gate_proj", "up_proj"}, leaf):
 		return "this checkpoint holds gate and up fused: gate_up_proj"
 	}
+	if strings.LastIndexByte(pattern, '*') > 0 {
+		undot := func(s string) string { return strings.ReplaceAll(s, ".", "/") }
+		for _, m := range modules {
+			if matchModule(undot(pattern), undot(m.Name)) {
+				return fmt.Sprintf("a \"*\" after the start does not cross a dot, so %s is not matched", m.Name)
+			}
+		}
+	}
 	return "nearest: " + strings.Join(nearest(modules, pattern), ", ")
 }
 
