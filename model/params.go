@@ -48,7 +48,7 @@ const (
 
 // Param is one parameter of a group, as the programs take it.
 type Param struct {
-	Name      string // of the first tensor, or "<module>.lora_A", "<module>.lora_B"
+	Name      string // of the first tensor, or "<module>.lora_A.weight", "<module>.lora_B.weight"
 	Role      Role
 	Module    string // the adapted linear, for LoraA and LoraB
 	Shape     device.Shape
@@ -140,8 +140,8 @@ func (l *layout) adapt(lin *linear, mods ...spec.Linear) {
 			return len(l.group.Params) - 1
 		}
 		lin.segs[i].Adapter = a
-		lin.segs[i].a = add(LoraA, ".lora_A", a.Dim, m.In)
-		lin.segs[i].b = add(LoraB, ".lora_B", m.Out, a.Dim)
+		lin.segs[i].a = add(LoraA, ".lora_A.weight", a.Dim, m.In)
+		lin.segs[i].b = add(LoraB, ".lora_B.weight", m.Out, a.Dim)
 	}
 }
 

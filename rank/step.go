@@ -44,28 +44,11 @@ func (t *trainer) step(ctx context.Context, batch *data.Step, lr float64) (*fsdp
 	return p.Finish(lr, t.recipe.ClipGradNorm.MaxNorm)
 }
 
-// score runs a micro-batch forward and returns the log-probability of each supervised token, in order of position.
-func (t *trainer) score(ctx context.Context, mb data.Batch) ([]float32, error) {
-	p := t.state.Begin(ctx)
-	r := t.model.Begin(t.microBatch(mb, -1))
-	r.Embed(p.Root())
-	for l := 0; l < t.model.Layers(); l++ {
-		w := p.Unshard(l)
-		p.Prefetch(l + 1)
-		r.Infer(l, w)
-		p.Reshard(l)
-	}
-	logp, err := r.Score(p.Root())
-	p.Fail(err)
-	p.Fail(r.End())
-	return logp, p.Close()
-}
-
 // microBatch is what the model takes of a micro-batch. Dropout is keyed by seed, step and sample, so neither batching
-// nor sharding changes it; step -1 (evaluation) has none.
+// nor sharding changes it.
 func (t *trainer) microBatch(mb data.Batch, step int) model.Batch {
 	b := model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels}
-	if step >= 0 && t.recipe.PEFT.Dropout > 0 {
+	if t.recipe.PEFT.Dropout > 0 {
 		b.Keys = make([]uint32, mb.Rows)
 		for i := range b.Keys {
 			sample := -1 // a row that only fills the batch

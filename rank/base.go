@@ -1,0 +1,58 @@
+package rank
+
+import (
+	"errors"
+	"fmt"
+
+	"gorun/model/tokenizer"
+	"gorun/model/weights"
+)
+
+// Base is an opened base model: its description, weights and tokenizer, still on disk.
+type Base struct {
+	*weights.Model
+	Tokenizer *tokenizer.Tokenizer
+}
+
+// OpenBase opens a Hugging Face folder or a GGUF file.
+func OpenBase(path string) (*Base, error) {
+	m, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := openTokenizer(m)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("model %s: %w", path, err), m.Close())
+	}
+	return &Base{m, tok}, nil
+}
+
+func openTokenizer(m *weights.Model) (*tokenizer.Tokenizer, error) {
+	switch {
+	case m.Meta != nil:
+		return tokenizer.FromGGUF(m.Meta)
+	case m.TokenizerPath == "":
+		return nil, errors.New("no tokenizer.json beside the weights: download it from where the model came from")
+	}
+	return tokenizer.Load(m.TokenizerPath)
+}
+
+// stops are the ids that end a text: the model's own and the tokenizer's.
+func (b *Base) stops() []int32 {
+	var out []int32
+	for _, id := range b.Decoder.EOS {
+		out = append(out, int32(id))
+	}
+	if id, ok := b.Tokenizer.EOS(); ok {
+		out = append(out, id)
+	}
+	return out
+}
+
+// pad is an id to fill rows with; nothing ever looks at it.
+func (b *Base) pad() int32 {
+	if id, ok := b.Tokenizer.Pad(); ok {
+		return id
+	}
+	return 0
+}

@@ -1,0 +1,136 @@
+package rank
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/collective"
+	"gorun/configs"
+	"gorun/csrc/device"
+	"gorun/fsdp"
+	"gorun/model"
+	"gorun/model/export"
+	"gorun/model/infer"
+	"gorun/rank/data"
+)
+
+// Device says where to compute.
+type Device struct {
+	Plugin string // path of the XLA plugin
+	Cache  string // folder of compiled programs; "" = none
+}
+
+// Session is a model on a device: its programs and its parameters.
+type Session struct {
+	Base  *Base
+	dev   *device.Client
+	model *model.Model
+	state *fsdp.State
+}
+
+// parameters says what to load into a session.
+type parameters struct {
+	model.Config
+	opt  model.Optimizer
+	from *export.Adapter // the adapter's values; nil = fresh
+	init string          // how a fresh adapter is drawn
+	seed int64
+}
+
+// OpenSession loads a base, with an adapter unless it is nil, to run forward only.
+func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
+	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from}
+	if from != nil {
+		var err error
+		if p.Adapters, err = adapters(base.Decoder, configs.PEFT{}, from); err != nil {
+			return nil, err
+		}
+	}
+	return open(d, base, p, nil)
+}
+
+// computeDType is the dtype of a recipe's model.dtype.
+func computeDType(name string) dtypes.DType {
+	if name == "f32" {
+		return dtypes.Float32
+	}
+	return dtypes.BFloat16
+}
+
+// open makes the client, compiles programs for the given shapes while it loads the parameters, and returns the session.
+func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session, err error) {
+	s = &Session{Base: base}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CacheDir: d.Cache}); err != nil {
+		return s, err
+	}
+	if s.model, err = model.New(s.dev, p.Config); err != nil {
+		return s, err
+	}
+	compiled := make(chan error, 1)
+	go func() { compiled <- s.model.Prepare(shapes) }()
+	s.state = fsdp.New(collective.Solo{}, s.model.Maths(p.opt), groups(s.model))
+	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
+	err = l.load(s.model)
+	return s, errors.Join(err, <-compiled)
+}
+
+// Close frees the device.
+func (s *Session) Close() error {
+	var errs []error
+	if s.state != nil {
+		s.state.Close()
+	}
+	if s.model != nil {
+		errs = append(errs, s.model.Close())
+	}
+	if s.dev != nil {
+		errs = append(errs, s.dev.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Generate continues prompts.
+func (s *Session) Generate(ctx context.Context, req infer.Request) ([]infer.Continuation, error) {
+	p := s.state.Begin(ctx)
+	out, err := infer.Generate(ctx, s.model, p, req)
+	p.Fail(err)
+	return out, p.Close()
+}
+
+// Score returns the log-probability of each supervised token of a micro-batch, in order of position.
+func (s *Session) Score(ctx context.Context, mb data.Batch) ([]float32, error) {
+	p := s.state.Begin(ctx)
+	r := s.model.Begin(model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels})
+	r.Embed(p.Root())
+	for l := 0; l < s.model.Layers(); l++ {
+		w := p.Unshard(l)
+		p.Prefetch(l + 1)
+		r.Infer(l, w)
+		p.Reshard(l)
+	}
+	logp, err := r.Score(p.Root())
+	p.Fail(err)
+	p.Fail(r.End())
+	return logp, p.Close()
+}
+
+// Encode turns a text into ids, or says why not.
+func (b *Base) Encode(text string) ([]int32, error) {
+	enc, err := b.Tokenizer.Encode(text, false)
+	if err != nil {
+		return nil, err
+	}
+	if len(enc.IDs) == 0 {
+		return nil, fmt.Errorf("the text %q has no tokens", text)
+	}
+	return enc.IDs, nil
+}
