@@ -12,8 +12,7 @@ static int has(const gorun_api *api, int i) {
   return api->size >= offsetof(gorun_api, fn) + (size_t)(i + 1) * sizeof(void *) && api->fn[i];
 }
 
-// fail takes ownership of a PJRT_Error: its code is returned and its message copied to *err.
-static int fail(const gorun_api *api, void *error, char **err) {
+int gorun_fail(const gorun_api *api, void *error, char **err) {
   args_string m = {.size = sizeof m, .in = error};
   ((void (*)(void *))api->fn[FN_ERROR_MESSAGE])(&m);
   *err = strndup(m.s ? m.s : "", m.n);
@@ -34,7 +33,7 @@ static int call(const gorun_api *api, int slot, void *args, char **err) {
     return 12;  // unimplemented
   }
   void *error = ((call_fn)api->fn[slot])(args);
-  return error ? fail(api, error, err) : 0;
+  return error ? gorun_fail(api, error, err) : 0;
 }
 
 int gorun_plugin_load(const char *path, const gorun_api **api, char **err) {

@@ -14,6 +14,9 @@ typedef struct {  // one option of a client: kind 's' string, 'i' integer, 'f' f
   size_t n;
 } gorun_option;
 
+// gorun_fail takes ownership of a PJRT_Error: its code is returned and its message copied to *err.
+int gorun_fail(const gorun_api *api, void *error, char **err);
+
 int gorun_plugin_load(const char *path, const gorun_api **api, char **err);
 int gorun_client_create(const gorun_api *api, const gorun_option *options, size_t n, void **client, char **err);
 int gorun_client_destroy(const gorun_api *api, void *client, char **err);

@@ -15,7 +15,7 @@ import (
 //
 // Query heads that share a key head are stacked as rows of one product: q is [B*K, G, S, E], k and v [B*K, S, E].
 const (
-	queryBlock = 128
+	queryBlock = 64
 	maxSpans   = 16
 )
 

@@ -1,0 +1,62 @@
+#include "ffi.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { METADATA_EXTENSION = 1, REGISTER_SLOT = 2 };
+
+typedef struct {
+  size_t size;
+  ffi_version version;
+  uint32_t traits;
+} metadata;
+
+int ffi_metadata(ffi_call *c) {
+  if (!c->ext || c->ext->type != METADATA_EXTENSION) return 0;
+  metadata *m = *(metadata **)((char *)c->ext + sizeof(gorun_ext));
+  m->version.major = c->api->version.major;
+  m->version.minor = c->api->version.minor;
+  m->traits = 0;
+  return 1;
+}
+
+void *ffi_error(ffi_call *c, int code, const char *message) {
+  struct {
+    size_t size;
+    void *ext;
+    const char *message;
+    int code;
+  } a = {sizeof a, 0, message, code};
+  return ((void *(*)(void *))c->api->fn[FFI_ERROR_CREATE])(&a);
+}
+
+int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, char **err) {
+  for (gorun_ext *e = api->ext; e; e = e->next) {
+    if (e->type != EXT_FFI) continue;
+    void *(*add)(void *) = ((void *(**)(void *))((char *)e + sizeof(gorun_ext)))[REGISTER_SLOT];
+    struct {
+      size_t size;
+      const char *name;
+      size_t name_n;
+      void *handler;
+      const char *platform;
+      size_t platform_n;
+      int traits;
+    } a = {sizeof a, name, strlen(name), (void *)handler, platform, strlen(platform), 0};
+    void *error = add(&a);
+    return error ? gorun_fail(api, error, err) : 0;
+  }
+  *err = strdup("this plugin has no foreign function interface");
+  return 12;  // unimplemented
+}
+
+void *gorun_ffi_copy(ffi_call *c) {
+  if (ffi_metadata(c)) return NULL;
+  if (c->args.n != 1 || c->results.n != 1) return ffi_error(c, 3, "gorun_copy takes one argument and gives one result");
+  ffi_buffer *in = c->args.values[0], *out = c->results.values[0];
+  if (in->dtype != 11) return ffi_error(c, 3, "gorun_copy takes float32");
+  size_t n = 4;
+  for (int64_t i = 0; i < in->rank; i++) n *= (size_t)in->dims[i];
+  if (in->data != out->data) memcpy(out->data, in->data, n);
+  return NULL;
+}

@@ -1,0 +1,72 @@
+// XLA's typed foreign function interface: how a custom call inside a compiled program reaches C. The structs are the
+// part of its ABI that gorun uses; each starts with its size and a list of extensions.
+#ifndef GORUN_FFI_H
+#define GORUN_FFI_H
+#include "pjrt.h"
+
+typedef struct {
+  size_t size;
+  void *ext;
+  int major, minor;
+} ffi_version;
+
+typedef struct {
+  size_t size;
+  void *ext;
+  ffi_version version;
+  void *internal;
+  void *fn[];  // FFI_ERROR_CREATE, ..., FFI_STREAM_GET
+} ffi_api;
+
+enum { FFI_ERROR_CREATE = 0, FFI_STREAM_GET = 4 };
+
+typedef struct {
+  size_t size;
+  void *ext;
+  int dtype;  // as PJRT numbers them
+  void *data;
+  int64_t rank;
+  int64_t *dims;
+} ffi_buffer;
+
+typedef struct {
+  size_t size;
+  void *ext;
+  int64_t n;
+  int *types;
+  void **values;
+} ffi_list;
+
+typedef struct {
+  size_t size;
+  void *ext;
+  int64_t n;
+  int *types;
+  void **names, **values;
+} ffi_attributes;
+
+typedef struct {  // what a handler is called with
+  size_t size;
+  gorun_ext *ext;
+  const ffi_api *api;
+  void *context;
+  int stage;
+  ffi_list args, results;
+  ffi_attributes attributes;
+  void *future;
+} ffi_call;
+
+// A handler returns NULL or an error made by ffi_error. It is first called with the metadata extension, which
+// ffi_metadata answers.
+typedef void *ffi_handler(ffi_call *);
+
+int ffi_metadata(ffi_call *c);
+void *ffi_error(ffi_call *c, int code, const char *message);
+
+// gorun_ffi_register makes a handler known to the plugin as the target `name` of custom calls on `platform`.
+int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, char **err);
+
+// gorun_ffi_copy is a handler that copies its argument to its result, on CPU; doctor and tests use it to see that
+// custom calls reach us.
+void *gorun_ffi_copy(ffi_call *c);
+#endif
