@@ -45,10 +45,16 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 		if err != nil {
 			return fmt.Errorf("step %d: %w", batch.Step+1, err)
 		}
+		// On a device of its own the host runs a step ahead; on CPU the two share their cores and nothing is won.
 		if err := t.report(last, &clock); err != nil {
 			return err
 		}
 		last = &running{batch, step, lr}
+		if t.dev.Platform() == "cpu" {
+			if err := t.settle(&last, &clock); err != nil {
+				return err
+			}
+		}
 		if t.every(t.recipe.StepScheduler.ValEverySteps, batch) && len(t.job.Val) > 0 {
 			if err := t.settle(&last, &clock); err != nil {
 				return err

@@ -77,7 +77,7 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	switch {
 	case c.JSON:
-		return c.write(a.stdout, m.base, prompt, got[0])
+		return c.write(a.stdout, m.base, prompt, ids, got[0])
 	case show:
 		fmt.Fprintln(a.stdout, text.Flush())
 	default:
@@ -94,16 +94,17 @@ type tokenJSON struct {
 	Top     []tokenJSON `json:"top,omitempty"`
 }
 
-func (c *generateCmd) write(w io.Writer, base *rank.Base, prompt string, got infer.Continuation) error {
+func (c *generateCmd) write(w io.Writer, base *rank.Base, prompt string, ids []int32, got infer.Continuation) error {
 	token := func(t infer.Token) tokenJSON {
 		return tokenJSON{ID: t.ID, Text: base.Tokenizer.Decode([]int32{t.ID}, false), LogProb: t.LogProb}
 	}
 	out := struct {
 		Prompt  string      `json:"prompt"`
+		IDs     []int32     `json:"prompt_ids"`
 		Text    string      `json:"text"`
 		Stopped bool        `json:"stopped"` // by an end token, not by --max-tokens
 		Tokens  []tokenJSON `json:"tokens"`
-	}{Prompt: prompt, Text: base.Tokenizer.Decode(got.IDs(), true), Stopped: got.Stopped}
+	}{Prompt: prompt, IDs: ids, Text: base.Tokenizer.Decode(got.IDs(), true), Stopped: got.Stopped}
 	for _, s := range got.Steps {
 		t := token(s.Token)
 		for _, l := range s.Likeliest {

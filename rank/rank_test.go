@@ -1,0 +1,455 @@
+package rank
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/configs"
+	"gorun/csrc/device/devicetest"
+	"gorun/model/infer"
+	"gorun/model/safetensors"
+	"gorun/model/spec"
+)
+
+const tinyConfig = `{"model_type":"llama","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4,
+"num_key_value_heads":2,"vocab_size":900,"max_position_embeddings":256,"rms_norm_eps":1e-5,"tie_word_embeddings":true,
+"hidden_act":"silu","bos_token_id":1,"eos_token_id":2}`
+
+// tinyBase writes a random model with a real tokenizer.
+func tinyBase(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	put := func(name string, data []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("config.json", []byte(tinyConfig))
+	put("tokenizer_config.json", []byte(`{"bos_token":"<s>","eos_token":"</s>"}`))
+	tok, err := os.ReadFile("../model/tokenizer/testdata/gpt2_tokenizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("tokenizer.json", tok)
+	d, err := spec.Parse([]byte(tinyConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	var tensors []safetensors.Tensor
+	for _, x := range d.Tensors() {
+		n := 1
+		for _, v := range x.Shape {
+			n *= v
+		}
+		data := make([]byte, 0, 4*n)
+		for range n {
+			v := float32(rng.NormFloat64() * 0.15)
+			if len(x.Shape) == 1 {
+				v++
+			}
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+		tensors = append(tensors, safetensors.Tensor{Name: x.Name, DType: dtypes.Float32, Shape: x.Shape, Data: data})
+	}
+	if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), tensors, map[string]string{"format": "pt"}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func tinyData(t *testing.T, n int) string {
+	t.Helper()
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"id":"%d","context":"The number of %d is %d.","question":"What is %d?","answers":["%d"]}`+"\n", i, i, i*7%10, i, i*7%10)
+	}
+	path := filepath.Join(t.TempDir(), "data.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// tinyRecipe trains for 8 steps over two epochs.
+func tinyRecipe(t *testing.T, base, dir string, more ...string) *configs.Recipe {
+	t.Helper()
+	text := fmt.Sprintf(`
+[model]
+pretrained_model_name_or_path = %q
+dtype = "f32"
+[peft]
+dim = 4
+alpha = 8
+dropout = 0.1
+[dataset]
+kind = "squad"
+path_or_id = %q
+[dataloader]
+batch_size = 2
+shuffle = true
+[step_scheduler]
+grad_acc_steps = 2
+num_epochs = 2
+val_every_steps = 4
+ckpt_every_steps = 0
+[validation_dataset]
+path_or_id = %q
+limit_dataset_samples = 3
+[optimizer]
+name = "adamw"
+lr = 1e-2
+[checkpoint]
+dir = %q
+`, base, tinyData(t, 15), tinyData(t, 5), dir)
+	r, err := configs.Parse("test", []byte(text), more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func asIs(name string) (string, error) { return name, nil }
+
+// train runs a recipe and returns what it printed.
+func train(t *testing.T, ctx context.Context, r *configs.Recipe) (string, error) {
+	t.Helper()
+	job, err := Prepare(r, asIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := job.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var out bytes.Buffer
+	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Version: "test", Out: &out})
+	return out.String(), err
+}
+
+// cacheDir keeps compiled programs between tests.
+var cacheDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "gorun-rank-*")
+	if err != nil {
+		panic(err)
+	}
+	cacheDir = dir
+	m.Run()
+	_ = os.RemoveAll(dir)
+}
+
+func mustTrain(t *testing.T, r *configs.Recipe) string {
+	t.Helper()
+	out, err := train(t, context.Background(), r)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+func file(t *testing.T, path ...string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// losses reads the losses of training.jsonl.
+func losses(t *testing.T, dir string) []float64 {
+	t.Helper()
+	var out []float64
+	for line := range bytes.Lines(file(t, dir, "training.jsonl")) {
+		var r struct {
+			Step int
+			Loss float64
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatal(err)
+		}
+		if out = append(out, r.Loss); r.Step != len(out) {
+			t.Fatalf("step %d in line %d", r.Step, len(out))
+		}
+	}
+	return out
+}
+
+// TestTrain: training lowers the loss; the same seed gives the same bytes; a run that was resumed, or interrupted and
+// resumed, ends in the same bytes as one that never stopped.
+func TestTrain(t *testing.T) {
+	base := tinyBase(t)
+	whole := t.TempDir()
+	r := tinyRecipe(t, base, whole)
+	out := mustTrain(t, r)
+	all := losses(t, whole)
+	if len(all) != 8 || all[7] > 0.8*all[0] {
+		t.Errorf("losses %v\n%s", all, out)
+	}
+	if n := bytes.Count(file(t, whole, "validation.jsonl"), []byte("\n")); n != 2 {
+		t.Errorf("%d validations, want 2", n)
+	}
+	adapter := file(t, whole, "LATEST", "adapter_model.safetensors")
+	if !bytes.Contains(file(t, whole, "LATEST", "adapter_config.json"), []byte(`"q_proj"`)) {
+		t.Error("adapter_config.json does not name q_proj")
+	}
+
+	same := func(name, dir string) {
+		t.Helper()
+		if !bytes.Equal(file(t, dir, "LATEST", "adapter_model.safetensors"), adapter) {
+			t.Errorf("%s: another adapter", name)
+		}
+		if got := losses(t, dir); fmt.Sprint(got) != fmt.Sprint(all) {
+			t.Errorf("%s: losses %v, want %v", name, got, all)
+		}
+	}
+	again := t.TempDir()
+	r.Checkpoint.Dir = again
+	mustTrain(t, r)
+	same("again", again)
+
+	// Stopped by max_steps at an uneven place, then let go on.
+	parts := t.TempDir()
+	r.Checkpoint.Dir, r.StepScheduler.MaxSteps = parts, 3
+	mustTrain(t, r)
+	r.StepScheduler.MaxSteps = 0
+	if out := mustTrain(t, r); !strings.Contains(out, "resuming from") || !strings.Contains(out, "max_steps") {
+		t.Errorf("resume does not say so:\n%s", out)
+	}
+	same("resumed", parts)
+	if out := mustTrain(t, r); !strings.Contains(out, "nothing to do") {
+		t.Errorf("a complete run does not say so:\n%s", out)
+	}
+
+	// Interrupted while running.
+	cut := t.TempDir()
+	r.Checkpoint.Dir = cut
+	job, err := Prepare(r, asIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	watch := writerFunc(func(b []byte) (int, error) {
+		if bytes.Contains(b, []byte("step 2/8")) {
+			cancel()
+		}
+		return len(b), nil
+	})
+	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Out: watch})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if err := job.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := len(losses(t, cut)); n < 2 || n > 3 {
+		t.Errorf("interrupted after %d steps", n)
+	}
+	mustTrain(t, r)
+	same("interrupted", cut)
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+var _ io.Writer = writerFunc(nil)
+
+// TestFull trains all weights; what it saves is a model with Hugging Face's names, and resuming is exact.
+func TestFull(t *testing.T) {
+	base := tinyBase(t)
+	whole, parts := t.TempDir(), t.TempDir()
+	r := tinyRecipe(t, base, whole, "peft.scheme=none", "optimizer.lr=0.003")
+	mustTrain(t, r)
+	all := losses(t, whole)
+	if all[7] > 0.8*all[0] {
+		t.Errorf("losses %v", all)
+	}
+	tensors, _, err := safetensors.ReadAll(filepath.Join(whole, "LATEST", "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := spec.Parse([]byte(tinyConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tensors) != len(d.Tensors()) {
+		t.Errorf("%d tensors saved, the model has %d", len(tensors), len(d.Tensors()))
+	}
+	r.Checkpoint.Dir, r.StepScheduler.MaxSteps = parts, 5
+	mustTrain(t, r)
+	r.StepScheduler.MaxSteps = 0
+	mustTrain(t, r)
+	if !bytes.Equal(file(t, parts, "LATEST", "model.safetensors"), file(t, whole, "LATEST", "model.safetensors")) {
+		t.Error("resumed: other weights")
+	}
+}
+
+// TestInitFrom starts from a trained adapter: the first loss is near the last one before, and the shape is the adapter's.
+func TestInitFrom(t *testing.T) {
+	base := tinyBase(t)
+	first, second := t.TempDir(), t.TempDir()
+	mustTrain(t, tinyRecipe(t, base, first))
+	adapter, err := filepath.EvalSymlinks(filepath.Join(first, "LATEST"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustTrain(t, tinyRecipe(t, base, second, "peft.init_from="+adapter, "step_scheduler.max_steps=1", "optimizer.lr=0"))
+	a, b := losses(t, first), losses(t, second)
+	if b[0] > 0.7*a[0] {
+		t.Errorf("first loss %g, without the adapter %g", b[0], a[0])
+	}
+	if !bytes.Equal(file(t, first, "LATEST", "adapter_model.safetensors"), file(t, second, "LATEST", "adapter_model.safetensors")) {
+		t.Error("a step with rate 0 changed the adapter")
+	}
+}
+
+// TestSession: scoring agrees with generation's own log-probabilities.
+func TestSession(t *testing.T) {
+	base, err := OpenBase(tinyBase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := base.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s, err := OpenSession(Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, base, "f32", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	prompt, err := base.Encode("The number of")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Generate(context.Background(), infer.Request{Prompts: [][]int32{prompt, prompt[:2]}, MaxTokens: 5, LogProbs: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row, n := range []int{len(prompt), 2} {
+		ids := append(append([]int32(nil), prompt[:n]...), got[row].IDs()...)
+		want, err := s.ScoreIDs(context.Background(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, step := range got[row].Steps {
+			if w := float64(want[n-1+i]); math.Abs(step.LogProb-w) > 1e-4 {
+				t.Errorf("row %d token %d: generated with %.6f, scored %.6f", row, i, step.LogProb, w)
+			}
+			if step.ID != step.Likeliest[0].ID {
+				t.Errorf("greedy took %d, the likeliest is %d", step.ID, step.Likeliest[0].ID)
+			}
+		}
+	}
+}
+
+// TestPrepareRefuses: mistakes are named before any device is touched.
+func TestPrepareRefuses(t *testing.T) {
+	base := tinyBase(t)
+	for set, want := range map[string]string{
+		`peft.target_modules=["*_prj"]`:                  "_prj",
+		"distributed.tp_size=2":                          "distributed.tp_size",
+		"packed_sequence.packed_sequence_size=64":        "packed_sequence",
+		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
+		"dataset.seq_length=8":                           "longer than seq_length 8",
+		"dataset.kind=chat":                              "dataset.kind",
+		"logging.tensorboard=true":                       "logging.tensorboard",
+		"model.pretrained_model_name_or_path=/nowhere/x": "/nowhere/x",
+	} {
+		r := configsOrNil(t, base, set)
+		if r == nil {
+			continue // refused by configs itself
+		}
+		job, err := Prepare(r, asIs)
+		if err == nil {
+			t.Errorf("%s: accepted", set)
+			_ = job.Close()
+			continue
+		}
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", set, err, want)
+		}
+	}
+}
+
+func configsOrNil(t *testing.T, base, set string) *configs.Recipe {
+	t.Helper()
+	dir := t.TempDir()
+	text := fmt.Sprintf("[model]\npretrained_model_name_or_path = %q\n[peft]\ndim = 4\n[dataset]\nkind = \"squad\"\npath_or_id = %q\n[checkpoint]\ndir = %q\n", base, tinyData(t, 3), dir)
+	r, err := configs.Parse("test", []byte(text), []string{set})
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
+// TestSchedule compares with transformers' factors (get_linear_schedule_with_warmup and so on), worked by hand.
+func TestSchedule(t *testing.T) {
+	o := configs.Optimizer{LR: 2}
+	for _, c := range []struct {
+		s    configs.LRScheduler
+		step int
+		want float64
+	}{
+		{configs.LRScheduler{Name: "constant"}, 7, 2},
+		{configs.LRScheduler{Name: "constant", WarmupSteps: 4}, 0, 0},
+		{configs.LRScheduler{Name: "constant", WarmupSteps: 4}, 3, 1.5},
+		{configs.LRScheduler{Name: "linear", WarmupSteps: 2}, 2, 2},
+		{configs.LRScheduler{Name: "linear", WarmupSteps: 2}, 6, 1},
+		{configs.LRScheduler{Name: "cosine"}, 0, 2},
+		{configs.LRScheduler{Name: "cosine"}, 5, 1},
+		{configs.LRScheduler{Name: "cosine", MinLR: 0.5}, 5, 1.25},
+		{configs.LRScheduler{Name: "wsd", DecaySteps: 4}, 6, 2},
+		{configs.LRScheduler{Name: "wsd", DecaySteps: 4}, 8, 1},
+	} {
+		if got := learningRate(o, c.s, c.step, 10); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%+v at step %d: %g, want %g", c.s, c.step, got, c.want)
+		}
+	}
+}
+
+func TestInitA(t *testing.T) {
+	for kind, std := range map[string]float64{"kaiming": 1 / math.Sqrt(3*400), "xavier": math.Sqrt(2.0 / 416)} {
+		a, err := initA(kind, 1, "m", 16, 400)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := 0.0
+		for _, v := range a {
+			sum += float64(v) * float64(v)
+		}
+		if got := math.Sqrt(sum / float64(len(a))); math.Abs(got/std-1) > 0.05 {
+			t.Errorf("%s: standard deviation %g, want %g", kind, got, std)
+		}
+		b, err := initA(kind, 1, "n", 16, 400)
+		if err != nil || b[0] == a[0] {
+			t.Errorf("%s: two modules begin alike", kind)
+		}
+	}
+	if _, err := initA("zero", 1, "m", 1, 1); err == nil {
+		t.Error("an unknown rule passes")
+	}
+}
