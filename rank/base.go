@@ -3,6 +3,7 @@ package rank
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"gorun/model/tokenizer"
 	"gorun/model/weights"
@@ -27,6 +28,19 @@ func OpenBase(path string) (*Base, error) {
 	return &Base{m, tok}, nil
 }
 
+// OpenTokenizer opens the tokenizer of a Hugging Face folder, a tokenizer.json or a GGUF file, without the weights.
+func OpenTokenizer(path string) (*tokenizer.Tokenizer, error) {
+	if !strings.HasSuffix(path, ".gguf") {
+		return tokenizer.Load(path)
+	}
+	m, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.FromGGUF(m.Meta)
+	return tok, errors.Join(err, m.Close())
+}
+
 func openTokenizer(m *weights.Model) (*tokenizer.Tokenizer, error) {
 	switch {
 	case m.Meta != nil:
@@ -37,8 +51,8 @@ func openTokenizer(m *weights.Model) (*tokenizer.Tokenizer, error) {
 	return tokenizer.Load(m.TokenizerPath)
 }
 
-// stops are the ids that end a text: the model's own and the tokenizer's.
-func (b *Base) stops() []int32 {
+// Stops are the ids that end a text: the model's own and the tokenizer's.
+func (b *Base) Stops() []int32 {
 	var out []int32
 	for _, id := range b.Decoder.EOS {
 		out = append(out, int32(id))

@@ -1,7 +1,65 @@
 package main
 
+import (
+	"errors"
+	"path/filepath"
+
+	"gorun/csrc/plugins"
+	"gorun/model/export"
+	"gorun/rank"
+)
+
 // baseFlags name a model, for the commands that run one.
 type baseFlags struct {
 	Base    string `required:"" placeholder:"MODEL" help:"The base: a Hugging Face folder, a GGUF file, or a demo model (demo:smollm2-135m)."`
 	Adapter string `placeholder:"FOLDER" help:"PEFT adapter to put on the base."`
+	DType   string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
+}
+
+// model is an opened base and, if asked for, an adapter.
+type opened struct {
+	base    *rank.Base
+	adapter *export.Adapter
+}
+
+func (f baseFlags) open() (*opened, error) {
+	path, err := plugins.Resolve(f.Base)
+	if err != nil {
+		return nil, err
+	}
+	base, err := rank.OpenBase(path)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{base: base}
+	if f.Adapter != "" {
+		if o.adapter, err = export.ReadPEFT(f.Adapter); err != nil {
+			return nil, errors.Join(err, base.Close())
+		}
+	}
+	return o, nil
+}
+
+// dtype settles "auto" for a kind of device.
+func (f baseFlags) dtype(kind string) string {
+	switch {
+	case f.DType != "auto":
+		return f.DType
+	case kind == plugins.CUDA:
+		return "bf16"
+	}
+	return "f32"
+}
+
+// device finds the plugin and the folder of compiled programs.
+func (a *app) device() (kind string, d rank.Device, err error) {
+	kind, path, err := a.findPlugin()
+	if err != nil {
+		return "", d, err
+	}
+	cache, err := plugins.CacheDir()
+	if err != nil {
+		return "", d, err
+	}
+	return kind, rank.Device{Plugin: path, Cache: filepath.Join(cache, "programs")}, nil
 }

@@ -1,5 +1,17 @@
 package main
 
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"gorun/model/infer"
+	"gorun/rank"
+)
+
 type generateCmd struct {
 	baseFlags
 
@@ -12,4 +24,94 @@ type generateCmd struct {
 	Stream      bool    `default:"true" negatable:"" help:"Print tokens as they come. --no-stream prints all at the end."`
 	JSON        bool    `name:"json" help:"Print one JSON object instead of the text."`
 	Logprobs    int     `placeholder:"N" help:"With --json: log-probabilities of the N likeliest tokens at each position."`
+}
+
+// Run continues the prompt.
+func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
+	prompt := c.Prompt
+	if prompt == "-" {
+		b, err := io.ReadAll(a.stdin)
+		if err != nil {
+			return fmt.Errorf("read the prompt: %w", err)
+		}
+		prompt = strings.TrimRight(string(b), "\n")
+	}
+	if c.MaxTokens < 1 || c.Logprobs < 0 {
+		return fmt.Errorf("%w: --max-tokens must be at least 1 and --logprobs at least 0", errUsage)
+	}
+	sampling := infer.Sampling{Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, Seed: c.Seed}
+	if err := sampling.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	m, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.base.Close()) }()
+	ids, err := m.base.Encode(prompt)
+	if err != nil {
+		return err
+	}
+	kind, device, err := a.device()
+	if err != nil {
+		return err
+	}
+	s, err := rank.OpenSession(device, m.base, c.dtype(kind), m.adapter)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+
+	req := infer.Request{Prompts: [][]int32{ids}, MaxTokens: c.MaxTokens, Stop: m.base.Stops(), Sampling: sampling, LogProbs: c.Logprobs}
+	text := m.base.Tokenizer.NewStream()
+	show := c.Stream && !c.JSON
+	if show {
+		req.OnToken = func(_ int, step infer.Step) bool {
+			fmt.Fprint(a.stdout, text.Push(step.ID))
+			return true
+		}
+	}
+	got, err := s.Generate(ctx, req)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		return c.write(a.stdout, m.base, prompt, got[0])
+	case show:
+		fmt.Fprintln(a.stdout, text.Flush())
+	default:
+		fmt.Fprintln(a.stdout, m.base.Tokenizer.Decode(got[0].IDs(), true))
+	}
+	return nil
+}
+
+// tokenJSON is a token in --json's output.
+type tokenJSON struct {
+	ID      int32       `json:"id"`
+	Text    string      `json:"text"`
+	LogProb float64     `json:"logprob"`
+	Top     []tokenJSON `json:"top,omitempty"`
+}
+
+func (c *generateCmd) write(w io.Writer, base *rank.Base, prompt string, got infer.Continuation) error {
+	token := func(t infer.Token) tokenJSON {
+		return tokenJSON{ID: t.ID, Text: base.Tokenizer.Decode([]int32{t.ID}, false), LogProb: t.LogProb}
+	}
+	out := struct {
+		Prompt  string      `json:"prompt"`
+		Text    string      `json:"text"`
+		Stopped bool        `json:"stopped"` // by an end token, not by --max-tokens
+		Tokens  []tokenJSON `json:"tokens"`
+	}{Prompt: prompt, Text: base.Tokenizer.Decode(got.IDs(), true), Stopped: got.Stopped}
+	for _, s := range got.Steps {
+		t := token(s.Token)
+		for _, l := range s.Likeliest {
+			t.Top = append(t.Top, token(l))
+		}
+		out.Tokens = append(out.Tokens, t)
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(out)
 }

@@ -1,7 +1,23 @@
 package main
 
+import "errors"
+
 type planCmd struct {
-	Recipe      string   `arg:"" name:"RECIPE.toml" help:"The recipe: a TOML file, or the name of a shipped recipe."`
-	Set         []string `sep:"none" placeholder:"SECTION.KEY=VALUE" help:"Change a value of the recipe. May be given many times."`
-	ShowSamples int      `placeholder:"N" help:"Also show the first N samples, with what is trained on marked."`
+	recipeFlags
+
+	ShowSamples int `placeholder:"N" help:"Also show the first N samples, with what is trained on marked."`
+}
+
+// Run prints what training would do.
+func (c *planCmd) Run(a *app) (err error) {
+	job, err := c.prepare()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, job.Close()) }()
+	if err := job.Describe(a.stdout); err != nil {
+		return err
+	}
+	job.ShowSamples(a.stdout, c.ShowSamples)
+	return nil
 }

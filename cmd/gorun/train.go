@@ -1,6 +1,48 @@
 package main
 
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorun/configs"
+	"gorun/csrc/plugins"
+	"gorun/rank"
+)
+
 type trainCmd struct {
+	recipeFlags
+}
+
+// recipeFlags name a recipe and change it.
+type recipeFlags struct {
 	Recipe string   `arg:"" name:"RECIPE.toml" help:"The recipe: a TOML file, or the name of a shipped recipe."`
 	Set    []string `sep:"none" placeholder:"SECTION.KEY=VALUE" help:"Change a value of the recipe. May be given many times."`
+}
+
+// prepare loads the recipe and reads everything that it names.
+func (f recipeFlags) prepare() (*rank.Job, error) {
+	recipe, err := configs.Load(f.Recipe, f.Set)
+	if err != nil {
+		return nil, err
+	}
+	return rank.Prepare(recipe, plugins.Resolve)
+}
+
+// Run trains.
+func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
+	job, err := c.prepare()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, job.Close()) }()
+	kind, device, err := a.device()
+	if err != nil {
+		return err
+	}
+	if err := job.Describe(a.stdout); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "device  %s by %s\n\n", kind, device.Plugin)
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout})
 }

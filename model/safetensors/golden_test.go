@@ -102,7 +102,7 @@ func TestOpenDirSharded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
 	if diff := cmp.Diff([]string{"a", "b", "c"}, s.Names()); diff != "" {
 		t.Error(diff)
 	}

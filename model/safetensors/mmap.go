@@ -24,7 +24,7 @@ func mapFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	defer f.Close()
+	defer f.Close() // only read: nothing to lose
 	if info, err = f.Stat(); err != nil {
 		return nil, bare(err)
 	}

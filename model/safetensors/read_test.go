@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gomlx/compute/dtypes"
 )
 
 const one = `{"dtype":"F32","shape":[1],"data_offsets":[0,4]}`
@@ -53,6 +55,7 @@ func TestRefusals(t *testing.T) {
 		{"word in shape", whole(tensor(`"dtype":"F32","shape":["1"],"data_offsets":[0,4]`), 4), `shape: holds 1, must hold integers`},
 		{"overflow", whole(tensor(`"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]`), 0), `tensor "lm_head.weight": shape [4294967296 4294967296] of F32 overflows`},
 		{"size overflow", whole(tensor(`"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]`), 0), `overflows`},
+		{"size is 2^63", whole(tensor(`"dtype":"F32","shape":[2305843009213693952],"data_offsets":[0,0]`), 0), `overflows`},
 		{"lies about size", whole(tensor(`"dtype":"BF16","shape":[2,3],"data_offsets":[0,8]`), 8), `tensor "lm_head.weight": BF16 of shape [2 3] takes 12 bytes, data_offsets [0, 8] give it 8`},
 		{"backwards", whole(tensor(`"dtype":"F32","shape":[1],"data_offsets":[4,0]`), 4), `data_offsets [4, 0] must begin at 0`},
 		{"gap", whole(`{"a":`+one+`,"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, 12), `tensor "b": data_offsets [8, 12] must begin at 4, where the tensor before it ends`},
@@ -177,6 +180,38 @@ func TestOpenDirManyFaultsAreCounted(t *testing.T) {
 	_, err := openShards(dir, weights)
 	if err == nil || strings.Count(err.Error(), "is missing") != maxFaults || !strings.Contains(err.Error(), "and 5 more") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOpenDirGoesByTheIndex: a tensor is read from the shard that the index names; one that it does not name
+// is not there.
+func TestOpenDirGoesByTheIndex(t *testing.T) {
+	dir := t.TempDir()
+	for shard, tensors := range map[string][]string{"x.safetensors": {"a", "b", "extra"}, "y.safetensors": {"a", "c"}} {
+		var list []Tensor
+		for _, name := range tensors {
+			list = append(list, Tensor{name, dtypes.Uint8, []int{1}, []byte(shard[:1])})
+		}
+		if err := Write(filepath.Join(dir, shard), list, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, IndexName), []byte(`{"weight_map":{"a":"y.safetensors","b":"x.safetensors","c":"y.safetensors"}}`))
+	s, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if got := fmt.Sprint(s.Names()); got != "[b a c]" {
+		t.Errorf("names %s", got)
+	}
+	for name, shard := range map[string]string{"a": "y", "b": "x", "c": "y"} {
+		if data, err := s.Bytes(name); err != nil || string(data) != shard {
+			t.Errorf("%s is from %q, want %q: %v", name, data, shard, err)
+		}
+	}
+	if _, ok := s.Info("extra"); ok {
+		t.Error("extra is not in the index")
 	}
 }
 

@@ -84,7 +84,7 @@ func readIndex(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	defer f.Close()
+	defer f.Close() // only read: nothing to lose
 	body, err := io.ReadAll(io.LimitReader(f, maxIndex+1))
 	if err != nil {
 		return nil, bare(err)

@@ -110,7 +110,9 @@ func TestWriteReplacesWithUsualMode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Close()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
 	want, _ := os.Stat(usual)
 	got, _ := os.Stat(path)
 	if got.Mode() != want.Mode() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 )
 
 // Batch is one micro-batch of one rank, right-padded to a common length.
@@ -207,4 +208,11 @@ func (l *Loader) Next(ctx context.Context) (*Step, error) {
 func (l *Loader) Close() {
 	l.cancel()
 	<-l.done
+}
+
+// Largest is the micro-batch of rows rows that takes most memory: the longest samples.
+func (d *Dataset) Largest(rows int) Batch {
+	all := order(0, 0, len(d.Samples), false)
+	slices.SortStableFunc(all, func(a, b int) int { return len(d.Samples[b].IDs) - len(d.Samples[a].IDs) })
+	return d.pad(rows, all[:min(rows, len(all))], 0, d.longest())
 }

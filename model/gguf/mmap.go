@@ -1,0 +1,63 @@
+package gguf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapFile maps a regular file read-only. An empty file gives an empty slice that is not mapped.
+// Errors do not name the path; the caller does.
+func mapFile(path string) ([]byte, error) {
+	info, err := os.Stat(path) // before open: opening a named pipe would wait for a writer
+	if err != nil {
+		return nil, bare(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("is not a regular file (%s); name the .gguf file", info.Mode().Type())
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer f.Close() // only read: nothing to lose
+	if info, err = f.Stat(); err != nil {
+		return nil, bare(err)
+	}
+	size := info.Size()
+	if size == 0 {
+		return []byte{}, nil
+	}
+	if size > math.MaxInt {
+		return nil, fmt.Errorf("%d bytes cannot be mapped on this machine", size)
+	}
+	data, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %d bytes into memory: %w", size, err)
+	}
+	return data, nil
+}
+
+// unmapFile undoes mapFile.
+func unmapFile(data []byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if err := unix.Munmap(data); err != nil {
+		return fmt.Errorf("unmap: %w", err)
+	}
+	return nil
+}
+
+// bare strips the operation and path that os errors carry.
+func bare(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

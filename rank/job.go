@@ -1,0 +1,151 @@
+package rank
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"gorun/configs"
+	"gorun/model"
+	"gorun/model/export"
+	"gorun/rank/data"
+)
+
+// Job is a run made ready without a device: the recipe checked, the base opened, the modules matched, the data
+// tokenised.
+type Job struct {
+	Recipe   *configs.Recipe
+	Base     *Base
+	From     *export.Adapter // adapter that training starts from; nil = a fresh one
+	Config   model.Config
+	Accum    int // micro-batches per step and rank
+	Train    *data.Dataset
+	Val      map[string]*data.Dataset
+	valNames []string
+}
+
+// Prepare reads everything that a recipe names; resolve turns the name of a model into a path. It reports all faults
+// that it can find at once, before any device is touched. Close the job.
+func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *Job, err error) {
+	j = &Job{Recipe: r, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
+	if err := unsupported(r); err != nil {
+		return nil, err
+	}
+	if j.Accum, err = r.ResolveAccumulation(1); err != nil {
+		return nil, err
+	}
+	path, err := resolve(r.Model.PretrainedModelNameOrPath)
+	if err != nil {
+		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %w", err)
+	}
+	if j.Base, err = OpenBase(path); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(j.configure(), j.read()); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// Close releases the base's files.
+func (j *Job) Close() error { return j.Base.Close() }
+
+// unsupported names every setting that this version would otherwise have to ignore.
+func unsupported(r *configs.Recipe) error {
+	var faults []error
+	refuse := func(bad bool, field, why string) {
+		if bad {
+			faults = append(faults, fmt.Errorf("%s: %s", field, why))
+		}
+	}
+	d := r.Distributed
+	refuse(d.DPSize > 1, "distributed.dp_size", "this version trains on one rank: use \"none\" or 1")
+	refuse(d.TPSize > 1, "distributed.tp_size", "this version trains on one rank: use 1")
+	refuse(d.CPSize > 1, "distributed.cp_size", "this version trains on one rank: use 1")
+	refuse(d.DPReplicateSize > 1, "distributed.dp_replicate_size", "this version trains on one rank: use 1")
+	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version trains on one rank: use false")
+	refuse(r.PackedSequence.PackedSequenceSize > 0, "packed_sequence.packed_sequence_size", "this version does not pack: use 0")
+	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
+	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
+	refuse(r.Model.Attention == "cudnn", "model.attention", "this version has blockwise attention: use \"auto\"")
+	refuse(r.Logging.Tensorboard, "logging.tensorboard", "this version writes training.jsonl: use false")
+	refuse(r.Logging.Prometheus != "", "logging.prometheus", "this version writes training.jsonl: leave it out")
+	refuse(r.Logging.Wandb.Project != "", "logging.wandb.project", "this version writes training.jsonl: leave it out")
+	return errors.Join(faults...)
+}
+
+// configure matches modules and settles what is trained.
+func (j *Job) configure() error {
+	r := j.Recipe
+	j.Config = model.Config{Decoder: j.Base.Decoder, Compute: computeDType(r.Model.DType), Dropout: r.PEFT.Dropout, Full: r.PEFT.Scheme == "none"}
+	switch r.Distributed.ActivationCheckpointing {
+	case "selective":
+		j.Config.Remat = model.RematSelective
+	case "full":
+		j.Config.Remat = model.RematFull
+	}
+	if j.Config.Full {
+		j.Config.Dropout = 0
+		return nil
+	}
+	var err error
+	if r.PEFT.InitFrom != "" {
+		if j.From, err = export.ReadPEFT(r.PEFT.InitFrom); err != nil {
+			return fmt.Errorf("peft.init_from: %w", err)
+		}
+	}
+	if j.Config.Adapters, err = adapters(j.Base.Decoder, r.PEFT, j.From); err != nil {
+		return fmt.Errorf("peft: %w", err)
+	}
+	return nil
+}
+
+// read tokenises the data sets.
+func (j *Job) read() error {
+	longest, vocab := j.Base.Decoder.MaxPositions, j.Base.Decoder.Vocab
+	var errs []error
+	build := func(field string, c configs.Dataset) *data.Dataset {
+		if c.SeqLength > longest {
+			errs = append(errs, fmt.Errorf("%s.seq_length: %d is beyond the model's %d positions: lower it", field, c.SeqLength, longest))
+			return nil
+		}
+		d, err := data.Build(c, j.Base.Tokenizer, longest, vocab)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", field, err))
+		}
+		return d
+	}
+	j.Train = build("dataset", j.Recipe.Dataset)
+	for _, name := range j.valNames {
+		field := "validation_dataset"
+		if name != configs.DefaultSet {
+			field += "." + name
+		}
+		j.Val[name] = build(field, j.Recipe.ValidationDataset[name])
+	}
+	return errors.Join(errs...)
+}
+
+// loaderOptions deal the training set out.
+func (j *Job) loaderOptions() data.LoaderOptions {
+	r := j.Recipe
+	return data.LoaderOptions{
+		Seed: r.RNG.Seed, Shuffle: r.Dataloader.Shuffle, Epochs: r.StepScheduler.NumEpochs, MaxSteps: r.StepScheduler.MaxSteps,
+		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPSize: 1, Pad: j.Base.pad(),
+	}
+}
+
+// optimizer is the recipe's optimizer.
+func (j *Job) optimizer() model.Optimizer {
+	o := j.Recipe.Optimizer
+	return model.Optimizer{Decoupled: o.Name == "adamw", Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: o.WeightDecay}
+}
+
+// recipeText is the effective recipe as TOML.
+func (j *Job) recipeText() (string, error) {
+	var b strings.Builder
+	err := j.Recipe.Write(&b)
+	return b.String(), err
+}

@@ -1,0 +1,202 @@
+package rank
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"gorun/fsdp"
+	"gorun/rank/data"
+	"gorun/rank/metrics"
+)
+
+// loop takes the run from where it stands to its last step. Beside each step, never inside it: the line of the step
+// before, validation, checkpoints.
+func (t *trainer) loop(ctx context.Context, total int) error {
+	o := t.job.loaderOptions()
+	o.Start = t.state.Steps()
+	loader, err := t.job.Train.NewLoader(o)
+	if err != nil {
+		return err
+	}
+	defer loader.Close()
+	if o.Start >= total {
+		t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
+		return nil
+	}
+	if err := t.samples(ctx, "before"); err != nil {
+		return err
+	}
+	var last *running // the step whose outcome has not been read yet
+	clock := time.Now()
+	for {
+		batch, err := loader.Next(ctx)
+		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+			break
+		} else if err != nil {
+			return err
+		}
+		lr := learningRate(t.recipe.Optimizer, t.recipe.LRScheduler, batch.Step, total)
+		// A step once begun is ended, so that an interrupted run saves a whole number of them.
+		step, err := t.step(context.WithoutCancel(ctx), batch, lr)
+		if err != nil {
+			return fmt.Errorf("step %d: %w", batch.Step+1, err)
+		}
+		if err := t.report(last, &clock); err != nil {
+			return err
+		}
+		last = &running{batch, step, lr}
+		if t.every(t.recipe.StepScheduler.ValEverySteps, batch) && len(t.job.Val) > 0 {
+			if err := t.settle(&last, &clock); err != nil {
+				return err
+			}
+			if err := t.validate(ctx); err != nil {
+				return err
+			}
+			clock = time.Now()
+		}
+		if t.dir != nil && t.every(t.recipe.StepScheduler.CkptEverySteps, batch) {
+			if err := t.settle(&last, &clock); err != nil {
+				return err
+			}
+			if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
+				return err
+			}
+			clock = time.Now()
+		}
+	}
+	if err := t.settle(&last, &clock); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		if t.dir != nil && t.state.Steps() > t.position.savedStep {
+			if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
+				return err
+			}
+		}
+		return context.Cause(ctx)
+	}
+	return t.samples(ctx, "after")
+}
+
+// running is a step that has been queued.
+type running struct {
+	batch *data.Step
+	step  *fsdp.Step
+	lr    float64
+}
+
+// every tells whether something due every n steps is due after this one; it always is after the last.
+func (t *trainer) every(n int, batch *data.Step) bool {
+	return batch.Last || n > 0 && (batch.Step+1)%n == 0
+}
+
+// settle reports the last step now.
+func (t *trainer) settle(last **running, clock *time.Time) error {
+	err := t.report(*last, clock)
+	*last = nil
+	return err
+}
+
+// report waits for a step, moves the position and writes its line.
+func (t *trainer) report(r *running, clock *time.Time) error {
+	if r == nil {
+		return nil
+	}
+	loss, norm, err := r.step.Read()
+	if err != nil {
+		return fmt.Errorf("step %d: %w", r.batch.Step+1, err)
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return fmt.Errorf("step %d: the loss is %g (gradient norm %g): lower optimizer.lr, or look for broken samples among %v of the data set", r.batch.Step+1, loss, norm, sampleIDs(r.batch))
+	}
+	p := &t.position
+	p.samples += int64(r.batch.Samples)
+	p.epochSamples += int64(r.batch.Samples)
+	p.tokens += int64(r.step.Tokens)
+	p.loss = loss
+	p.epoch = r.batch.Epoch
+	if o := t.job.loaderOptions(); r.batch.InEpoch == o.StepsPerEpoch(len(t.job.Train.Samples))-1 {
+		p.epoch, p.epochSamples = r.batch.Epoch+1, 0
+	}
+	spent := time.Since(*clock).Seconds()
+	*clock = time.Now()
+	tokens := 0
+	for _, mb := range r.batch.Micro {
+		tokens += mb.Rows * mb.Seq
+	}
+	return t.log.Step(metrics.Record{
+		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: r.step.Tokens,
+		TokS: float64(tokens) / spent, StepTimeS: spent, MemGiB: float64(t.dev.Memory().Peak) / gib,
+	})
+}
+
+func sampleIDs(s *data.Step) []int {
+	var out []int
+	for _, mb := range s.Micro {
+		out = append(out, mb.Samples...)
+	}
+	return out
+}
+
+// validate measures the mean loss on every validation set; the first set's, or their mean, is what LOWEST_VAL goes by.
+func (t *trainer) validate(ctx context.Context) error {
+	sum := 0.0
+	for _, name := range t.job.valNames {
+		start := time.Now()
+		loss, tokens, err := t.meanLoss(ctx, t.job.Val[name])
+		if err != nil {
+			return fmt.Errorf("validation set %s: %w", name, err)
+		}
+		sum += loss
+		err = t.log.Validation(metrics.ValidationRecord{Step: t.state.Steps(), Epoch: t.position.epoch, Set: name, ValLoss: loss, NumLabelTokens: tokens, TimeS: time.Since(start).Seconds()})
+		if err != nil {
+			return err
+		}
+	}
+	mean := sum / float64(len(t.job.valNames))
+	t.position.valLoss = &mean
+	if t.position.bestVal == nil || mean < *t.position.bestVal {
+		t.position.bestVal = &mean
+	}
+	return nil
+}
+
+// meanLoss is the mean loss over the supervised tokens of a set.
+func (s *Session) meanLoss(ctx context.Context, d *data.Dataset) (loss float64, tokens int, err error) {
+	return s.meanLossOf(ctx, d.Batches(validationRows, s.Base.pad()))
+}
+
+// validationRows is how many samples are scored together.
+const validationRows = 8
+
+func (s *Session) meanLossOf(ctx context.Context, batches []data.Batch) (loss float64, tokens int, err error) {
+	for _, mb := range batches {
+		logp, err := s.Score(ctx, mb)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, l := range logp {
+			loss -= float64(l)
+		}
+		tokens += len(logp)
+	}
+	if tokens == 0 {
+		return 0, 0, errors.New("no token to score")
+	}
+	return loss / float64(tokens), tokens, nil
+}
+
+// checkpoint saves and says where.
+func (t *trainer) checkpoint(ctx context.Context) error {
+	path, err := t.save(ctx)
+	if err != nil {
+		return err
+	}
+	t.position.valLoss = nil
+	t.log.Print("saved " + path)
+	return nil
+}

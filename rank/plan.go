@@ -1,0 +1,133 @@
+package rank
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"gorun/model"
+	"gorun/rank/data"
+)
+
+const gib = 1 << 30
+
+// Describe prints what the run will do: model, modules, parameters, memory, data, where things go. It needs no device.
+func (j *Job) Describe(w io.Writer) error {
+	d, r := j.Base.Decoder, j.Recipe
+	memory, err := model.EstimateMemory(j.Config, j.largest())
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	params := d.Params()
+	row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", r.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), r.Model.DType)
+	trained := j.trainedParams()
+	if j.Config.Full {
+		row("training", "all parameters: %s", count(trained))
+	} else {
+		row("training", "LoRA on %s", j.modules())
+		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
+	}
+	o := j.loaderOptions()
+	row("steps", "%d of %d samples (%d rows x %d micro-batches), %d epochs", o.Steps(len(j.Train.Samples)), o.MicroBatch*o.GradAcc, o.MicroBatch, o.GradAcc, o.Epochs)
+	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
+	for _, name := range j.valNames {
+		c := r.ValidationDataset[name]
+		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
+	}
+	row("memory", "%.2f GiB on the device: base %.2f, trained %.2f, activations %.2f, working %.2f (longest micro-batch)",
+		float64(memory.Total())/gib, float64(memory.Base)/gib, float64(memory.Trained)/gib, float64(memory.Activations)/gib, float64(memory.Working)/gib)
+	if r.Checkpoint.Enabled {
+		row("output", "%s", r.Checkpoint.Dir)
+	}
+	for _, reason := range j.Train.Reasons {
+		row("left out", "%s", reason)
+	}
+	return t.Flush()
+}
+
+func describe(path, split string, d *data.Dataset) string {
+	s := d.Stats()
+	text := fmt.Sprintf("%s (%s): %d samples, %d tokens per epoch, %d trained on, longest %d", path, split, s.Samples, s.Tokens, s.Trained, s.Longest)
+	if d.Skipped > 0 {
+		text += fmt.Sprintf(", %d left out", d.Skipped)
+	}
+	if d.Truncated > 0 {
+		text += fmt.Sprintf(", %d cut", d.Truncated)
+	}
+	return text
+}
+
+// count writes a number of parameters as people do: 134.5M.
+func count(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2fB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1fK", float64(n)/1e3)
+	}
+	return fmt.Sprint(n)
+}
+
+// modules lists the adapted linears by their last name, with how many there are and their dim.
+func (j *Job) modules() string {
+	var order []string
+	number, dims := map[string]int{}, map[string]int{}
+	for l := range j.Base.Decoder.Layers {
+		for _, lin := range j.Base.Decoder.Linears(l) {
+			a, ok := j.Config.Adapters[lin.Name]
+			if !ok {
+				continue
+			}
+			name := lin.Name[strings.LastIndexByte(lin.Name, '.')+1:]
+			if number[name] == 0 {
+				order = append(order, name)
+			}
+			number[name]++
+			dims[name] = a.Dim
+		}
+	}
+	for i, name := range order {
+		order[i] = fmt.Sprintf("%d %s", number[name], name)
+	}
+	return fmt.Sprintf("%d linears (%s), dim %d", len(j.Config.Adapters), strings.Join(order, ", "), dims[firstKey(dims)])
+}
+
+func firstKey(m map[string]int) string {
+	for k := range m {
+		return k
+	}
+	return ""
+}
+
+func (j *Job) trainedParams() int64 {
+	if j.Config.Full {
+		return j.Base.Decoder.Params().Total
+	}
+	var n int64
+	for l := range j.Base.Decoder.Layers {
+		for _, lin := range j.Base.Decoder.Linears(l) {
+			if a, ok := j.Config.Adapters[lin.Name]; ok {
+				n += int64(a.Dim) * int64(lin.In+lin.Out)
+			}
+		}
+	}
+	return n
+}
+
+// largest is the shape of the largest micro-batch that can come.
+func (j *Job) largest() model.Shape {
+	b := j.Train.Largest(j.Recipe.Dataloader.BatchSize)
+	return model.Batch{Rows: b.Rows, Seq: b.Seq, Labels: b.Labels}.Shape()
+}
+
+// ShowSamples prints the first n training samples with what is trained on between [[ and ]].
+func (j *Job) ShowSamples(w io.Writer, n int) {
+	for _, s := range j.Train.Samples[:min(n, len(j.Train.Samples))] {
+		fmt.Fprintf(w, "\n%s\n", data.Show(s, func(ids []int32) string { return j.Base.Tokenizer.Decode(ids, false) }))
+	}
+}

@@ -1,0 +1,174 @@
+package rank
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"gorun/configs"
+	"gorun/model"
+	"gorun/model/export"
+	"gorun/rank/ckpt"
+	"gorun/rank/data"
+	"gorun/rank/metrics"
+)
+
+// Options are what a run needs beside its job.
+type Options struct {
+	Device  Device
+	Version string    // of gorun, for checkpoints
+	Out     io.Writer // for people
+}
+
+// trainer is a run in progress.
+type trainer struct {
+	*Session
+	job        *Job
+	opts       Options
+	recipe     *configs.Recipe
+	recipeText string
+	from       *export.Adapter
+	dir        *ckpt.Dir // nil when nothing is saved
+	log        *metrics.Logger
+	position   position
+}
+
+// position is how far a run has come.
+type position struct {
+	epoch                 int
+	samples, epochSamples int64
+	tokens                int64
+	loss                  float64
+	valLoss, bestVal      *float64
+	savedStep             int
+}
+
+// Run trains as the job says. When ctx is cancelled it ends the step it is in, saves, and returns the context's error.
+func (j *Job) Run(ctx context.Context, o Options) (err error) {
+	t := &trainer{job: j, opts: o, recipe: j.Recipe, from: j.From}
+	if t.recipeText, err = j.recipeText(); err != nil {
+		return err
+	}
+	saved, err := t.openFolder()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+
+	first, err := j.firstShapes(saved)
+	if err != nil {
+		return err
+	}
+	p := parameters{Config: j.Config, opt: j.optimizer(), from: j.From, init: j.Recipe.PEFT.LoraAInit, seed: j.Recipe.RNG.Seed}
+	if t.Session, err = open(o.Device, j.Base, p, first); err != nil {
+		return err
+	}
+	if saved != nil {
+		if err := t.restore(saved); err != nil {
+			return err
+		}
+	} else if err := t.state.ZeroMoments(t.dev); err != nil {
+		return err
+	}
+	steps := j.loaderOptions().Steps(len(j.Train.Samples))
+	logDir := ""
+	if j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
+		logDir = j.Recipe.LogDir()
+	}
+	t.log, err = metrics.New(metrics.Options{Dir: logDir, ResumeStep: t.state.Steps(), TotalSteps: steps, EverySteps: j.Recipe.Logging.EverySteps,
+		Output: o.Out, DefaultSet: configs.DefaultSet})
+	if err != nil {
+		return err
+	}
+	return t.loop(ctx, steps)
+}
+
+// openFolder takes the checkpoint folder for this run and finds what to resume from (nil = start afresh).
+func (t *trainer) openFolder() (saved *ckpt.State, err error) {
+	c := t.recipe.Checkpoint
+	if !c.Enabled {
+		return nil, nil
+	}
+	say := func(line string) { fmt.Fprintln(t.opts.Out, "note:", line) }
+	if t.dir, err = ckpt.Open(c.Dir, say); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.dir.Close())
+		}
+	}()
+	found, err := ckpt.Resolve(c.Dir, c.Resume)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range found.Warnings {
+		say(w)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "recipe.toml"), []byte(t.recipeText), 0o644); err != nil {
+		return nil, fmt.Errorf("save the effective recipe: %w", err)
+	}
+	if found.Path == "" {
+		return nil, nil
+	}
+	if saved, err = ckpt.Load(found.Path); err != nil {
+		return nil, err
+	}
+	if len(saved.Moment1) == 0 {
+		return nil, fmt.Errorf("%s holds no optimizer state (checkpoint.save_optimizer was false), so it cannot be resumed: set checkpoint.resume = \"never\", or peft.init_from = %q", found.Path, found.Path)
+	}
+	fmt.Fprintf(t.opts.Out, "resuming from %s\n", found.Path)
+	drift, err := ckpt.RecipeDrift(saved.Recipe, t.recipeText)
+	if err != nil {
+		return nil, err
+	}
+	for _, change := range drift {
+		say("the recipe has changed since: " + change.String())
+	}
+	return saved, nil
+}
+
+// firstShapes are the shapes of the first step's micro-batches, to be compiled while the weights are loaded.
+func (j *Job) firstShapes(saved *ckpt.State) ([]model.Shape, error) {
+	o := j.loaderOptions()
+	if saved != nil {
+		o.Start = saved.Step
+	}
+	l, err := j.Train.NewLoader(o)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	step, err := l.Next(context.Background())
+	if errors.Is(err, io.EOF) {
+		return nil, nil // the run is complete
+	} else if err != nil {
+		return nil, err
+	}
+	var out []model.Shape
+	for _, mb := range step.Micro {
+		out = append(out, shapeOf(mb))
+	}
+	return out, nil
+}
+
+func shapeOf(mb data.Batch) model.Shape {
+	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels}.Shape()
+}
+
+func (t *trainer) close() error {
+	var errs []error
+	if t.log != nil {
+		errs = append(errs, t.log.Close())
+	}
+	if t.Session != nil {
+		errs = append(errs, t.Session.Close())
+	}
+	if t.dir != nil {
+		errs = append(errs, t.dir.Close())
+	}
+	return errors.Join(errs...)
+}
