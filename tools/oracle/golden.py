@@ -136,8 +136,14 @@ def load_adapter(folder):
 # --------------------------------------------------------------------------------------------------------- batches
 
 
-def plain_batch(rng, seq):
-    ids = rng.integers(0, VOCAB, (ROWS, seq))
+# Tokens stay clear of a configuration's padding token: transformers passes it to torch.nn.Embedding as padding_idx, and
+# torch then gives its row no gradient from the lookup, also where a real text has that token.
+def tokens(rng, pad, shape):
+    return (pad + 1 + rng.integers(0, VOCAB - 1, shape)) % VOCAB
+
+
+def plain_batch(rng, seq, pad):
+    ids = tokens(rng, pad, (ROWS, seq))
     labels = np.full_like(ids, -100)
     labels[:, :-1] = ids[:, 1:]
     return ids, labels
@@ -148,7 +154,7 @@ def padded_batch(rng, seq, pad):
     ids, labels = np.full((ROWS, seq), pad), np.full((ROWS, seq), -100)
     for r in range(ROWS):
         n = seq - 1 - 2 * r - int(rng.integers(0, 2))
-        ids[r, :n] = rng.integers(0, VOCAB, n)
+        ids[r, :n] = tokens(rng, pad, n)
         labels[r, n // 3:n - 1] = ids[r, n // 3 + 1:n]
     return ids, labels
 
@@ -227,8 +233,8 @@ def make(name, folder):
     make_base(f, rng, folder)
     make_adapter(f, rng, folder)
     pad = f.config.get("pad_token_id", 0)
-    cases = {"plain": plain_batch(rng, f.seq), "padded": padded_batch(rng, f.padded, pad)}
-    micro = [[plain_batch(rng, f.seq) if (s + m) % 3 == 0 else padded_batch(rng, f.seq, pad) for m in range(MICRO)] for s in range(STEPS)]
+    cases = {"plain": plain_batch(rng, f.seq, pad), "padded": padded_batch(rng, f.padded, pad)}
+    micro = [[plain_batch(rng, f.seq, pad) if (s + m) % 3 == 0 else padded_batch(rng, f.seq, pad) for m in range(MICRO)] for s in range(STEPS)]
     steps_ids = torch.tensor(np.array([[b[0] for b in s] for s in micro]))
     steps_labels = torch.tensor(np.array([[b[1] for b in s] for s in micro]))
 
