@@ -47,7 +47,11 @@ type bench struct {
 
 func newBench(t *testing.T, cfg model.Config) *bench {
 	t.Helper()
-	dev := devicetest.Open(t)
+	return newBenchOn(t, devicetest.Open(t), cfg)
+}
+
+func newBenchOn(t *testing.T, dev *device.Client, cfg model.Config) *bench {
+	t.Helper()
 	m, err := model.New(dev, cfg)
 	if err != nil {
 		t.Fatal(err)
