@@ -1,16 +1,14 @@
 package data
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"gorun/configs"
-	"gorun/rank/data/demo"
 )
 
 // Dataset is a tokenised set of samples.
@@ -28,37 +26,24 @@ type Stats struct {
 
 // Stats counts samples and tokens.
 func (d *Dataset) Stats() Stats {
-	s := Stats{Samples: len(d.Samples)}
+	s := Stats{Samples: len(d.Samples), Longest: d.longest()}
 	for _, x := range d.Samples {
 		s.Tokens += len(x.IDs)
 		s.Trained += x.Valid()
-		s.Longest = max(s.Longest, len(x.IDs))
 	}
 	return s
 }
 
-// DemoSQuAD is the name of the question-answering set that gorun brings.
-const DemoSQuAD = configs.DemoPrefix + "squad"
+// Mean is the mean length of a sample in tokens.
+func (s Stats) Mean() float64 { return float64(s.Tokens) / float64(max(1, s.Samples)) }
 
-// SQuAD reads the examples that a recipe's data set names; those of demo:squad are built in.
-func SQuAD(path, split string, limit int) ([]SQuADExample, error) {
-	if path != DemoSQuAD {
-		return ReadSQuAD(path, split, limit)
+// longest is the length of the longest sample.
+func (d *Dataset) longest() int {
+	n := 0
+	for _, s := range d.Samples {
+		n = max(n, len(s.IDs))
 	}
-	var raw []byte
-	switch split {
-	case "train":
-		raw = demo.Train()
-	case "validation":
-		raw = demo.Validation()
-	default:
-		return nil, fmt.Errorf("data: %s has the splits train and validation, not %q", path, split)
-	}
-	out, faults := ParseSQuAD(path+"/"+split, "json", bytes.NewReader(raw))
-	if limit > 0 {
-		out = out[:min(limit, len(out))]
-	}
-	return out, report(faults)
+	return n
 }
 
 // Build reads and tokenises the data set of a recipe. longest is the model's own limit in tokens and vocab its size;
@@ -67,96 +52,134 @@ func Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, erro
 	if c.SeqLength > 0 {
 		longest = c.SeqLength
 	}
+	if longest < 1 {
+		return nil, errors.New("dataset.seq_length: neither the recipe nor the model says how long a sample may be: set it")
+	}
 	switch c.Kind {
 	case "squad":
 		if c.ChatTemplate {
-			return nil, fmt.Errorf("dataset.chat_template: this version writes SQuAD's prompt in AutoModel's words only: leave it off")
+			return nil, errors.New("dataset.chat_template: this version writes SQuAD's prompt in AutoModel's words only: leave it off")
 		}
-		examples, err := SQuAD(c.PathOrID, c.Split, c.LimitDatasetSamples)
+		f, err := newSQuADFormat(tok, c.Compat == "automodel")
 		if err != nil {
 			return nil, err
 		}
-		return encodeAll(c, longest, len(examples), func(i int) (Sample, error) {
-			return encodeSQuAD(tok, examples[i], c.Compat == "automodel")
+		examples, faults, err := readSQuAD(c.PathOrID, c.Split, c.LimitDatasetSamples)
+		if err != nil {
+			return nil, err
+		}
+		return assemble(c, longest, faults, len(examples), func(i int) ([]Sample, error) {
+			s, err := f.encode(examples[i])
+			return []Sample{s}, err
+		})
+	case "text":
+		texts, faults, err := readTexts(c.PathOrID, c.Split, c.Columns.Text, c.LimitDatasetSamples)
+		if err != nil {
+			return nil, err
+		}
+		return assemble(c, longest, faults, len(texts), func(i int) ([]Sample, error) {
+			return encodeText(tok, texts[i], longest)
 		})
 	case "mock":
 		if c.VocabSize > 0 {
 			vocab = c.VocabSize
 		}
-		return mock(c, longest, vocab), nil
+		return mock(c.NumSamples, longest, vocab)
 	}
-	return nil, fmt.Errorf("dataset.kind: this version reads \"squad\" and \"mock\", not yet %q", c.Kind)
+	return nil, fmt.Errorf("dataset.kind: this version reads \"squad\", \"text\" and \"mock\", not yet %q", c.Kind)
 }
 
-// encodeAll tokenises n samples on all cores and applies the recipe's rules for those that do not fit.
-func encodeAll(c configs.Dataset, longest, n int, encode func(i int) (Sample, error)) (*Dataset, error) {
-	workers := c.NumWorkers
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
+// assemble tokenises n pieces of text on all cores and applies the recipe's rules for what cannot be used; faults are
+// of pieces that could not even be read.
+func assemble(c configs.Dataset, longest int, faults []error, n int, encode func(i int) ([]Sample, error)) (*Dataset, error) {
+	pieces, errs := encodeAll(c.NumWorkers, n, encode)
+	a := assembly{config: c, longest: longest}
+	for _, err := range faults {
+		a.leave(c.OnBad, err)
 	}
-	samples, errs := make([]Sample, n), make([]error, n)
-	var g errgroup.Group
-	for w := range workers {
-		g.Go(func() error {
-			for i := w; i < n; i += workers {
-				samples[i], errs[i] = encode(i)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	d := &Dataset{}
-	var faults []error
-	leave := func(rule string, err error) {
-		if rule != "skip" {
-			faults = append(faults, err)
-			return
-		}
-		d.Skipped++
-		if len(d.Reasons) < shownFaults {
-			d.Reasons = append(d.Reasons, err.Error())
-		}
-	}
-	for i, s := range samples {
-		if err := errs[i]; err != nil {
-			leave(c.OnBad, err)
+	for i, piece := range pieces {
+		if errs[i] != nil {
+			a.leave(c.OnBad, errs[i])
 			continue
 		}
-		if len(s.IDs) > longest {
-			if c.OnLong != "truncate" {
-				leave(c.OnLong, fmt.Errorf("%s: %d tokens, longer than seq_length %d: raise dataset.seq_length, or set dataset.on_long to \"truncate\" or \"skip\"", s.Origin, len(s.IDs), longest))
-				continue
-			}
-			s.IDs, s.Labels = s.IDs[:longest], s.Labels[:longest]
-			d.Truncated++
+		for _, s := range piece {
+			a.take(s)
 		}
-		if len(s.IDs) == 0 || s.Valid() == 0 && c.Compat != "automodel" {
-			leave(c.OnBad, fmt.Errorf("%s: nothing in it is trained on", s.Origin))
-			continue
-		}
-		d.Samples = append(d.Samples, s)
 	}
-	if err := report(faults); err != nil {
+	if err := report(a.faults); err != nil {
 		return nil, err
 	}
-	if len(d.Samples) == 0 {
+	d := &a.Dataset
+	if c.LimitDatasetSamples > 0 {
+		d.Samples = d.Samples[:min(c.LimitDatasetSamples, len(d.Samples))]
+	}
+	if len(d.Samples) == 0 && d.Skipped == 0 {
+		return nil, fmt.Errorf("data: %s holds no samples", c.PathOrID)
+	} else if len(d.Samples) == 0 {
 		return nil, fmt.Errorf("data: %s: no sample is left (%d left out: %s)", c.PathOrID, d.Skipped, strings.Join(d.Reasons[:min(3, len(d.Reasons))], "; "))
 	}
 	return d, nil
 }
 
-// mock makes samples of random ids, every one of them predicting the next: the work of a benchmark.
-func mock(c configs.Dataset, seq, vocab int) *Dataset {
-	d := &Dataset{Samples: make([]Sample, max(1, c.NumSamples))}
-	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range d.Samples {
-		tokens, trained := make([]int32, seq+1), make([]bool, seq+1)
-		for t := range tokens {
-			tokens[t], trained[t] = int32(rng.IntN(vocab)), true
-		}
-		d.Samples[i] = shifted(tokens, trained, fmt.Sprintf("mock:%d", i))
+// encodeAll calls encode(0) ... encode(n-1) in some goroutines (0 = one per core); results are in order.
+func encodeAll(workers, n int, encode func(i int) ([]Sample, error)) ([][]Sample, []error) {
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
 	}
-	return d
+	out, errs := make([][]Sample, n), make([]error, n)
+	var g errgroup.Group
+	for w := range workers {
+		g.Go(func() error {
+			for i := w; i < n; i += workers {
+				out[i], errs[i] = encode(i)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // no goroutine returns an error: each sample has its own
+	return out, errs
+}
+
+// assembly is a data set that is being put together.
+type assembly struct {
+	Dataset
+	config  configs.Dataset
+	longest int
+	faults  []error
+}
+
+// leave leaves a sample out by a rule of the recipe, "error" or "skip".
+func (a *assembly) leave(rule string, err error) {
+	if rule != "skip" {
+		a.faults = append(a.faults, err)
+		return
+	}
+	a.Skipped++
+	if len(a.Reasons) < shownFaults {
+		a.Reasons = append(a.Reasons, err.Error())
+	}
+}
+
+// take adds a sample if the rules let it.
+func (a *assembly) take(s Sample) {
+	c, n := a.config, len(s.IDs)
+	if n > a.longest {
+		if c.OnLong != "truncate" {
+			a.leave(c.OnLong, fmt.Errorf("%s: %d tokens, longer than seq_length %d: raise dataset.seq_length, or set dataset.on_long to \"truncate\" or \"skip\"", s.Origin, n, a.longest))
+			return
+		}
+		s.IDs, s.Labels = s.IDs[:a.longest], s.Labels[:a.longest]
+	}
+	if len(s.IDs) == 0 || s.Valid() == 0 && c.Compat != "automodel" {
+		err := fmt.Errorf("%s: nothing in it is trained on: mend it, or set dataset.on_bad = \"skip\"", s.Origin)
+		if n > a.longest {
+			err = fmt.Errorf("%s: cut from %d to %d tokens, and nothing in these is trained on: raise dataset.seq_length, or set dataset.on_bad = \"skip\"", s.Origin, n, a.longest)
+		}
+		a.leave(c.OnBad, err)
+		return
+	}
+	if n > a.longest {
+		a.Truncated++
+	}
+	a.Samples = append(a.Samples, s)
 }

@@ -1,10 +1,14 @@
 package data
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+
+	"gorun/configs"
+	"gorun/rank/data/demo"
 )
 
 // SQuADExample is one question on a passage.
@@ -19,117 +23,139 @@ func (e SQuADExample) Prompt() string {
 	return fmt.Sprintf("Context: %s Question: %s Answer: ", e.Context, e.Question)
 }
 
-// answersJSON are answers in SQuAD's own form (a list of {text, answer_start}), in the Hub's ({text: [...]}), as a list
-// of texts or as one text.
-type answersJSON []string
+// DemoSQuAD is the name of the question-answering set that gorun brings.
+const DemoSQuAD = configs.DemoPrefix + "squad"
 
-func (a *answersJSON) UnmarshalJSON(b []byte) error {
-	var spans []struct {
-		Text *string `json:"text"`
+// SQuAD reads the examples that a recipe's data set names: SQuAD's own nested JSON (v1.1 or v2), a JSON list, JSON lines
+// or parquet, packed or not. path is a file, a folder with files of split, or demo:squad, which is built in. limit 0
+// takes all, else the first so many. A broken example is an error; the first 20 are told.
+func SQuAD(path, split string, limit int) ([]SQuADExample, error) {
+	out, faults, err := readSQuAD(path, split, limit)
+	if err != nil {
+		return nil, err
 	}
-	var columns struct {
-		Text []string `json:"text"`
+	if err := report(faults); err != nil {
+		return nil, err
 	}
-	var texts []string
-	var text string
-	switch {
-	case json.Unmarshal(b, &texts) == nil:
-		*a = texts
-	case json.Unmarshal(b, &spans) == nil:
-		for _, s := range spans {
-			if s.Text == nil {
-				return errors.New("an answer has no text")
-			}
-			*a = append(*a, *s.Text)
+	if len(out) == 0 {
+		return nil, fmt.Errorf("data: %s holds no examples", path)
+	}
+	return out, nil
+}
+
+// ParseSQuAD reads examples of one format ("json" or "jsonl") from r; name is for messages. The faults are those of
+// the examples that are left out, or one of the whole.
+func ParseSQuAD(name, kind string, r io.Reader) ([]SQuADExample, []error) {
+	c := collector[SQuADExample]{make: exampleOf}
+	if err := visitReader(name, kind, r, c.visit); err != nil {
+		c.faults = append(c.faults, err)
+	}
+	return c.out, c.faults
+}
+
+// readSQuAD reads examples and the faults of those that cannot be read; the error is of a whole file.
+func readSQuAD(path, split string, limit int) ([]SQuADExample, []error, error) {
+	c := collector[SQuADExample]{limit: limit, make: exampleOf}
+	if path == DemoSQuAD {
+		raw := map[string]func() []byte{"train": demo.Train, "validation": demo.Validation}[split]
+		if raw == nil {
+			return nil, nil, fmt.Errorf("data: %s has the splits train and validation, not %q", path, split)
 		}
-	case json.Unmarshal(b, &columns) == nil:
-		*a = columns.Text
-	case json.Unmarshal(b, &text) == nil:
-		*a = []string{text}
-	default:
-		return errors.New("answers are neither a list of {text, answer_start} nor {text: [...]}")
-	}
-	return nil
-}
-
-// flatJSON is one example on its own: a line of JSONL, or an element of a JSON list.
-type flatJSON struct {
-	ID       string      `json:"id"`
-	Title    string      `json:"title"`
-	Context  *string     `json:"context"`
-	Question *string     `json:"question"`
-	Answers  answersJSON `json:"answers"`
-	Answer   answersJSON `json:"answer"`
-}
-
-func (f flatJSON) example(origin string) (SQuADExample, error) {
-	var missing []string
-	if f.Context == nil {
-		missing = append(missing, "context")
-	}
-	if f.Question == nil {
-		missing = append(missing, "question")
-	}
-	if f.Answers == nil && f.Answer == nil {
-		missing = append(missing, "answers")
-	}
-	if missing != nil {
-		return SQuADExample{}, fmt.Errorf("%s: no %s: a SQuAD example has context, question and answers", origin, strings.Join(missing, ", no "))
-	}
-	return SQuADExample{ID: f.ID, Title: f.Title, Context: *f.Context, Question: *f.Question, Answers: append(f.Answers, f.Answer...), Origin: origin}, nil
-}
-
-// nestedJSON is SQuAD's own file.
-type nestedJSON struct {
-	Data []struct {
-		Title      string `json:"title"`
-		Paragraphs []struct {
-			Context *string `json:"context"`
-			QAs     []struct {
-				ID       string      `json:"id"`
-				Question *string     `json:"question"`
-				Answers  answersJSON `json:"answers"`
-			} `json:"qas"`
-		} `json:"paragraphs"`
-	} `json:"data"`
-}
-
-func (n nestedJSON) examples(file string) (out []SQuADExample, faults []error) {
-	for a, article := range n.Data {
-		for p, par := range article.Paragraphs {
-			for q, qa := range par.QAs {
-				answers := qa.Answers
-				if answers == nil {
-					answers = answersJSON{}
-				}
-				origin := fmt.Sprintf("%s: data[%d].paragraphs[%d].qas[%d]", file, a, p, q)
-				e, err := flatJSON{ID: qa.ID, Title: article.Title, Context: par.Context, Question: qa.Question, Answers: answers}.example(origin)
-				if err != nil {
-					faults = append(faults, err)
-					continue
-				}
-				out = append(out, e)
-			}
+		err := visitReader(path+"/"+split, "json", bytes.NewReader(raw()), c.visit)
+		if errors.Is(err, errEnough) {
+			err = nil
 		}
+		return c.out, c.faults, err
 	}
-	return out, faults
+	files, err := resolve(path, split)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = c.collect(files)
+	return c.out, c.faults, err
 }
 
-// encodeSQuAD tokenises an example: prompt and first answer as one string, then EOS; the tokens that hold any of the
-// answer, and EOS, are trained on. With automodel, as AutoModel 0.7: no EOS, and as many tokens are hidden as the
-// prompt has on its own, which often hides the answer's first.
-func encodeSQuAD(tok Tokenizer, e SQuADExample, automodel bool) (Sample, error) {
-	if len(e.Answers) == 0 {
-		return Sample{}, fmt.Errorf("%s: has no answer to train on", e.Origin)
+// exampleOf reads an example from a record.
+func exampleOf(origin string, r record) (SQuADExample, error) {
+	e := SQuADExample{Origin: origin}
+	var absent []string
+	var errs []error
+	text := func(field string, required bool) string {
+		s, ok, err := r.text(field)
+		if err != nil {
+			errs = append(errs, err)
+		} else if !ok && required {
+			absent = append(absent, field)
+		}
+		return s
+	}
+	e.ID, e.Title = text("id", false), text("title", false)
+	e.Context, e.Question = text("context", true), text("question", true)
+	answered := false
+	for _, field := range []string{"answers", "answer"} {
+		all, ok, err := r.texts(field)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		answered = answered || ok || err != nil
+		e.Answers = append(e.Answers, all...)
+	}
+	if !answered {
+		absent = append(absent, "answers")
+	}
+	if absent != nil {
+		errs = append(errs, missing(r, absent, "a SQuAD example has context, question and answers"))
+	}
+	return e, inOneLine(errs)
+}
+
+// inOneLine joins the faults of one record.
+func inOneLine(errs []error) error {
+	if len(errs) < 2 {
+		return errors.Join(errs...)
+	}
+	var all []string
+	for _, err := range errs {
+		all = append(all, err.Error())
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+// squadFormat writes examples as token sequences: prompt and first answer as one string, no BOS.
+type squadFormat struct {
+	tok       Tokenizer
+	eos       int32
+	automodel bool // as AutoModel writes them
+}
+
+func newSQuADFormat(tok Tokenizer, automodel bool) (*squadFormat, error) {
+	eos, ok := tok.EOS()
+	if !ok && !automodel {
+		return nil, errors.New("the tokenizer has no end-of-sequence token, so the model could not learn to stop: set eos_token in tokenizer_config.json, or use dataset.compat = \"automodel\"")
+	}
+	return &squadFormat{tok, eos, automodel}, nil
+}
+
+// encode tokenises an example. The tokens that hold any of the answer, and EOS, are trained on. As AutoModel does it
+// there is no EOS, and as many tokens are hidden as the prompt has on its own, which often hides the answer's first (a
+// tokenizer that splits before spaces gives the prompt's trailing space a token of its own, but joins it with the
+// answer); a question without an answer is kept, with nothing to train on.
+func (f *squadFormat) encode(e SQuADExample) (Sample, error) {
+	answer := ""
+	if len(e.Answers) > 0 {
+		answer = strings.TrimSpace(e.Answers[0])
+	}
+	if answer == "" && !f.automodel {
+		return Sample{}, fmt.Errorf("%s: has no answer to train on: give it one, or set dataset.on_bad = \"skip\"", e.Origin)
 	}
 	prompt := e.Prompt()
-	enc, err := tok.Encode(prompt+strings.TrimSpace(e.Answers[0]), false)
+	enc, err := f.tok.Encode(prompt+answer, false)
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", e.Origin, err)
 	}
 	trained := make([]bool, len(enc.IDs))
-	if automodel {
-		alone, err := tok.Encode(prompt, false)
+	if f.automodel {
+		alone, err := f.tok.Encode(prompt, false)
 		if err != nil {
 			return Sample{}, fmt.Errorf("%s: %w", e.Origin, err)
 		}
@@ -141,9 +167,5 @@ func encodeSQuAD(tok Tokenizer, e SQuADExample, automodel bool) (Sample, error) 
 	for i, span := range enc.Offsets {
 		trained[i] = span[1] > len(prompt)
 	}
-	eos, ok := tok.EOS()
-	if !ok {
-		return Sample{}, errors.New("the tokenizer has no end-of-sequence token, so the model could not learn to stop: set eos_token in tokenizer_config.json, or use compat = \"automodel\"")
-	}
-	return shifted(append(enc.IDs, eos), append(trained, true), e.Origin), nil
+	return shifted(append(enc.IDs, f.eos), append(trained, true), e.Origin), nil
 }

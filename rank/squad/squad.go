@@ -6,20 +6,28 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 )
 
 const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 // normalise is normalize_answer of the official script: lower case, no ASCII punctuation, no articles, single spaces.
+// Lower case is Unicode's full mapping, as in Python: a final sigma is not an inner one.
 func normalise(s string) []string {
-	s = strings.Map(func(r rune) rune {
+	lower := cases.Lower(language.Und).String(s)
+	lower = strings.Map(func(r rune) rune {
 		if r < 128 && strings.ContainsRune(punctuation, r) {
 			return -1
 		}
 		return r
-	}, strings.ToLower(s))
-	return strings.Fields(dropArticles(s))
+	}, lower)
+	return strings.FieldsFunc(dropArticles(lower), space)
 }
+
+// space tells whether Python's split() splits at r: Unicode's white space and ASCII's four separators.
+func space(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 // dropArticles removes a, an and the where they stand as whole words, as the regular expression \b(a|an|the)\b does.
 func dropArticles(s string) string {

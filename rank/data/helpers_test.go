@@ -1,0 +1,109 @@
+package data
+
+import (
+	"compress/gzip"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"go.uber.org/goleak"
+
+	"gorun/model/tokenizer"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// words is a tokenizer whose tokens are words with the space before them: id = 10 + length. With special tokens, a text
+// begins with 1.
+type words struct{ noEOS bool }
+
+func (words) Encode(text string, addSpecial bool) (tokenizer.Encoding, error) {
+	var e tokenizer.Encoding
+	if addSpecial {
+		e.IDs, e.Offsets = []int32{1}, [][2]int{{0, 0}}
+	}
+	for lo := 0; lo < len(text); {
+		hi := lo + 1
+		for hi < len(text) && text[hi] != ' ' {
+			hi++
+		}
+		e.IDs = append(e.IDs, int32(10+hi-lo))
+		e.Offsets = append(e.Offsets, [2]int{lo, hi})
+		lo = hi
+	}
+	return e, nil
+}
+
+func (w words) EOS() (int32, bool) { return 2, !w.noEOS }
+
+// letters is a tokenizer whose tokens are bytes.
+type letters struct{ words }
+
+func (letters) Encode(text string, _ bool) (tokenizer.Encoding, error) {
+	var e tokenizer.Encoding
+	for i := range len(text) {
+		e.IDs, e.Offsets = append(e.IDs, int32(text[i])), append(e.Offsets, [2]int{i, i + 1})
+	}
+	return e, nil
+}
+
+// put writes a file of dir, packed as its name says.
+func put(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, packed(t, filepath.Ext(name), text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// write writes a file of a folder of its own.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	return put(t, t.TempDir(), name, text)
+}
+
+func packed(t *testing.T, ext, text string) []byte {
+	t.Helper()
+	var b strings.Builder
+	var w io.WriteCloser
+	switch ext {
+	case ".gz":
+		w = gzip.NewWriter(&b)
+	case ".zst":
+		z, err := zstd.NewWriter(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w = z
+	default:
+		return []byte(text)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return []byte(b.String())
+}
+
+// wantError fails unless err holds all of wants.
+func wantError(t *testing.T, name string, err error, wants ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("%s: no error, want %q", name, wants)
+		return
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q, want %q in it", name, err, want)
+		}
+	}
+}
