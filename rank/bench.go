@@ -29,7 +29,7 @@ type BenchResult struct {
 // Bench trains on the job's data for warmup steps and then measures. Nothing is saved.
 func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *BenchResult, err error) {
 	start := time.Now()
-	first, err := j.firstShapes(nil)
+	first, err := j.firstShapes(j.loaderOptions())
 	if err != nil {
 		return nil, err
 	}

@@ -16,14 +16,12 @@ import (
 // loop takes the run from where it stands to its last step. Beside each step, never inside it: the line of the step
 // before, validation, checkpoints.
 func (t *trainer) loop(ctx context.Context, total int) error {
-	o := t.job.loaderOptions()
-	o.Start = t.state.Steps()
-	loader, err := t.job.Train.NewLoader(o)
+	loader, err := t.job.Train.NewLoader(t.deal)
 	if err != nil {
 		return err
 	}
 	defer loader.Close()
-	if o.Start >= total {
+	if t.deal.Start >= total {
 		t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
 		return nil
 	}
@@ -125,7 +123,7 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	p.tokens += int64(r.step.Tokens)
 	p.loss = loss
 	p.epoch = r.batch.Epoch
-	if o := t.job.loaderOptions(); r.batch.InEpoch == o.StepsPerEpoch(len(t.job.Train.Samples))-1 {
+	if r.batch.InEpoch == t.deal.StepsPerEpoch(len(t.job.Train.Samples))-1 {
 		p.epoch, p.epochSamples = r.batch.Epoch+1, 0
 	}
 	spent := time.Since(*clock).Seconds()

@@ -31,7 +31,8 @@ type trainer struct {
 	recipe     *configs.Recipe
 	recipeText string
 	from       *export.Adapter
-	dir        *ckpt.Dir // nil when nothing is saved
+	deal       data.LoaderOptions // how samples are dealt out, from where the run stands
+	dir        *ckpt.Dir          // nil when nothing is saved
 	log        *metrics.Logger
 	position   position
 }
@@ -58,7 +59,11 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
 
-	first, err := j.firstShapes(saved)
+	t.deal = j.loaderOptions()
+	if saved != nil {
+		t.deal.Start, t.deal.StartSamples = saved.Step, saved.Samples
+	}
+	first, err := j.firstShapes(t.deal)
 	if err != nil {
 		return err
 	}
@@ -73,7 +78,7 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	} else if err := t.state.ZeroMoments(t.dev); err != nil {
 		return err
 	}
-	steps := j.loaderOptions().Steps(len(j.Train.Samples))
+	steps := t.deal.Steps(len(j.Train.Samples))
 	logDir := ""
 	if j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
 		logDir = j.Recipe.LogDir()
@@ -131,12 +136,8 @@ func (t *trainer) openFolder() (saved *ckpt.State, err error) {
 	return saved, nil
 }
 
-// firstShapes are the shapes of the first step's micro-batches, to be compiled while the weights are loaded.
-func (j *Job) firstShapes(saved *ckpt.State) ([]model.Shape, error) {
-	o := j.loaderOptions()
-	if saved != nil {
-		o.Start = saved.Step
-	}
+// firstShapes are the shapes of the micro-batches of the first step that o deals out, to be compiled while the weights are loaded.
+func (j *Job) firstShapes(o data.LoaderOptions) ([]model.Shape, error) {
 	l, err := j.Train.NewLoader(o)
 	if err != nil {
 		return nil, err
