@@ -12,6 +12,7 @@ import (
 
 // TestCustomCall runs a program with a custom call of ours in its middle.
 func TestCustomCall(t *testing.T) {
+	devicetest.CPUOnly(t) // the handler copies host memory
 	c := devicetest.Open(t)
 	if err := c.RegisterCopy(); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 // TestSecondClient runs one program through our binding and through gopjrt's, an independent client of the same plugin.
 func TestSecondClient(t *testing.T) {
+	devicetest.CPUOnly(t) // gopjrt looks for CUDA on its own
 	c := devicetest.Open(t)
 	src := addOne(false)
 	p := compile(t, c, src)

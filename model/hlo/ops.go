@@ -195,13 +195,18 @@ func (g *Graph) Pad(x Value, axis, before, after int) Value {
 }
 
 // Dot contracts axis ca of a with axis cb of b; leading axes 0..batch-1 are batch axes of both. The result is float32,
-// whatever the operands are: that is both exact enough and, on CPU, the fast path for bf16.
+// whatever the operands are: that is both exact enough and, on CPU, the fast path for bf16. Float32 operands are
+// multiplied as such: XLA would else round them to 10 bits (TF32) on NVIDIA GPUs.
 func (g *Graph) Dot(a Value, ca int, b Value, cb, batch int) Value {
 	axes := make([]int, batch)
 	for i := range axes {
 		axes[i] = i
 	}
-	return must(stablehlo.DotGeneral(a.v, []int{ca}, axes, b.v, []int{cb}, axes).OutputDType(dtypes.Float32).Done())
+	dot := stablehlo.DotGeneral(a.v, []int{ca}, axes, b.v, []int{cb}, axes).OutputDType(dtypes.Float32)
+	if a.DType() == dtypes.Float32 {
+		dot = dot.Precision(types.DotGeneralPrecisionHighest, types.DotGeneralPrecisionHighest)
+	}
+	return must(dot.Done())
 }
 
 // NT is a b^T: [M,K] x [N,K] -> [M,N], float32. The layout of a linear's forward pass.

@@ -1,33 +1,57 @@
-// Package devicetest opens the CPU device for tests and holds every test to giving its buffers back.
+// Package devicetest opens a device for tests and holds every test to giving its buffers back. The device is the CPU,
+// or, with GORUN_TEST_DEVICE=cuda, the first NVIDIA GPU.
 package devicetest
 
 import (
+	"os"
 	"sync"
 	"testing"
 
 	"gorun/csrc/device"
 	"gorun/csrc/plugins"
+	"gorun/tools/skip"
 )
 
 var shared = sync.OnceValues(func() (*device.Client, error) {
-	plugin, err := plugins.Find(plugins.CPU)
+	plugin, err := plugins.Find(kind())
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin})
+	return device.Open(device.Config{Plugin: plugin, CUDA: kind() == plugins.CUDA})
 })
 
-// Plugin returns the path of the CPU plugin.
+func kind() string {
+	if os.Getenv("GORUN_TEST_DEVICE") == plugins.CUDA {
+		return plugins.CUDA
+	}
+	return plugins.CPU
+}
+
+// CPUOnly skips a test that is about the CPU when the tests run on another device.
+func CPUOnly(t testing.TB) {
+	t.Helper()
+	if kind() != plugins.CPU {
+		skip.Because(t, "it is about the CPU")
+	}
+}
+
+// Config returns what opens the device of the tests.
+func Config(t testing.TB) device.Config {
+	t.Helper()
+	return device.Config{Plugin: Plugin(t), CUDA: kind() == plugins.CUDA}
+}
+
+// Plugin returns the path of the plugin.
 func Plugin(t testing.TB) string {
 	t.Helper()
-	path, err := plugins.Find(plugins.CPU)
+	path, err := plugins.Find(kind())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// Open returns the process's one CPU client, and fails the test if it ends with more live buffers than it began with.
+// Open returns the process's one client, and fails the test if it ends with more live buffers than it began with.
 func Open(t testing.TB) *device.Client {
 	t.Helper()
 	c, err := shared()
