@@ -46,7 +46,7 @@ func initA(kind string, seed int64, module string, dim, in int) ([]float32, erro
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(module)) // a hash cannot fail
 	rng := rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
-	draw := func() float64 { return 0 }
+	var draw func() float64
 	switch kind {
 	case "kaiming":
 		bound := 1 / math.Sqrt(float64(in))

@@ -126,7 +126,7 @@ dir = %q
 func asIs(name string) (string, error) { return name, nil }
 
 // train runs a recipe and returns what it printed.
-func train(t *testing.T, ctx context.Context, r *configs.Recipe) (string, error) {
+func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error) {
 	t.Helper()
 	job, err := Prepare(r, asIs)
 	if err != nil {
@@ -157,7 +157,7 @@ func TestMain(m *testing.M) {
 
 func mustTrain(t *testing.T, r *configs.Recipe) string {
 	t.Helper()
-	out, err := train(t, context.Background(), r)
+	out, err := train(context.Background(), t, r)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -19,8 +19,8 @@ func learningRate(o configs.Optimizer, s configs.LRScheduler, step, total int) f
 	after := max(1, total-s.WarmupSteps)
 	decay := s.DecaySteps
 	var start int // where the fall begins
-	switch {
-	case s.Name == "wsd":
+	switch s.Name {
+	case "wsd":
 		if decay == 0 {
 			decay = max(1, total/10)
 		}

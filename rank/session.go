@@ -75,8 +75,8 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
 	}
-	compiled := make(chan error, 1)
-	go func() { compiled <- s.model.Prepare(shapes) }()
+	m, compiled := s.model, make(chan error, 1)
+	go func() { compiled <- m.Prepare(shapes) }()
 	s.state = fsdp.New(collective.Solo{}, s.model.Maths(p.opt), groups(s.model))
 	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)

@@ -227,7 +227,7 @@ var byteRune, runeByte = func() (to [256]rune, from map[rune]byte) {
 	next := rune(256)
 	for b := range 256 {
 		r := rune(b)
-		if !(b >= '!' && b <= '~' || b >= 0xA1 && b <= 0xAC || b >= 0xAE) {
+		if b < '!' || b > '~' && b < 0xA1 || b == 0xAD {
 			r = next
 			next++
 		}

@@ -54,7 +54,7 @@ func TestDamage(t *testing.T) {
 					t.Errorf("%s: Load's error is %v", file, err)
 					continue
 				}
-				if !(name == "a folder" && file == manifestFile) && !errors.Is(err, ErrNotWhole) {
+				if (name != "a folder" || file != manifestFile) && !errors.Is(err, ErrNotWhole) {
 					t.Errorf("%s: Load's error is not ErrNotWhole: %v", file, err)
 				}
 				if _, err := Resolve(dir, path); err == nil {
