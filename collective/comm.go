@@ -1,24 +1,26 @@
-// Package collective moves and reduces device buffers among the ranks of a mesh axis. It knows buffers, not what is in
-// them; fsdp decides what is gathered and when. Today there is one implementation, Solo, for an axis of one rank.
 package collective
 
 import "gorun/csrc/device"
 
-// Comm is the ranks of one axis of the mesh. All ranks call the same methods in the same order, from one goroutine.
-// Buffers passed in stay the caller's. A result that is the very buffer passed in means that nothing had to move.
+// Comm is a set of ranks that talk. All of them call the same methods with the same shapes in the same order, each from
+// one goroutine. what names the tensors in errors and in the flight record ("block 7").
+//
+// Buffers passed in stay the caller's, who may free them when the call returns. A result that is the very buffer passed
+// in means that nothing had to move.
 type Comm interface {
-	Rank() int // of this process on the axis
-	Size() int // ranks on the axis
+	Rank() int // of this process among Size
+	Size() int
 
-	// AllGather returns whole tensors from every rank's shards along axis 0, one collective for all of them.
-	AllGather(shards []*device.Buffer) ([]*device.Buffer, error)
-	// ReduceScatter sums whole tensors over the ranks and returns this rank's shards along axis 0.
-	ReduceScatter(whole []*device.Buffer) ([]*device.Buffer, error)
+	// AllGather returns whole tensors, of the given shapes, from every rank's shards along axis 0 (see Part).
+	AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error)
+	// ReduceScatter sums whole tensors over the ranks and returns this rank's shards along axis 0, each of ShardShape;
+	// rows that only fill a shard are zero.
+	ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error)
 	// AllReduce sums tensors over the ranks.
-	AllReduce(tensors []*device.Buffer) ([]*device.Buffer, error)
+	AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error)
 }
 
-// Solo is an axis of one rank: every collective returns what it was given, without a copy.
+// Solo is one rank alone: every collective returns what it was given, without a copy.
 type Solo struct{}
 
 // Rank is 0.
@@ -28,10 +30,16 @@ func (Solo) Rank() int { return 0 }
 func (Solo) Size() int { return 1 }
 
 // AllGather returns the shards: they are whole.
-func (Solo) AllGather(shards []*device.Buffer) ([]*device.Buffer, error) { return shards, nil }
+func (Solo) AllGather(_ string, shards []*device.Buffer, _ []device.Shape) ([]*device.Buffer, error) {
+	return shards, nil
+}
 
 // ReduceScatter returns the tensors: their sum over one rank.
-func (Solo) ReduceScatter(whole []*device.Buffer) ([]*device.Buffer, error) { return whole, nil }
+func (Solo) ReduceScatter(_ string, whole []*device.Buffer) ([]*device.Buffer, error) {
+	return whole, nil
+}
 
 // AllReduce returns the tensors: their sum over one rank.
-func (Solo) AllReduce(tensors []*device.Buffer) ([]*device.Buffer, error) { return tensors, nil }
+func (Solo) AllReduce(_ string, tensors []*device.Buffer) ([]*device.Buffer, error) {
+	return tensors, nil
+}

@@ -250,6 +250,15 @@ int gorun_view(const gorun_api *api, void *client, void *device, void *pointer, 
   return rc;
 }
 
+int gorun_uninitialized(const gorun_api *api, void *client, void *device, int type, const int64_t *dims, size_t num_dims,
+                        void **buffer, char **err) {
+  args_uninitialized a = {
+      .size = sizeof a, .client = client, .dims = dims, .num_dims = num_dims, .type = type, .device = device};
+  int rc = call(api, FN_CLIENT_UNINITIALIZED, &a, err);
+  *buffer = a.buffer;
+  return rc;
+}
+
 int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void **event, char **err) {
   args_to_host a = {.size = sizeof a, .buffer = buffer, .dst = dst, .dst_size = n};
   int rc = call(api, FN_BUFFER_TO_HOST, &a, err);

@@ -246,6 +246,15 @@ func (p *Plugin) View(c Client, d Device, pointer uintptr, dtype int, dims []int
 	return b, check("view", rc, msg)
 }
 
+// Uninitialized makes a buffer whose contents are undefined until somebody writes them.
+func (p *Plugin) Uninitialized(c Client, d Device, dtype int, dims []int64) (Buffer, error) {
+	var b Buffer
+	var msg *C.char
+	dp, dn := cDims(dims)
+	rc := C.gorun_uninitialized(p.api, c.p, d.p, C.int(dtype), dp, dn, &b.p, &msg)
+	return b, check("allocate", rc, msg)
+}
+
 // Download starts a copy of the whole buffer, row-major, to dst, which must stay pinned until the event fires.
 func (p *Plugin) Download(b Buffer, dst []byte) (Event, error) {
 	var ev Event

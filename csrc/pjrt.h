@@ -43,6 +43,8 @@ int gorun_upload(const gorun_api *api, void *client, void *device, const void *d
                  size_t num_dims, void **buffer, char **err);
 int gorun_view(const gorun_api *api, void *client, void *device, void *pointer, int type, const int64_t *dims,
                size_t num_dims, intptr_t stream, void **buffer, char **err);
+int gorun_uninitialized(const gorun_api *api, void *client, void *device, int type, const int64_t *dims, size_t num_dims,
+                        void **buffer, char **err);
 int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void **event, char **err);
 int gorun_download_raw(const gorun_api *api, void *buffer, void *dst, int64_t offset, int64_t n, void **event,
                        char **err);

@@ -59,6 +59,7 @@ enum {  // slots of PJRT_Api
   FN_CLIENT_VIEW = 93,
   FN_MEMORY_STATS = 96,
   FN_BUFFER_COPY_RAW = 100,
+  FN_CLIENT_UNINITIALIZED = 112,
 };
 
 enum { EXT_FFI = 5 };
@@ -198,6 +199,19 @@ typedef struct {
   void *buffer;  // out
   void *memory;
 } args_view;
+
+typedef struct {
+  size_t size;
+  void *ext;
+  void *client;
+  const int64_t *dims;
+  size_t num_dims;
+  int type;
+  void *layout;
+  void *device;
+  void *memory;
+  void *buffer;  // out
+} args_uninitialized;
 
 typedef struct {
   size_t size;

@@ -65,9 +65,9 @@ func (p *Pass) Prefetch(l int) {
 	if l < 0 || l >= len(p.whole) || p.failed() || p.whole[l] != nil {
 		return
 	}
-	whole, err := p.s.comm.AllGather(p.s.groups[l].shards)
+	whole, err := p.s.comm.AllGather(fmt.Sprintf("group %d", l), p.s.groups[l].shards, nil)
 	if err != nil {
-		p.Fail(fmt.Errorf("all-gather group %d: %w", l, err))
+		p.Fail(err)
 		return
 	}
 	p.whole[l] = whole
@@ -116,9 +116,9 @@ func (p *Pass) ReduceScatter(l int) {
 	if p.failed() || p.grads[l] == nil {
 		return
 	}
-	shard, err := p.s.comm.ReduceScatter(p.grads[l])
+	shard, err := p.s.comm.ReduceScatter(fmt.Sprintf("group %d", l), p.grads[l])
 	if err != nil {
-		p.Fail(fmt.Errorf("reduce-scatter group %d: %w", l, err))
+		p.Fail(err)
 		return
 	}
 	if p.s.comm.Size() > 1 {

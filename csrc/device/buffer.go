@@ -58,6 +58,16 @@ func (c *Client) View(pointer uintptr, shape Shape, stream uintptr) (*Buffer, er
 	return c.own(h, shape), nil
 }
 
+// Uninitialized makes a buffer with undefined contents, for somebody to write through Pointer or HostMemory before any
+// program reads it.
+func (c *Client) Uninitialized(shape Shape) (*Buffer, error) {
+	h, err := c.plugin.Uninitialized(c.client, c.device, int(shape.DType), dims64(shape.Dims))
+	if err != nil {
+		return nil, fmt.Errorf("device: %s: %w", shape, err)
+	}
+	return c.own(h, shape), nil
+}
+
 func (c *Client) own(h csrc.Buffer, shape Shape) *Buffer {
 	c.created(int64(shape.Bytes()))
 	return &Buffer{client: c, handle: h, shape: shape}
@@ -91,6 +101,26 @@ func FreeAll(lists ...[]*Buffer) {
 // Pointer is the address of the buffer's memory on the device, valid while the buffer lives. The contents are there
 // only after Await (or, for another stream on CUDA, after waiting on the buffer's stream).
 func (b *Buffer) Pointer() (uintptr, error) { return b.client.plugin.BufferPointer(b.handle) }
+
+// HostMemory waits for the contents and returns the buffer's memory itself, where the device's memory is the host's (on
+// the CPU). It is valid while the buffer lives; only a buffer from Uninitialized, before any program reads it, may be
+// written.
+func (b *Buffer) HostMemory() ([]byte, error) {
+	if b.client.platform != "cpu" {
+		return nil, fmt.Errorf("device: %s: memory of %s is not the host's", b.shape, b.client.platform)
+	}
+	if err := b.Await(); err != nil {
+		return nil, err
+	}
+	at, err := b.Pointer()
+	if err != nil {
+		return nil, fmt.Errorf("device: %s: %w", b.shape, err)
+	}
+	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&at))), b.shape.Bytes()), nil
+}
+
+// Client is the device that the buffer lies on.
+func (b *Buffer) Client() *Client { return b.client }
 
 // Await blocks until the contents are there and returns the error that making them met.
 func (b *Buffer) Await() error {

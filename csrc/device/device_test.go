@@ -253,3 +253,37 @@ func TestAsync(t *testing.T) {
 		t.Errorf("queueing took %v of %v: Execute waits", queued, total)
 	}
 }
+
+// TestHostMemory: what is written to an uninitialized buffer's memory is what programs read, and their results lie in
+// memory that the host reads.
+func TestHostMemory(t *testing.T) {
+	devicetest.CPUOnly(t)
+	c := devicetest.Open(t)
+	x, err := c.Uninitialized(f32(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := upload(t, c, 10, 20, 30, 40)
+	defer device.FreeAll([]*device.Buffer{x, y})
+	memory, err := x.HostMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(memory, []byte{0, 0, 0x80, 0x3f, 0, 0, 0, 0x40, 0, 0, 0x40, 0x40, 0, 0, 0x80, 0x40}) // 1 2 3 4
+	out, err := compile(t, c, addOne(false)).Execute(x, y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.FreeAll(out)
+	sum, err := out[0].HostMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []byte{0, 0, 0x30, 0x41, 0, 0, 0xb0, 0x41, 0, 0, 0x04, 0x42, 0, 0, 0x30, 0x42}; string(sum) != string(want) { // 11 22 33 44
+		t.Errorf("memory of the sum is %x, want %x", sum, want)
+	}
+	x.Free()
+	if _, err := x.HostMemory(); err == nil {
+		t.Error("a freed buffer shows its memory")
+	}
+}
