@@ -14,10 +14,11 @@ const maxValue = 64 << 10
 // Exchange gives every rank all ranks' values, in the order of ranks. Each rank calls it as often, from one goroutine;
 // values are at most 64 KiB. what names it in errors.
 func (j *Job) Exchange(what string, mine []byte) ([][]byte, error) {
-	return j.exchange(what, mine, j.cfg.Timeout)
+	return j.ExchangeWithin(what, mine, j.cfg.Timeout)
 }
 
-func (j *Job) exchange(what string, mine []byte, patience time.Duration) ([][]byte, error) {
+// ExchangeWithin is Exchange where ranks may come later than the job's timeout allows.
+func (j *Job) ExchangeWithin(what string, mine []byte, patience time.Duration) ([][]byte, error) {
 	if len(mine) > maxValue {
 		return nil, fmt.Errorf("exchange %s: a value of %d bytes, at most %d may be passed", what, len(mine), maxValue)
 	}

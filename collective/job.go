@@ -99,7 +99,7 @@ func Join(ctx context.Context, c JobConfig) (*Job, error) {
 
 // meet tells every rank where the others listen.
 func (j *Job) meet() error {
-	addrs, err := j.exchange("start", []byte(j.listener.Addr().String()), j.cfg.StartTimeout)
+	addrs, err := j.ExchangeWithin("start", []byte(j.listener.Addr().String()), j.cfg.StartTimeout)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package fsdp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"gorun/csrc/device"
@@ -46,7 +45,7 @@ func (p *Pass) failed() bool {
 }
 
 // Root returns the root group's whole parameters; it stays unsharded for the length of the pass.
-func (p *Pass) Root() []*device.Buffer { return p.Unshard(len(p.s.groups) - 1) }
+func (p *Pass) Root() []*device.Buffer { return p.Unshard(p.RootGroup()) }
 
 // RootGroup is the number of the root group.
 func (p *Pass) RootGroup() int { return len(p.s.groups) - 1 }
@@ -60,12 +59,14 @@ func (p *Pass) Unshard(l int) []*device.Buffer {
 	return p.whole[l]
 }
 
-// Prefetch starts to unshard group l, if there is one of that number, so that a later Unshard finds it whole.
+// Prefetch unshards group l, if there is one of that number, so that a later Unshard finds it whole. The device goes on
+// meanwhile with what it was given before.
 func (p *Pass) Prefetch(l int) {
 	if l < 0 || l >= len(p.whole) || p.failed() || p.whole[l] != nil {
 		return
 	}
-	whole, err := p.s.comm.AllGather(fmt.Sprintf("group %d", l), p.s.groups[l].shards, nil)
+	g := p.s.groups[l]
+	whole, err := p.s.ranks.Shard.AllGather(g.name, g.shards, g.whole)
 	if err != nil {
 		p.Fail(err)
 		return
@@ -75,10 +76,18 @@ func (p *Pass) Prefetch(l int) {
 
 // Reshard frees what Unshard gathered. On one rank there is nothing to free.
 func (p *Pass) Reshard(l int) {
-	if p.s.comm.Size() > 1 {
+	if p.s.ranks.Shard.Size() > 1 {
 		device.FreeAll(p.whole[l])
 	}
 	p.whole[l] = nil
+}
+
+// ReshardAfterForward is Reshard where the backward pass is to gather the group again. The last block stays whole
+// whatever the policy: its backward pass comes next.
+func (p *Pass) ReshardAfterForward(l int) {
+	if p.s.ranks.ReshardAfterForward && l != p.RootGroup()-1 {
+		p.Reshard(l)
+	}
 }
 
 // AddLoss takes the sum of a micro-batch's losses (float32 scalar, consumed) and the number of its valid tokens.
@@ -102,10 +111,10 @@ func (p *Pass) Accumulate(l int, grads []*device.Buffer) {
 		p.grads[l] = grads
 		return
 	}
-	sum, err := p.s.maths.Add(l, p.grads[l], grads)
+	sum, err := p.s.maths.Add(p.grads[l], grads)
 	device.FreeAll(grads)
 	if err != nil {
-		p.Fail(fmt.Errorf("accumulate group %d: %w", l, err))
+		p.Fail(fmt.Errorf("accumulate %s: %w", p.s.groups[l].name, err))
 		return
 	}
 	p.grads[l] = sum
@@ -116,87 +125,26 @@ func (p *Pass) ReduceScatter(l int) {
 	if p.failed() || p.grads[l] == nil {
 		return
 	}
-	shard, err := p.s.comm.ReduceScatter(fmt.Sprintf("group %d", l), p.grads[l])
+	name := p.s.groups[l].name
+	shard, err := p.s.ranks.Shard.ReduceScatter(name, p.grads[l])
 	if err != nil {
 		p.Fail(err)
 		return
 	}
-	if p.s.comm.Size() > 1 {
+	if p.s.ranks.Shard.Size() > 1 {
 		device.FreeAll(p.grads[l])
 	}
 	p.grads[l], p.reduced[l] = nil, shard
-}
-
-// Step is the outcome of a pass, still on the device.
-type Step struct {
-	Tokens int // valid tokens, over all ranks and micro-batches
-	losses []*device.Buffer
-	norm   *device.Buffer
-}
-
-// Finish divides the sums once by the number of valid tokens, clips to the norm most (0 = no clipping) and updates the
-// parameters. It waits for nothing: Step.Read does.
-func (p *Pass) Finish(lr, most float64) (*Step, error) {
-	defer p.free()
-	if p.failed() {
-		return nil, p.err
+	if p.s.ranks.Replicate.Size() == 1 {
+		return
 	}
-	if p.tokens == 0 {
-		return nil, errors.New("fsdp: a step without a single supervised token: check the data set's labels")
-	}
-	step := &Step{Tokens: p.tokens, losses: p.losses}
-	p.losses = nil
-	if err := p.update(step, lr, most); err != nil {
-		step.free()
-		return nil, err
-	}
-	return step, nil
-}
-
-func (p *Pass) update(step *Step, lr, most float64) error {
-	s := p.s
-	var squares []*device.Buffer
-	defer func() { device.FreeAll(squares) }()
-	for l := range s.groups {
-		if p.reduced[l] == nil {
-			continue
-		}
-		sq, err := s.maths.Squares(l, p.reduced[l])
-		if err != nil {
-			return fmt.Errorf("gradient norm of group %d: %w", l, err)
-		}
-		squares = append(squares, sq)
-	}
-	scale, norm, err := s.maths.Clip(squares, p.tokens, most)
+	sum, err := p.s.ranks.Replicate.AllReduce(name, shard)
 	if err != nil {
-		return fmt.Errorf("clip: %w", err)
+		p.Fail(err)
+		return
 	}
-	defer scale.Free()
-	step.norm = norm
-	hyper, err := s.maths.Hyper(s.steps+1, lr)
-	if err != nil {
-		return err
-	}
-	defer hyper.Free()
-	for l, g := range s.groups {
-		if p.reduced[l] == nil {
-			continue
-		}
-		old := make([]*device.Buffer, len(g.trained))
-		for j, i := range g.trained {
-			old[j] = g.shards[i]
-		}
-		next, m1, m2, err := s.maths.Update(l, old, g.m1, g.m2, p.reduced[l], hyper, scale)
-		if err != nil {
-			return fmt.Errorf("update group %d: %w", l, err)
-		}
-		for j, i := range g.trained {
-			g.shards[i] = next[j]
-		}
-		g.m1, g.m2 = m1, m2
-	}
-	s.steps++
-	return nil
+	device.FreeAll(shard)
+	p.reduced[l] = sum
 }
 
 // Close ends a pass that is not finished: a forward pass, or one given up.
@@ -215,22 +163,4 @@ func (p *Pass) free() {
 	}
 	device.FreeAll(p.losses)
 	p.losses = nil
-}
-
-// Read waits for the step and returns the mean loss over its valid tokens and the norm of the mean gradient.
-func (s *Step) Read() (loss, norm float64, err error) {
-	defer s.free()
-	for _, b := range s.losses {
-		v, err := b.ToScalar()
-		if err != nil {
-			return 0, 0, err
-		}
-		loss += float64(v)
-	}
-	n, err := s.norm.ToScalar()
-	return loss / float64(s.Tokens), float64(n), err
-}
-
-func (s *Step) free() {
-	device.FreeAll(s.losses, []*device.Buffer{s.norm})
 }

@@ -7,38 +7,63 @@ import (
 	"gorun/csrc/device"
 )
 
-// Param is one parameter of a group. Trained ones are float32.
+// Param is one parameter of a group, whole. Trained ones are float32.
 type Param struct {
 	Name    string
-	Shape   device.Shape
+	Shape   device.Shape // of at least one dimension
 	Trained bool
 }
 
-// Maths runs the device programs that a pass needs. Lists of buffers are in the order of a group's trained parameters.
+// Group is a set of parameters that are whole together.
+type Group struct {
+	Name   string // "block 7"
+	Params []Param
+}
+
+// Ranks says among which ranks a state lies.
+type Ranks struct {
+	Shard               collective.Comm // every parameter is Shard(0) over these
+	Replicate           collective.Comm // these hold the same shard, and reduce its gradients among them
+	ReshardAfterForward bool            // free a group after its forward pass and gather it again for the backward pass
+}
+
+// Alone is the Ranks of one rank.
+var Alone = Ranks{collective.Solo{}, collective.Solo{}, true}
+
+// Maths runs the device programs that a pass needs, on tensors of any shape. Gradients are float32.
 type Maths interface {
 	// Add adds gradients to acc, which is consumed.
-	Add(group int, acc, grads []*device.Buffer) ([]*device.Buffer, error)
+	Add(acc, grads []*device.Buffer) ([]*device.Buffer, error)
 	// Squares is the sum of the squares of gradients, a float32 scalar.
-	Squares(group int, grads []*device.Buffer) (*device.Buffer, error)
-	// Clip returns the factor for Update and the norm of the mean gradient, from all groups' squares.
-	Clip(squares []*device.Buffer, tokens int, most float64) (scale, norm *device.Buffer, err error)
+	Squares(grads []*device.Buffer) (*device.Buffer, error)
+	// Sum is the sum of float32 scalars.
+	Sum(values []*device.Buffer) (*device.Buffer, error)
+	// Clip returns the factor for Update and the norm of the mean gradient, from the sum of all squares and the number
+	// to divide by; most is the greatest norm (0 = no clipping).
+	Clip(squares, tokens *device.Buffer, most float64) (scale, norm *device.Buffer, err error)
 	// Hyper uploads the numbers of optimizer step number step (from 1).
 	Hyper(step int, lr float64) (*device.Buffer, error)
 	// Update consumes parameters and moments and returns the next ones.
-	Update(group int, p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error)
+	Update(p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error)
 }
 
 // State is everything that this rank holds of the model: its shards of all parameters and, for trained ones, of the
 // moments. The last group is the root group (embedding, final norm, head).
+//
+// A shard is the rows of collective.Part, filled with zero rows to collective.ShardShape, so that all ranks run the same
+// programs. Zero rows have zero gradients and stay zero.
 type State struct {
-	comm   collective.Comm
+	dev    *device.Client
+	ranks  Ranks
 	maths  Maths
 	groups []*group
 	steps  int // optimizer steps taken
 }
 
 type group struct {
+	name    string
 	params  []Param
+	whole   []device.Shape   // of each parameter
 	shards  []*device.Buffer // this rank's shard of each parameter
 	trained []int            // indexes of trained parameters
 	m1, m2  []*device.Buffer // moments of trained parameters
@@ -48,11 +73,12 @@ type group struct {
 type Fill func(lo, hi int, dst []byte) error
 
 // New makes an empty state; Load fills it.
-func New(comm collective.Comm, maths Maths, groups [][]Param) *State {
-	s := &State{comm: comm, maths: maths}
-	for _, params := range groups {
-		g := &group{params: params, shards: make([]*device.Buffer, len(params))}
-		for i, p := range params {
+func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
+	s := &State{dev: dev, ranks: ranks, maths: maths}
+	for _, from := range groups {
+		g := &group{name: from.Name, params: from.Params, shards: make([]*device.Buffer, len(from.Params))}
+		for i, p := range from.Params {
+			g.whole = append(g.whole, p.Shape)
 			if p.Trained {
 				g.trained = append(g.trained, i)
 			}
@@ -62,17 +88,32 @@ func New(comm collective.Comm, maths Maths, groups [][]Param) *State {
 	return s
 }
 
-// Load uploads this rank's shard of parameter i of a group, asking fill for its rows only.
-func (s *State) Load(dev *device.Client, groupIndex, i int, fill Fill) error {
-	g := s.groups[groupIndex]
-	p := g.params[i]
-	data := make([]byte, p.Shape.Bytes())
-	if err := fill(0, p.Shape.Dims[0], data); err != nil {
-		return fmt.Errorf("fsdp: load %s: %w", p.Name, err)
+// part is this rank's rows of a parameter, and the shape of its shard.
+func (s *State) part(p Param) (lo, hi int, shard device.Shape) {
+	size := s.ranks.Shard.Size()
+	lo, hi = collective.Part(p.Shape.Dims[0], size, s.ranks.Shard.Rank())
+	return lo, hi, collective.ShardShape(p.Shape, size)
+}
+
+// upload puts this rank's shard of a parameter on the device; fill gives its rows.
+func (s *State) upload(p Param, fill Fill) (*device.Buffer, error) {
+	lo, hi, shard := s.part(p)
+	data := make([]byte, shard.Bytes())
+	if lo < hi {
+		if err := fill(lo, hi, data[:(hi-lo)*(p.Shape.Bytes()/p.Shape.Dims[0])]); err != nil {
+			return nil, err
+		}
 	}
-	b, err := dev.Upload(data, p.Shape)
+	return s.dev.Upload(data, shard)
+}
+
+// Load uploads this rank's shard of parameter i of a group, asking fill for its rows only. Several parameters may be
+// loaded at once.
+func (s *State) Load(groupIndex, i int, fill Fill) error {
+	g := s.groups[groupIndex]
+	b, err := s.upload(g.params[i], fill)
 	if err != nil {
-		return fmt.Errorf("fsdp: load %s: %w", p.Name, err)
+		return fmt.Errorf("fsdp: load %s: %w", g.params[i].Name, err)
 	}
 	g.shards[i].Free()
 	g.shards[i] = b
@@ -80,15 +121,15 @@ func (s *State) Load(dev *device.Client, groupIndex, i int, fill Fill) error {
 }
 
 // ZeroMoments starts the optimizer from nothing.
-func (s *State) ZeroMoments(dev *device.Client) error {
+func (s *State) ZeroMoments() error {
 	s.steps = 0
+	zero := func(int, int, []byte) error { return nil }
 	for _, g := range s.groups {
 		device.FreeAll(g.m1, g.m2)
 		g.m1, g.m2 = nil, nil
 		for _, i := range g.trained {
-			zero := make([]byte, g.params[i].Shape.Bytes())
 			for _, list := range []*[]*device.Buffer{&g.m1, &g.m2} {
-				b, err := dev.Upload(zero, g.params[i].Shape)
+				b, err := s.upload(g.params[i], zero)
 				if err != nil {
 					return fmt.Errorf("fsdp: moments of %s: %w", g.params[i].Name, err)
 				}
@@ -96,60 +137,6 @@ func (s *State) ZeroMoments(dev *device.Client) error {
 			}
 		}
 	}
-	return nil
-}
-
-// Tensor is a trained parameter with its moments, on the host; float32, row-major.
-type Tensor struct {
-	Param
-	Data, M1, M2 []byte
-}
-
-// Snapshot downloads all trained parameters and their moments, waiting for the steps that make them.
-func (s *State) Snapshot() (steps int, tensors []Tensor, err error) {
-	for _, g := range s.groups {
-		for j, i := range g.trained {
-			t := Tensor{Param: g.params[i]}
-			for _, c := range []struct {
-				dst *[]byte
-				src *device.Buffer
-			}{{&t.Data, g.shards[i]}, {&t.M1, g.m1[j]}, {&t.M2, g.m2[j]}} {
-				*c.dst = make([]byte, t.Shape.Bytes())
-				if err := c.src.Download(*c.dst); err != nil {
-					return 0, nil, fmt.Errorf("fsdp: read %s: %w", t.Name, err)
-				}
-			}
-			tensors = append(tensors, t)
-		}
-	}
-	return s.steps, tensors, nil
-}
-
-// Restore uploads what Snapshot returned; get finds a tensor by name.
-func (s *State) Restore(dev *device.Client, steps int, get func(name string) (Tensor, error)) error {
-	for _, g := range s.groups {
-		if len(g.m1) != len(g.trained) {
-			g.m1, g.m2 = make([]*device.Buffer, len(g.trained)), make([]*device.Buffer, len(g.trained))
-		}
-		for j, i := range g.trained {
-			t, err := get(g.params[i].Name)
-			if err != nil {
-				return fmt.Errorf("fsdp: restore %s: %w", g.params[i].Name, err)
-			}
-			for _, c := range []struct {
-				dst **device.Buffer
-				src []byte
-			}{{&g.shards[i], t.Data}, {&g.m1[j], t.M1}, {&g.m2[j], t.M2}} {
-				b, err := dev.Upload(c.src, g.params[i].Shape)
-				if err != nil {
-					return fmt.Errorf("fsdp: restore %s: %w", g.params[i].Name, err)
-				}
-				(*c.dst).Free()
-				*c.dst = b
-			}
-		}
-	}
-	s.steps = steps
 	return nil
 }
 

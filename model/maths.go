@@ -9,7 +9,8 @@ import (
 	"gorun/csrc/device"
 )
 
-// Maths runs the programs that turn gradients into updates, group by group. Groups that look alike share programs.
+// Maths runs the programs that turn gradients into updates, on tensors of any shape. Lists of the same shapes share
+// programs.
 type Maths struct {
 	m   *Model
 	opt Optimizer
@@ -18,12 +19,13 @@ type Maths struct {
 // Maths returns the optimizer's programs for this model.
 func (m *Model) Maths(opt Optimizer) *Maths { return &Maths{m, opt} }
 
-func (t *Maths) trained(group int) []Param { return t.m.Groups()[group].Trainable() }
-
-// run executes the program made by build for the trained parameters of a group.
-func (t *Maths) run(name string, group int, build func([]Param) (device.Source, error), args ...*device.Buffer) ([]*device.Buffer, error) {
-	params := t.trained(group)
-	p, err := t.m.program(name+shapeKey(params), func() (device.Source, error) { return build(params) })
+// run executes the program that build makes for tensors of the shapes of like.
+func (t *Maths) run(name string, like []*device.Buffer, build func([]device.Shape) (device.Source, error), args ...*device.Buffer) ([]*device.Buffer, error) {
+	shapes := make([]device.Shape, len(like))
+	for i, b := range like {
+		shapes[i] = b.Shape()
+	}
+	p, err := t.m.program(name+shapeKey(shapes), func() (device.Source, error) { return build(shapes) })
 	if err != nil {
 		return nil, err
 	}
@@ -31,37 +33,45 @@ func (t *Maths) run(name string, group int, build func([]Param) (device.Source, 
 }
 
 // Add adds gradients to acc, which is donated.
-func (t *Maths) Add(group int, acc, grads []*device.Buffer) ([]*device.Buffer, error) {
-	return t.run("add", group, buildAdd, append(append([]*device.Buffer(nil), acc...), grads...)...)
+func (t *Maths) Add(acc, grads []*device.Buffer) ([]*device.Buffer, error) {
+	return t.run("add", grads, buildAdd, append(append([]*device.Buffer(nil), acc...), grads...)...)
 }
 
-// Squares returns the sum of the squares of a group's gradients, a float32 scalar.
-func (t *Maths) Squares(group int, grads []*device.Buffer) (*device.Buffer, error) {
-	out, err := t.run("squares", group, buildSquares, grads...)
+// Squares returns the sum of the squares of gradients, a float32 scalar.
+func (t *Maths) Squares(grads []*device.Buffer) (*device.Buffer, error) {
+	out, err := t.run("squares", grads, buildSquares, grads...)
 	if err != nil {
 		return nil, err
 	}
 	return out[0], nil
 }
 
-// Clip returns the factor that turns sums of gradients into what Update uses, and the norm of the mean gradient:
-// tokens is what to divide by, most the greatest norm (0 = no clipping).
-func (t *Maths) Clip(squares []*device.Buffer, tokens int, most float64) (scale, norm *device.Buffer, err error) {
-	p, err := t.m.program(fmt.Sprint("clip ", len(squares)), func() (device.Source, error) { return buildClip(len(squares)) })
+// Sum returns the sum of float32 scalars.
+func (t *Maths) Sum(values []*device.Buffer) (*device.Buffer, error) {
+	p, err := t.m.program(fmt.Sprint("sum ", len(values)), func() (device.Source, error) { return buildSum(len(values)) })
+	if err != nil {
+		return nil, err
+	}
+	out, err := p.Execute(values...)
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// Clip returns the factor that turns sums of gradients into what Update uses, and the norm of the mean gradient: tokens
+// is what to divide by, most the greatest norm (0 = no clipping).
+func (t *Maths) Clip(squares, tokens *device.Buffer, most float64) (scale, norm *device.Buffer, err error) {
+	p, err := t.m.program("clip", buildClip)
 	if err != nil {
 		return nil, nil, err
 	}
-	mean, err := t.m.dev.Scalar(float32(1 / float64(tokens)))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer mean.Free()
 	limit, err := t.m.dev.Scalar(float32(most))
 	if err != nil {
 		return nil, nil, err
 	}
 	defer limit.Free()
-	out, err := p.Execute(append(append([]*device.Buffer(nil), squares...), mean, limit)...)
+	out, err := p.Execute(squares, tokens, limit)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,13 +87,13 @@ func (t *Maths) Hyper(step int, lr float64) (*device.Buffer, error) {
 	return device.FromSlice(t.m.dev, dtypes.Float32, h, hyperCount)
 }
 
-// Update turns parameters p and moments m1, m2 of a group, all donated, into the next ones.
-func (t *Maths) Update(group int, p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
+// Update turns parameters p and moments m1, m2, all donated, into the next ones.
+func (t *Maths) Update(p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
 	args := make([]*device.Buffer, 0, 4*len(p)+2)
 	for _, l := range [][]*device.Buffer{p, m1, m2, grads} {
 		args = append(args, l...)
 	}
-	out, err := t.run("update", group, func(params []Param) (device.Source, error) { return buildUpdate(t.opt, params) }, append(args, hyper, scale)...)
+	out, err := t.run("update", p, func(shapes []device.Shape) (device.Source, error) { return buildUpdate(t.opt, shapes) }, append(args, hyper, scale)...)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"fmt"
-
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
@@ -26,18 +24,18 @@ const (
 	hyperCount
 )
 
-// buildUpdate is the program, for a list of trained parameters: p..., m..., v... (all donated), g... (sums), hyper,
+// buildUpdate is the program, for trained parameters of the given shapes: p..., m..., v... (all donated), g... (sums), hyper,
 // scale -> p..., m..., v..., as torch.optim.Adam and AdamW compute them from the gradient scale*g.
-func buildUpdate(o Optimizer, params []Param) (device.Source, error) {
+func buildUpdate(o Optimizer, shapes []device.Shape) (device.Source, error) {
 	return hlo.Build("update", func(g *hlo.Graph) []hlo.Value {
-		n := len(params)
+		n := len(shapes)
 		in := make([][]hlo.Value, 4)
 		for kind := range in {
-			for i, p := range params {
+			for i, s := range shapes {
 				if kind < 3 {
-					in[kind] = append(in[kind], g.Donated(p.Shape, kind*n+i))
+					in[kind] = append(in[kind], g.Donated(s, kind*n+i))
 				} else {
-					in[kind] = append(in[kind], g.Input(p.Shape))
+					in[kind] = append(in[kind], g.Input(s))
 				}
 			}
 		}
@@ -46,7 +44,7 @@ func buildUpdate(o Optimizer, params []Param) (device.Source, error) {
 		h := func(i int) hlo.Value { return g.Reshape(g.Slice(hyper, 0, i, i+1)) }
 		f := func(v float64) hlo.Value { return g.Const(dtypes.Float32, v) }
 		out := make([]hlo.Value, 3*n)
-		for i := range params {
+		for i := range shapes {
 			p, m, v, d := in[0][i], in[1][i], in[2][i], g.Mul(in[3][i], scale)
 			if o.Decoupled {
 				p = g.Mul(p, g.Sub(f(1), g.Mul(h(hyperLR), f(o.WeightDecay))))
@@ -64,14 +62,14 @@ func buildUpdate(o Optimizer, params []Param) (device.Source, error) {
 }
 
 // buildSquares is the program: gradients... -> sum of their squares.
-func buildSquares(params []Param) (device.Source, error) {
+func buildSquares(shapes []device.Shape) (device.Source, error) {
 	return hlo.Build("squares", func(g *hlo.Graph) []hlo.Value {
 		total := g.Const(dtypes.Float32, 0)
-		for _, p := range params {
-			x := g.Input(p.Shape)
+		for _, s := range shapes {
+			x := g.Input(s)
 			// Axis by axis: shorter chains of float32 additions.
 			x = g.Mul(x, x)
-			for axis := len(p.Shape.Dims) - 1; axis >= 0; axis-- {
+			for axis := len(s.Dims) - 1; axis >= 0; axis-- {
 				x = g.Sum(x, axis)
 			}
 			total = g.Add(total, x)
@@ -80,43 +78,51 @@ func buildSquares(params []Param) (device.Source, error) {
 	})
 }
 
-// buildClip is the program: sums of squares..., 1/(valid tokens), greatest norm (0 = no clipping) -> the factor that
-// turns sums of gradients into what the optimizer uses, and the norm of the mean gradient, as torch's clip_grad_norm_.
-func buildClip(n int) (device.Source, error) {
+// buildClip is the program: sum of squares, valid tokens, greatest norm (0 = no clipping) -> the factor that turns sums of
+// gradients into what the optimizer uses, and the norm of the mean gradient, as torch's clip_grad_norm_.
+func buildClip() (device.Source, error) {
 	return hlo.Build("clip", func(g *hlo.Graph) []hlo.Value {
 		scalar := device.MakeShape(dtypes.Float32)
-		total := g.Const(dtypes.Float32, 0)
-		for range n {
-			total = g.Add(total, g.Input(scalar))
-		}
-		mean, most := g.Input(scalar), g.Input(scalar)
-		norm := g.Mul(g.Sqrt(total), mean)
+		total, tokens, most := g.Input(scalar), g.Input(scalar), g.Input(scalar)
 		one := g.Const(dtypes.Float32, 1)
+		mean := g.Div(one, g.Max(tokens, one))
+		norm := g.Mul(g.Sqrt(total), mean)
 		clip := g.Min(one, g.Div(most, g.Add(norm, g.Const(dtypes.Float32, 1e-6))))
 		clip = g.Select(g.Compare(most, ">", g.Const(dtypes.Float32, 0)), clip, one)
 		return []hlo.Value{g.Mul(mean, clip), norm}
 	})
 }
 
+// buildSum is the program: float32 scalars... -> their sum.
+func buildSum(n int) (device.Source, error) {
+	return hlo.Build("sum", func(g *hlo.Graph) []hlo.Value {
+		total := g.Const(dtypes.Float32, 0)
+		for range n {
+			total = g.Add(total, g.Input(device.MakeShape(dtypes.Float32)))
+		}
+		return []hlo.Value{total}
+	})
+}
+
 // buildAdd is the program: a... (donated), b... -> a+b...
-func buildAdd(params []Param) (device.Source, error) {
+func buildAdd(shapes []device.Shape) (device.Source, error) {
 	return hlo.Build("add", func(g *hlo.Graph) []hlo.Value {
 		var as, out []hlo.Value
-		for i, p := range params {
-			as = append(as, g.Donated(p.Shape, i))
+		for i, s := range shapes {
+			as = append(as, g.Donated(s, i))
 		}
-		for i, p := range params {
-			out = append(out, g.Add(as[i], g.Input(p.Shape)))
+		for i, s := range shapes {
+			out = append(out, g.Add(as[i], g.Input(s)))
 		}
 		return out
 	})
 }
 
-// shapeKey names a list of parameters by shape: lists that look alike share programs.
-func shapeKey(params []Param) string {
-	s := ""
-	for _, p := range params {
-		s += fmt.Sprint(" ", p.Shape)
+// shapeKey names a list of shapes: lists that look alike share programs.
+func shapeKey(shapes []device.Shape) string {
+	key := ""
+	for _, s := range shapes {
+		key += " " + s.String()
 	}
-	return s
+	return key
 }

@@ -34,8 +34,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 		return nil, err
 	}
 	t := &trainer{job: j, opts: o, recipe: j.Recipe, from: j.From}
-	p := parameters{Config: j.Config, opt: j.optimizer(), from: j.From, init: j.Recipe.PEFT.LoraAInit, seed: j.Recipe.RNG.Seed}
-	if t.Session, err = open(o.Device, j.Base, p, first); err != nil {
+	if t.Session, err = open(o.Device, j.Base, j.parameters(&world{mesh: j.Mesh}), first); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -43,7 +42,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 			err = cerr
 		}
 	}()
-	if err := t.state.ZeroMoments(t.dev); err != nil {
+	if err := t.state.ZeroMoments(); err != nil {
 		return nil, err
 	}
 	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version()}
@@ -65,9 +64,11 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", s, err)
 		}
-		if res.Loss, _, err = step.Read(); err != nil {
+		outcome, err := step.Read()
+		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", s, err)
 		}
+		res.Loss = outcome.Loss
 		if s == 0 {
 			res.FirstStep = time.Since(start).Seconds()
 		}

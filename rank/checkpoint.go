@@ -55,9 +55,9 @@ func trained(m *model.Model) map[string]model.Param {
 	return out
 }
 
-// capture is everything that a checkpoint holds, read from the device.
+// capture is everything that a checkpoint holds, read from all ranks' devices; without tensors on ranks but the first.
 func (t *trainer) capture() (*ckpt.State, error) {
-	steps, tensors, err := t.state.Snapshot()
+	steps, tensors, err := t.state.Snapshot(t.world.leads())
 	if err != nil {
 		return nil, err
 	}
@@ -114,20 +114,26 @@ func alphaOf(a *export.Adapter, module string) float64 {
 	return a.Alpha
 }
 
-// save writes a checkpoint and returns its path.
-func (t *trainer) save(ctx context.Context) (string, error) {
+// save writes a checkpoint and returns its path, on every rank once it is whole. Rank 0 writes; its format knows no
+// shards, so any number of ranks can go on from it.
+func (t *trainer) save(ctx context.Context) (path string, err error) {
 	s, err := t.capture()
 	if err != nil {
 		return "", err
 	}
-	if !t.recipe.Checkpoint.SaveOptimizer {
-		s.Moment1, s.Moment2 = nil, nil
+	if t.world.leads() {
+		if !t.recipe.Checkpoint.SaveOptimizer {
+			s.Moment1, s.Moment2 = nil, nil
+		}
+		if path, err = t.dir.Save(ctx, s, ckpt.SaveOptions{Keep: t.recipe.Checkpoint.Keep}); err != nil {
+			return "", err
+		}
 	}
-	path, err := t.dir.Save(ctx, s, ckpt.SaveOptions{Keep: t.recipe.Checkpoint.Keep})
-	if err != nil {
+	if path, err = t.world.fromLeader("the checkpoint's path", path); err != nil {
 		return "", err
 	}
 	t.position.savedStep = s.Step
+	t.world.events.tell(event{Event: "saved", Step: s.Step})
 	return path, nil
 }
 
@@ -145,7 +151,7 @@ func (t *trainer) restore(s *ckpt.State) error {
 	}
 	data, m1, m2 := index(s.Params), index(s.Moment1), index(s.Moment2)
 	params := trained(t.model)
-	err := t.state.Restore(t.dev, s.Step, func(name string) (fsdp.Tensor, error) {
+	err := t.state.Restore(s.Step, func(name string) (fsdp.Tensor, error) {
 		p := params[name]
 		var x fsdp.Tensor
 		for _, at := range parts(p) {

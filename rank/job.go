@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"gorun/collective"
 	"gorun/configs"
 	"gorun/model"
 	"gorun/model/export"
@@ -20,20 +21,30 @@ type Job struct {
 	Base     *Base
 	From     *export.Adapter // adapter that training starts from; nil = a fresh one
 	Config   model.Config
+	Place    Place
+	Mesh     collective.Mesh
 	Accum    int // micro-batches per step and rank
 	Train    *data.Dataset
 	Val      map[string]*data.Dataset
 	valNames []string
 }
 
-// Prepare reads everything that a recipe names; resolve turns the name of a model into a path. It reports all faults
-// that it can find at once, before any device is touched. Close the job.
-func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *Job, err error) {
-	j = &Job{Recipe: r, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
+// Prepare reads everything that a recipe names, for one rank alone; resolve turns the name of a model into a path. It
+// reports all faults that it can find at once, before any device is touched. Close the job.
+func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (*Job, error) {
+	return PrepareAt(Place{}, r, resolve)
+}
+
+// PrepareAt is Prepare for one of several ranks.
+func PrepareAt(p Place, r *configs.Recipe, resolve func(model string) (string, error)) (j *Job, err error) {
+	j = &Job{Recipe: r, Place: p, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
 	if err := unsupported(r); err != nil {
 		return nil, err
 	}
-	if j.Accum, err = r.ResolveAccumulation(1); err != nil {
+	if j.Mesh, err = meshOf(r.Distributed, p); err != nil {
+		return nil, err
+	}
+	if j.Accum, err = r.ResolveAccumulation(j.Mesh.Size(collective.Replicate, collective.Shard)); err != nil {
 		return nil, err
 	}
 	path, err := resolve(r.Model.PretrainedModelNameOrPath)
@@ -61,11 +72,10 @@ func unsupported(r *configs.Recipe) error {
 		}
 	}
 	d := r.Distributed
-	refuse(d.DPSize > 1, "distributed.dp_size", "this version trains on one rank: use \"none\" or 1")
-	refuse(d.TPSize > 1, "distributed.tp_size", "this version trains on one rank: use 1")
-	refuse(d.CPSize > 1, "distributed.cp_size", "this version trains on one rank: use 1")
-	refuse(d.DPReplicateSize > 1, "distributed.dp_replicate_size", "this version trains on one rank: use 1")
-	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version trains on one rank: use false")
+	refuse(d.TPSize > 1, "distributed.tp_size", "this version is data-parallel: use 1")
+	refuse(d.CPSize > 1, "distributed.cp_size", "this version is data-parallel: use 1")
+	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version is data-parallel: use false")
+	refuse(r.DistEnv.Backend == "nccl", "dist_env.backend", "this version moves data between ranks on the CPU: use \"auto\" or \"host\"")
 	refuse(r.PackedSequence.PackedSequenceSize > 0, "packed_sequence.packed_sequence_size", "this version does not pack: use 0")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
@@ -133,7 +143,8 @@ func (j *Job) loaderOptions() data.LoaderOptions {
 	r := j.Recipe
 	return data.LoaderOptions{
 		Seed: r.RNG.Seed, Shuffle: r.Dataloader.Shuffle, Epochs: r.StepScheduler.NumEpochs, MaxSteps: r.StepScheduler.MaxSteps,
-		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPSize: 1, Pad: j.Base.pad(),
+		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPRank: j.Mesh.Coordinate(collective.Replicate, collective.Shard),
+		DPSize: j.Mesh.Size(collective.Replicate, collective.Shard), Pad: j.Base.pad(),
 	}
 }
 
@@ -148,4 +159,10 @@ func (j *Job) recipeText() (string, error) {
 	var b strings.Builder
 	err := j.Recipe.Write(&b)
 	return b.String(), err
+}
+
+// parameters is what a session of the job loads, on the ranks of w.
+func (j *Job) parameters(w *world) parameters {
+	return parameters{Config: j.Config, opt: j.optimizer(), from: j.From, init: j.Recipe.PEFT.LoraAInit, seed: j.Recipe.RNG.Seed,
+		world: w, reshard: j.Recipe.Distributed.ReshardAfterForward}
 }

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/model"
 	"gorun/model/export"
@@ -16,21 +15,20 @@ import (
 )
 
 // groups describes the model's parameters to fsdp.
-func groups(m *model.Model) [][]fsdp.Param {
-	var out [][]fsdp.Param
+func groups(m *model.Model) []fsdp.Group {
+	var out []fsdp.Group
 	for _, g := range m.Groups() {
-		var list []fsdp.Param
+		to := fsdp.Group{Name: g.Name}
 		for _, p := range g.Params {
-			list = append(list, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable})
+			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable})
 		}
-		out = append(out, list)
+		out = append(out, to)
 	}
 	return out
 }
 
 // loader fills the state from a checkpoint's weights and an adapter.
 type loader struct {
-	dev   *device.Client
 	state *fsdp.State
 	base  weights.Source
 	from  *export.Adapter // nil = a fresh adapter
@@ -38,13 +36,13 @@ type loader struct {
 	seed  int64
 }
 
-// load uploads every parameter, several at once: conversion and dequantisation keep all cores busy.
+// load uploads this rank's part of every parameter, several at once: conversion and dequantisation keep all cores busy.
 func (l *loader) load(m *model.Model) error {
 	var work errgroup.Group
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	for g, group := range m.Groups() {
 		for i, p := range group.Params {
-			work.Go(func() error { return l.state.Load(l.dev, g, i, l.fill(p)) })
+			work.Go(func() error { return l.state.Load(g, i, l.fill(p)) })
 		}
 	}
 	return work.Wait()

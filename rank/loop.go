@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
+	"gorun/collective"
 	"gorun/fsdp"
 	"gorun/rank/data"
 	"gorun/rank/metrics"
@@ -25,14 +27,18 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 		t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
 		return nil
 	}
-	if err := t.samples(ctx, "before"); err != nil {
+	if err := t.samples(t.world.steady(ctx), "before"); err != nil {
 		return err
 	}
 	var last *running // the step whose outcome has not been read yet
 	clock := time.Now()
+	stop := false
 	for {
-		batch, err := loader.Next(ctx)
-		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+		if stop, err = t.world.any("whether to stop", ctx.Err() != nil); err != nil || stop {
+			break
+		}
+		batch, err := loader.Next(context.WithoutCancel(ctx))
+		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
 			return err
@@ -57,12 +63,12 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 			if err := t.settle(&last, &clock); err != nil {
 				return err
 			}
-			if err := t.validate(ctx); err != nil {
+			if err := t.validate(t.world.steady(ctx)); err != nil {
 				return err
 			}
 			clock = time.Now()
 		}
-		if t.dir != nil && t.every(t.recipe.StepScheduler.CkptEverySteps, batch) {
+		if t.recipe.Checkpoint.Enabled && t.every(t.recipe.StepScheduler.CkptEverySteps, batch) {
 			if err := t.settle(&last, &clock); err != nil {
 				return err
 			}
@@ -72,18 +78,18 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 			clock = time.Now()
 		}
 	}
-	if err := t.settle(&last, &clock); err != nil {
+	if err := errors.Join(err, t.settle(&last, &clock)); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
-		if t.dir != nil && t.state.Steps() > t.position.savedStep {
+	if stop {
+		if t.recipe.Checkpoint.Enabled && t.state.Steps() > t.position.savedStep {
 			if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
 				return err
 			}
 		}
-		return context.Cause(ctx)
+		return errors.Join(ErrStopped, context.Cause(ctx))
 	}
-	return t.samples(ctx, "after")
+	return t.samples(t.world.steady(ctx), "after")
 }
 
 // running is a step that has been queued.
@@ -110,22 +116,24 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	if r == nil {
 		return nil
 	}
-	loss, norm, err := r.step.Read()
+	o, err := r.step.Read()
 	if err != nil {
 		return fmt.Errorf("step %d: %w", r.batch.Step+1, err)
 	}
+	loss, norm := o.Loss, o.Norm
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return fmt.Errorf("step %d: the loss is %g (gradient norm %g): lower optimizer.lr, or look for broken samples among %v of the data set", r.batch.Step+1, loss, norm, sampleIDs(r.batch))
 	}
 	p := &t.position
 	p.samples += int64(r.batch.Samples)
 	p.epochSamples += int64(r.batch.Samples)
-	p.tokens += int64(r.step.Tokens)
+	p.tokens += int64(o.Tokens)
 	p.loss = loss
 	p.epoch = r.batch.Epoch
 	if r.batch.InEpoch == t.deal.StepsPerEpoch(len(t.job.Train.Samples))-1 {
 		p.epoch, p.epochSamples = r.batch.Epoch+1, 0
 	}
+	t.world.events.tell(event{Event: "step", Step: r.batch.Step + 1})
 	spent := time.Since(*clock).Seconds()
 	*clock = time.Now()
 	tokens := 0
@@ -133,7 +141,7 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 		tokens += mb.Rows * mb.Seq
 	}
 	return t.log.Step(metrics.Record{
-		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: r.step.Tokens,
+		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: o.Tokens,
 		TokS: float64(tokens) / spent, StepTimeS: spent, MemGiB: float64(t.dev.Memory().Peak) / gib,
 	})
 }
@@ -171,7 +179,27 @@ func (t *trainer) validate(ctx context.Context) error {
 
 // meanLoss is the mean loss over the supervised tokens of a set.
 func (s *Session) meanLoss(ctx context.Context, d *data.Dataset) (loss float64, tokens int, err error) {
-	return s.meanLossOf(ctx, d.Batches(validationRows, s.Base.pad()))
+	return s.meanLossOf(ctx, dealt(s.world.mesh, d.Batches(validationRows, s.Base.pad())))
+}
+
+// dealt is this rank's share of batches. Every rank gets as many, for their collectives to match: where they run out, the
+// last one again, with nothing to score.
+func dealt(m collective.Mesh, batches []data.Batch) []data.Batch {
+	size := max(1, m.Size(collective.Replicate, collective.Shard))
+	if size == 1 || len(batches) == 0 {
+		return batches
+	}
+	var out []data.Batch
+	for i := m.Coordinate(collective.Replicate, collective.Shard); len(out) < (len(batches)+size-1)/size; i += size {
+		if i < len(batches) {
+			out = append(out, batches[i])
+			continue
+		}
+		filler := batches[len(batches)-1]
+		filler.Labels, filler.Valid = slices.Repeat([]int32{data.Ignored}, len(filler.Labels)), 0
+		out = append(out, filler)
+	}
+	return out
 }
 
 // validationRows is how many samples are scored together.
@@ -188,7 +216,11 @@ func (s *Session) meanLossOf(ctx context.Context, batches []data.Batch) (loss fl
 		}
 		tokens += len(logp)
 	}
-	if tokens == 0 {
+	sums, err := s.world.sum("validation loss", loss, float64(tokens))
+	if err != nil {
+		return 0, 0, err
+	}
+	if loss, tokens = sums[0], int(sums[1]); tokens == 0 {
 		return 0, 0, errors.New("no token to score")
 	}
 	return loss / float64(tokens), tokens, nil

@@ -7,7 +7,6 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"gorun/collective"
 	"gorun/configs"
 	"gorun/csrc/device"
 	"gorun/fsdp"
@@ -29,6 +28,7 @@ type Session struct {
 	dev   *device.Client
 	model *model.Model
 	state *fsdp.State
+	world *world
 }
 
 // parameters says what to load into a session.
@@ -38,11 +38,14 @@ type parameters struct {
 	from *export.Adapter // the adapter's values; nil = fresh
 	init string          // how a fresh adapter is drawn
 	seed int64
+
+	world   *world
+	reshard bool // free gathered weights after the forward pass
 }
 
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
 func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
-	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from}
+	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from, world: &world{}}
 	if from != nil {
 		var err error
 		if p.Adapters, err = adapters(base.Decoder, configs.PEFT{}, from); err != nil {
@@ -62,7 +65,7 @@ func computeDType(name string) dtypes.DType {
 
 // open makes the client, compiles programs for the given shapes while it loads the parameters, and returns the session.
 func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session, err error) {
-	s = &Session{Base: base}
+	s = &Session{Base: base, world: p.world}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -72,13 +75,16 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CacheDir: d.Cache}); err != nil {
 		return s, err
 	}
+	if p.world.job != nil && s.dev.Platform() != "cpu" {
+		return s, fmt.Errorf("several ranks on %s: this version moves data between ranks on the CPU only: use --device cpu, or one rank", s.dev.Platform())
+	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
 	}
 	m, compiled := s.model, make(chan error, 1)
 	go func() { compiled <- m.Prepare(shapes) }()
-	s.state = fsdp.New(collective.Solo{}, s.model.Maths(p.opt), groups(s.model))
-	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
+	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), s.model.Maths(p.opt), groups(s.model))
+	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)
 }

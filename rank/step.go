@@ -21,7 +21,7 @@ func (t *trainer) step(ctx context.Context, batch *data.Step, lr float64) (*fsdp
 			w := p.Unshard(l)
 			p.Prefetch(l + 1)
 			r.Forward(l, w)
-			p.Reshard(l)
+			p.ReshardAfterForward(l)
 		}
 		loss, dHead := r.Loss(p.Root())
 		p.AddLoss(loss, r.Valid())

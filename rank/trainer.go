@@ -20,7 +20,8 @@ import (
 type Options struct {
 	Device  Device
 	Version string    // of gorun, for checkpoints
-	Out     io.Writer // for people
+	Out     io.Writer // for people; rank 0 alone writes to it
+	Fault   io.Writer // for what may explain a failure among several ranks; nil = nowhere
 }
 
 // trainer is a run in progress.
@@ -32,7 +33,8 @@ type trainer struct {
 	recipeText string
 	from       *export.Adapter
 	deal       data.LoaderOptions // how samples are dealt out, from where the run stands
-	dir        *ckpt.Dir          // nil when nothing is saved
+	dir        *ckpt.Dir          // nil when this rank saves nothing
+	world      *world
 	log        *metrics.Logger
 	position   position
 }
@@ -47,17 +49,46 @@ type position struct {
 	savedStep             int
 }
 
-// Run trains as the job says. When ctx is cancelled it ends the step it is in, saves, and returns the context's error.
+// ErrStopped is how a run ends that was asked to stop: all ranks have ended the same step and saved.
+var ErrStopped = errors.New("stopped at the edge of a step")
+
+// Run trains as the job says. When ctx is cancelled, on any rank, all ranks end the step they are in, save, and return
+// ErrStopped with the context's error. Any other error ends the run on all ranks.
 func (j *Job) Run(ctx context.Context, o Options) (err error) {
+	if j.Mesh.Rank() != 0 {
+		o.Out = io.Discard
+	}
 	t := &trainer{job: j, opts: o, recipe: j.Recipe, from: j.From}
+	if t.world, err = join(ctx, j.Mesh, j.Place, j.Recipe.DistEnv); err != nil {
+		return err
+	}
+	defer func() {
+		failed := err
+		if errors.Is(failed, ErrStopped) {
+			failed = nil
+		}
+		if failed != nil && o.Fault != nil {
+			fmt.Fprint(o.Fault, t.world.record())
+		}
+		err = errors.Join(err, t.world.leave(failed))
+	}()
+	if err := t.run(ctx); err != nil {
+		return err
+	}
+	t.world.events.tell(event{Event: "done", Step: t.state.Steps()})
+	return nil
+}
+
+func (t *trainer) run(ctx context.Context) (err error) {
+	j, o := t.job, t.opts
 	if t.recipeText, err = j.recipeText(); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, t.close()) }()
 	saved, err := t.openFolder()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
 
 	t.deal = j.loaderOptions()
 	if saved != nil {
@@ -67,20 +98,19 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	p := parameters{Config: j.Config, opt: j.optimizer(), from: j.From, init: j.Recipe.PEFT.LoraAInit, seed: j.Recipe.RNG.Seed}
-	if t.Session, err = open(o.Device, j.Base, p, first); err != nil {
+	if t.Session, err = open(o.Device, j.Base, j.parameters(t.world), first); err != nil {
 		return err
 	}
 	if saved != nil {
 		if err := t.restore(saved); err != nil {
 			return err
 		}
-	} else if err := t.state.ZeroMoments(t.dev); err != nil {
+	} else if err := t.state.ZeroMoments(); err != nil {
 		return err
 	}
 	steps := t.deal.Steps(len(j.Train.Samples))
 	logDir := ""
-	if j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
+	if t.world.leads() && j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
 		logDir = j.Recipe.LogDir()
 	}
 	t.log, err = metrics.New(metrics.Options{Dir: logDir, ResumeStep: t.state.Steps(), TotalSteps: steps, EverySteps: j.Recipe.Logging.EverySteps,
@@ -88,52 +118,61 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	t.world.events.tell(event{Event: "ready", Step: t.state.Steps()})
 	return t.loop(ctx, steps)
 }
 
-// openFolder takes the checkpoint folder for this run and finds what to resume from (nil = start afresh).
+// openFolder takes the checkpoint folder for this run and finds what to resume from (nil = start afresh). Rank 0 chooses
+// for all.
 func (t *trainer) openFolder() (saved *ckpt.State, err error) {
-	c := t.recipe.Checkpoint
-	if !c.Enabled {
+	if !t.recipe.Checkpoint.Enabled {
 		return nil, nil
 	}
-	say := func(line string) { fmt.Fprintln(t.opts.Out, "note:", line) }
-	if t.dir, err = ckpt.Open(c.Dir, say); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, t.dir.Close())
+	path := ""
+	if t.world.leads() {
+		if path, err = t.takeFolder(); err != nil {
+			return nil, err
 		}
-	}()
-	found, err := ckpt.Resolve(c.Dir, c.Resume)
-	if err != nil {
+	}
+	if path, err = t.world.fromLeader("the checkpoint to resume from", path); err != nil || path == "" {
 		return nil, err
 	}
-	for _, w := range found.Warnings {
-		say(w)
-	}
-	if err := os.WriteFile(filepath.Join(c.Dir, "recipe.toml"), []byte(t.recipeText), 0o644); err != nil {
-		return nil, fmt.Errorf("save the effective recipe: %w", err)
-	}
-	if found.Path == "" {
-		return nil, nil
-	}
-	if saved, err = ckpt.Load(found.Path); err != nil {
+	if saved, err = ckpt.Load(path); err != nil {
 		return nil, err
 	}
 	if len(saved.Moment1) == 0 {
-		return nil, fmt.Errorf("%s holds no optimizer state (checkpoint.save_optimizer was false), so it cannot be resumed: set checkpoint.resume = \"never\", or peft.init_from = %q", found.Path, found.Path)
+		return nil, fmt.Errorf("%s holds no optimizer state (checkpoint.save_optimizer was false), so it cannot be resumed: set checkpoint.resume = \"never\", or peft.init_from = %q", path, path)
 	}
-	fmt.Fprintf(t.opts.Out, "resuming from %s\n", found.Path)
+	fmt.Fprintf(t.opts.Out, "resuming from %s\n", path)
 	drift, err := ckpt.RecipeDrift(saved.Recipe, t.recipeText)
 	if err != nil {
 		return nil, err
 	}
 	for _, change := range drift {
-		say("the recipe has changed since: " + change.String())
+		t.note("the recipe has changed since: " + change.String())
 	}
 	return saved, nil
+}
+
+func (t *trainer) note(line string) { fmt.Fprintln(t.opts.Out, "note:", line) }
+
+// takeFolder locks the folder, saves the effective recipe in it, and returns the checkpoint to resume from ("" = none).
+func (t *trainer) takeFolder() (path string, err error) {
+	c := t.recipe.Checkpoint
+	if t.dir, err = ckpt.Open(c.Dir, t.note); err != nil {
+		return "", err
+	}
+	found, err := ckpt.Resolve(c.Dir, c.Resume)
+	if err != nil {
+		return "", err
+	}
+	for _, w := range found.Warnings {
+		t.note(w)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, "recipe.toml"), []byte(t.recipeText), 0o644); err != nil {
+		return "", fmt.Errorf("save the effective recipe: %w", err)
+	}
+	return found.Path, nil
 }
 
 // firstShapes are the shapes of the micro-batches of the first step that o deals out, to be compiled while the weights are loaded.

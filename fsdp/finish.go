@@ -1,0 +1,145 @@
+package fsdp
+
+import (
+	"errors"
+	"fmt"
+
+	"gorun/csrc/device"
+)
+
+// Step is the outcome of a pass, still on the device.
+type Step struct {
+	loss, tokens, norm *device.Buffer // float32 scalars, over all ranks
+}
+
+// Outcome is a step's numbers over all ranks and micro-batches.
+type Outcome struct {
+	Loss   float64 // mean over valid tokens
+	Norm   float64 // of the mean gradient
+	Tokens int     // valid tokens; exact up to 2^24
+}
+
+// Finish divides the sums once by the number of valid tokens of all ranks, clips to the norm most (0 = no clipping) and
+// updates this rank's shards. It waits for nothing on a device of its own: Step.Read does.
+func (p *Pass) Finish(lr, most float64) (*Step, error) {
+	defer p.free()
+	if p.failed() {
+		return nil, p.err
+	}
+	squares, step, err := p.totals()
+	if err != nil {
+		return nil, err
+	}
+	defer squares.Free()
+	if err := p.update(step, squares, lr, most); err != nil {
+		step.free()
+		return nil, err
+	}
+	return step, nil
+}
+
+// totals sums squares, losses and valid tokens over groups, micro-batches and ranks. Ranks that replicate each other hold
+// the same gradients, so only losses and tokens are summed over them.
+func (p *Pass) totals() (squares *device.Buffer, step *Step, err error) {
+	var parts []*device.Buffer
+	defer func() { device.FreeAll(parts) }()
+	for l, g := range p.s.groups {
+		if p.reduced[l] == nil {
+			continue
+		}
+		sq, err := p.s.maths.Squares(p.reduced[l])
+		if err != nil {
+			return nil, nil, fmt.Errorf("gradient norm of %s: %w", g.name, err)
+		}
+		parts = append(parts, sq)
+	}
+	step = &Step{}
+	defer func() {
+		if err != nil {
+			squares.Free()
+			step.free()
+		}
+	}()
+	if squares, err = p.s.maths.Sum(parts); err != nil {
+		return squares, step, fmt.Errorf("gradient norm: %w", err)
+	}
+	if step.loss, err = p.s.maths.Sum(p.losses); err != nil {
+		return squares, step, fmt.Errorf("loss: %w", err)
+	}
+	if step.tokens, err = p.s.dev.Scalar(float32(p.tokens)); err != nil {
+		return squares, step, err
+	}
+	if p.s.ranks.Shard.Size() > 1 {
+		sums, err := p.s.ranks.Shard.AllReduce("totals", []*device.Buffer{squares, step.loss, step.tokens})
+		if err != nil {
+			return squares, step, err
+		}
+		device.FreeAll([]*device.Buffer{squares, step.loss, step.tokens})
+		squares, step.loss, step.tokens = sums[0], sums[1], sums[2]
+	}
+	if p.s.ranks.Replicate.Size() > 1 {
+		sums, err := p.s.ranks.Replicate.AllReduce("totals", []*device.Buffer{step.loss, step.tokens})
+		if err != nil {
+			return squares, step, err
+		}
+		step.free()
+		step.loss, step.tokens = sums[0], sums[1]
+	}
+	return squares, step, nil
+}
+
+func (p *Pass) update(step *Step, squares *device.Buffer, lr, most float64) error {
+	s := p.s
+	scale, norm, err := s.maths.Clip(squares, step.tokens, most)
+	if err != nil {
+		return fmt.Errorf("clip: %w", err)
+	}
+	defer scale.Free()
+	step.norm = norm
+	hyper, err := s.maths.Hyper(s.steps+1, lr)
+	if err != nil {
+		return err
+	}
+	defer hyper.Free()
+	for l, g := range s.groups {
+		if p.reduced[l] == nil {
+			continue
+		}
+		old := make([]*device.Buffer, len(g.trained))
+		for j, i := range g.trained {
+			old[j] = g.shards[i]
+		}
+		next, m1, m2, err := s.maths.Update(old, g.m1, g.m2, p.reduced[l], hyper, scale)
+		if err != nil {
+			return fmt.Errorf("update %s: %w", g.name, err)
+		}
+		for j, i := range g.trained {
+			g.shards[i] = next[j]
+		}
+		g.m1, g.m2 = m1, m2
+	}
+	s.steps++
+	return nil
+}
+
+// errNoTokens says that there was nothing to train on.
+var errNoTokens = errors.New("fsdp: a step without a single supervised token: check the data set's labels")
+
+// Read waits for the step.
+func (s *Step) Read() (o Outcome, err error) {
+	defer s.free()
+	var v [3]float32
+	for i, b := range []*device.Buffer{s.loss, s.tokens, s.norm} {
+		if v[i], err = b.ToScalar(); err != nil {
+			return o, err
+		}
+	}
+	if v[1] == 0 {
+		return o, errNoTokens
+	}
+	return Outcome{Loss: float64(v[0]) / float64(v[1]), Norm: float64(v[2]), Tokens: int(v[1])}, nil
+}
+
+func (s *Step) free() {
+	device.FreeAll([]*device.Buffer{s.loss, s.tokens, s.norm})
+}

@@ -1,0 +1,153 @@
+package rank
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"gorun/collective"
+	"gorun/configs"
+	"gorun/fsdp"
+)
+
+// world is the other ranks, as this one sees them. With one rank there is no job, and every question answers itself.
+type world struct {
+	mesh   collective.Mesh
+	job    *collective.Job // nil with one rank
+	events *events
+	limits configs.DistEnv
+}
+
+// join waits for all ranks of the run. Cancelling ctx does not end the job: a run that is asked to stop goes on to the
+// edge of its step on all ranks.
+func join(ctx context.Context, mesh collective.Mesh, p Place, limits configs.DistEnv) (*world, error) {
+	w := &world{mesh: mesh, events: &events{enc: json.NewEncoder(p.Events)}, limits: limits}
+	if p.Events == nil {
+		w.events = nil
+	}
+	if mesh.World() == 1 {
+		return w, nil
+	}
+	var err error
+	w.job, err = collective.Join(context.WithoutCancel(ctx), collective.JobConfig{
+		Rank: p.Rank, World: p.World, Addr: p.Addr, Key: p.Key, Generation: p.Generation,
+		StartTimeout: minutes(limits.StartupTimeoutMinutes), Timeout: minutes(limits.TimeoutMinutes), Observe: w.events.collective,
+	})
+	return w, err
+}
+
+func minutes(n float64) time.Duration { return time.Duration(n * float64(time.Minute)) }
+
+// leads tells whether this rank speaks and saves for all.
+func (w *world) leads() bool { return w.mesh.Rank() == 0 }
+
+// ranks is where fsdp's state lies.
+func (w *world) ranks(reshard bool) fsdp.Ranks {
+	if w.job == nil {
+		return fsdp.Alone
+	}
+	return fsdp.Ranks{
+		Shard:               w.job.Comm("dp_shard x cp", w.mesh.Ranks(collective.Shard, collective.Context)),
+		Replicate:           w.job.Comm("dp_replicate", w.mesh.Ranks(collective.Replicate)),
+		ReshardAfterForward: reshard,
+	}
+}
+
+// steady is a context for work that all ranks do together: among several, one that is asked to stop must not leave the
+// others waiting for it.
+func (w *world) steady(ctx context.Context) context.Context {
+	if w.job == nil {
+		return ctx
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// any tells whether yes is true on any rank.
+func (w *world) any(what string, yes bool) (bool, error) {
+	if w.job == nil {
+		return yes, nil
+	}
+	mine := []byte{0}
+	if yes {
+		mine[0] = 1
+	}
+	all, err := w.job.Exchange(what, mine)
+	for _, v := range all {
+		yes = yes || len(v) == 1 && v[0] == 1
+	}
+	return yes, err
+}
+
+// sum adds numbers up over all ranks.
+func (w *world) sum(what string, v ...float64) ([]float64, error) {
+	if w.job == nil {
+		return v, nil
+	}
+	return w.job.Sum(what, v)
+}
+
+// fromLeader gives every rank what rank 0 gives, which may take as long as a checkpoint.
+func (w *world) fromLeader(what, text string) (string, error) {
+	if w.job == nil {
+		return text, nil
+	}
+	all, err := w.job.ExchangeWithin(what, []byte(text), minutes(w.limits.CheckpointTimeoutMinutes))
+	if err != nil {
+		return "", err
+	}
+	return string(all[0]), nil
+}
+
+// leave ends the job. After an error every rank is told of it.
+func (w *world) leave(err error) error {
+	if w.job == nil {
+		return nil
+	}
+	if err != nil {
+		w.job.Fail(err)
+	}
+	return w.job.Close()
+}
+
+// record is the flight record, for a run of several ranks that failed.
+func (w *world) record() string {
+	if w.job == nil {
+		return ""
+	}
+	return fmt.Sprintf("rank %d: the last collectives:\n%s", w.mesh.Rank(), w.job.FlightRecord())
+}
+
+// events tells the launcher how far this rank is. A nil events tells nobody.
+type events struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+}
+
+// event is one line.
+type event struct {
+	Event string `json:"event"` // "ready", "step", "collective", "saved", "done"
+	Step  int    `json:"step,omitempty"`
+	Op    string `json:"op,omitempty"`   // "all-gather block 7"
+	Comm  string `json:"comm,omitempty"` // "dp_shard x cp"
+	Seq   uint64 `json:"seq,omitempty"`
+	State string `json:"state,omitempty"` // "begin", "end"
+}
+
+func (e *events) tell(v event) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_ = e.enc.Encode(v) // a launcher that is gone hears nothing
+}
+
+func (e *events) collective(c collective.Event) {
+	state := "begin"
+	if c.End {
+		state = "end"
+	}
+	e.tell(event{Event: "collective", Op: c.Op + " " + c.What, Comm: c.Comm, Seq: c.Seq, State: state})
+}
