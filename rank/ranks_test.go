@@ -164,7 +164,7 @@ var meshes = []struct {
 	{"dp2", 2, 1, 2, 2, nil},
 	{"dp4", 4, 1, 2, 1, nil},
 	{"hsdp2x2", 4, 2, 1, 2, nil},
-	{"dp3 uneven", 3, 1, 1, 2, nil}, // 3 divides neither the vocabulary's 900 rows by groups nor the hidden size 32
+	{"dp3 uneven", 3, 1, 1, 2, nil}, // 3 divides neither the hidden size 32 nor the adapters' dim 4
 	{"ddp2 without reshard", 2, 2, 2, 2, []string{"distributed.reshard_after_forward=false"}},
 	{"dp2 remat", 2, 1, 2, 2, []string{`distributed.activation_checkpointing="full"`, "distributed.reshard_after_forward=false"}},
 }

@@ -23,6 +23,7 @@ type cli struct {
 	globals
 
 	Train    trainCmd    `cmd:"" default:"withargs" help:"Fine-tune as the recipe says. This is the default command: 'gorun RECIPE.toml'."`
+	Rank     rankCmd     `cmd:"" help:"Train as one rank of several, told by torchrun's environment variables. The launcher runs this."`
 	Plan     planCmd     `cmd:"" help:"Show what a recipe would do, without a device: modules, parameters, memory, tokens."`
 	Generate generateCmd `cmd:"" help:"Write text with a model and, if given, an adapter."`
 	Eval     evalCmd     `cmd:"" help:"Score a model and, if given, an adapter."`
@@ -82,9 +83,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // report prints the error of a command and returns its exit code. A command that ends without an error although it was
-// interrupted was interrupted nonetheless.
+// interrupted was interrupted nonetheless, but for a rank that has left as it was asked to.
 func report(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
+	case errors.Is(err, errLeft):
+		return exitOK
 	case ctx.Err() != nil:
 		if err != nil && !errors.Is(err, context.Canceled) {
 			fmt.Fprintln(stderr, "gorun:", err)

@@ -28,6 +28,7 @@ func TestReport(t *testing.T) {
 		{"usage", t.Context(), fmt.Errorf("%w: no", errUsage), exitUsage, "See 'gorun --help'"},
 		{"cancelled by itself", t.Context(), context.Canceled, exitFailure, "canceled"},
 		{"interrupted", interrupted, fmt.Errorf("step 3: %w", context.Canceled), exitInterrupted, "gorun: interrupted\n"},
+		{"a rank that was asked to stop", interrupted, errLeft, exitOK, ""},
 		{"interrupted and saved", interrupted, nil, exitInterrupted, "gorun: interrupted\n"},
 		{"interrupted, and failed to save", interrupted, errors.New("disk full"), exitInterrupted, "gorun: disk full\ngorun: interrupted\n"},
 	}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"gorun/configs"
+	"gorun/csrc/plugins"
+	"gorun/rank"
+)
+
+// rankCmd is one process of a run of several. The launcher starts it; by hand it takes torchrun's variables.
+type rankCmd struct {
+	recipeFlags
+}
+
+// eventsFD is the descriptor on which the launcher reads a rank's progress.
+const eventsFD = 3
+
+// errLeft says that a rank has ended as it was asked to.
+var errLeft = errors.New("left at the edge of a step")
+
+// Run trains as one rank of the environment's run.
+func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
+	place, err := rank.PlaceFrom(os.Getenv)
+	if err != nil {
+		return err
+	}
+	if isPipe(eventsFD) {
+		place.Events = os.NewFile(eventsFD, "events")
+	}
+	recipe, err := configs.Load(c.Recipe, c.Set)
+	if err != nil {
+		return err
+	}
+	job, err := rank.PrepareAt(place, recipe, plugins.Resolve)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, job.Close()) }()
+	_, device, err := a.device()
+	if err != nil {
+		return err
+	}
+	if place.Rank == 0 {
+		if err := job.Describe(a.stdout); err != nil {
+			return err
+		}
+	}
+	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout, Fault: a.stderr})
+	if errors.Is(err, rank.ErrStopped) {
+		return errLeft
+	}
+	return err
+}
+
+// isPipe tells whether a descriptor that we were started with is one to write events to; the runtime's own are not.
+func isPipe(fd int) bool {
+	var s unix.Stat_t
+	if err := unix.Fstat(fd, &s); err != nil {
+		return false
+	}
+	return s.Mode&unix.S_IFMT == unix.S_IFIFO || s.Mode&unix.S_IFMT == unix.S_IFSOCK
+}
