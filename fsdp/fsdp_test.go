@@ -1,0 +1,369 @@
+package fsdp
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/collective"
+	"gorun/csrc/device"
+	"gorun/csrc/device/devicetest"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite testdata/*.txt")
+
+const blocks = 3
+
+// layout is three blocks, of a frozen and two trained parameters whose rows no number of ranks divides, and a root.
+func layout() (out []Group) {
+	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
+	for l := range blocks {
+		out = append(out, Group{fmt.Sprint("block ", l), []Param{
+			{fmt.Sprint("w", l), f32(7, 3), false}, {fmt.Sprint("a", l), f32(2, 3), true}, {fmt.Sprint("b", l), f32(7), true}}})
+	}
+	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false}}})
+}
+
+// recorder writes down the collectives of a communicator.
+type recorder struct {
+	collective.Comm
+	say func(format string, args ...any)
+}
+
+func (r recorder) AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error) {
+	r.say("all-gather %s", what)
+	return r.Comm.AllGather(what, shards, whole)
+}
+
+func (r recorder) ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error) {
+	r.say("reduce-scatter %s", what)
+	return r.Comm.ReduceScatter(what, whole)
+}
+
+func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {
+	r.say("all-reduce %s", what)
+	return r.Comm.AllReduce(what, tensors)
+}
+
+// rank is one rank of a test: its state, and what it was seen to do.
+type rank struct {
+	*State
+	dev   *device.Client
+	trace []string
+}
+
+func (r *rank) say(format string, args ...any) {
+	r.trace = append(r.trace, fmt.Sprintf(format, args...))
+}
+
+// open makes replicate x shard ranks; each gets its own state.
+func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
+	t.Helper()
+	dev := devicetest.Open(t)
+	ranks := make([]*rank, replicate*shard)
+	comms := func(n int, name string) (out []collective.Comm) {
+		if n == 1 {
+			return []collective.Comm{collective.Solo{}}
+		}
+		for _, h := range collective.Loopback(t.Context(), name, n, time.Minute) {
+			out = append(out, h)
+		}
+		return out
+	}
+	across := make([][]collective.Comm, shard)
+	for s := range shard {
+		across[s] = comms(replicate, "dp_replicate")
+	}
+	for c := range replicate {
+		for s, comm := range comms(shard, "dp_shard") {
+			r := &rank{dev: dev}
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, reshard}, hostMaths{dev}, layout())
+			for g, group := range layout() {
+				for i, p := range group.Params {
+					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := r.ZeroMoments(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(r.Close)
+			ranks[c*shard+s] = r
+		}
+	}
+	return ranks
+}
+
+// together runs f on all ranks at once.
+func together(t *testing.T, ranks []*rank, f func(n int, r *rank) error) {
+	t.Helper()
+	errs := make([]error, len(ranks))
+	var all sync.WaitGroup
+	for n, r := range ranks {
+		all.Go(func() { errs[n] = f(n, r) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gradients are those of sample n in block l: small integers.
+func (r *rank) gradients(l, n int) ([]*device.Buffer, error) {
+	var out []*device.Buffer
+	for i, p := range layout()[l].Params[1:] {
+		v := make([]float32, p.Shape.Size())
+		for k := range v {
+			v[k] = float32((n*7+l*3+i+k)%5 - 2)
+		}
+		b, err := device.FromSlice(r.dev, dtypes.Float32, v, p.Shape.Dims...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+// step is the schedule of the trainer's step, on samples given as numbers; with remat the backward pass runs the forward
+// of its block again.
+func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, error) {
+	p := r.Begin(ctx)
+	for i, n := range samples {
+		p.Root()
+		r.say("embed")
+		for l := range blocks {
+			p.Unshard(l)
+			p.Prefetch(l + 1)
+			r.say("forward block %d", l)
+			p.ReshardAfterForward(l)
+		}
+		p.Root()
+		r.say("loss")
+		loss, err := r.dev.Scalar(float32(n))
+		if err != nil {
+			return Outcome{}, err
+		}
+		p.AddLoss(loss, 1)
+		for l := blocks - 1; l >= 0; l-- {
+			p.Unshard(l)
+			p.Prefetch(l - 1)
+			if remat {
+				r.say("forward block %d again", l)
+			}
+			r.say("backward block %d", l)
+			p.Reshard(l)
+			grads, err := r.gradients(l, n)
+			if err != nil {
+				return Outcome{}, err
+			}
+			p.Accumulate(l, grads)
+			if i == len(samples)-1 {
+				p.ReduceScatter(l)
+			}
+		}
+	}
+	s, err := p.Finish(0.5, 0)
+	if err != nil {
+		return Outcome{}, err
+	}
+	r.say("update")
+	return s.Read()
+}
+
+// TestSharded: on any number of ranks, replicated or not, and with any number of micro-batches, a step leaves the same
+// parameters and moments, loss and norm as on one rank: all numbers are small integers, so to the bit.
+func TestSharded(t *testing.T) {
+	samples := []int{3, 1, 4, 1, 5, 9, 2, 6}
+	alone := open(t, 1, 1, true)[0]
+	want, err := alone.step(t.Context(), samples, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tensors, err := alone.Snapshot(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want.Tokens != 8 || want.Loss != 31.0/8 || want.Norm == 0 {
+		t.Errorf("one rank: %+v", want)
+	}
+	for _, mesh := range [][2]int{{1, 2}, {1, 4}, {2, 2}, {4, 1}, {1, 8}} {
+		t.Run(fmt.Sprintf("%dx%d", mesh[0], mesh[1]), func(t *testing.T) {
+			ranks := open(t, mesh[0], mesh[1], true)
+			per := len(samples) / len(ranks)
+			got := make([][]Tensor, len(ranks))
+			together(t, ranks, func(n int, r *rank) error {
+				o, err := r.step(t.Context(), samples[n*per:(n+1)*per], false)
+				if err != nil {
+					return err
+				}
+				if o != want {
+					t.Errorf("rank %d: %+v, want %+v", n, o, want)
+				}
+				_, got[n], err = r.Snapshot(n == 0)
+				return err
+			})
+			if len(got[0]) != len(tensors) || got[1] != nil {
+				t.Fatalf("%d tensors on rank 0, want %d; %d on rank 1, want none", len(got[0]), len(tensors), len(got[1]))
+			}
+			for i, w := range tensors {
+				g := got[0][i]
+				if !slices.Equal(g.Data, w.Data) || !slices.Equal(g.M1, w.M1) || !slices.Equal(g.M2, w.M2) {
+					t.Errorf("%s differs", w.Name)
+				}
+			}
+		})
+	}
+}
+
+// TestRestore: what 3 ranks snapshot, 2 ranks restore.
+func TestRestore(t *testing.T) {
+	three, two := open(t, 1, 3, true), open(t, 1, 2, true)
+	var saved []Tensor
+	together(t, three, func(n int, r *rank) error {
+		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
+			return err
+		}
+		_, tensors, err := r.Snapshot(n == 0)
+		if n == 0 {
+			saved = tensors
+		}
+		return err
+	})
+	together(t, two, func(n int, r *rank) error {
+		err := r.Restore(1, func(name string) (Tensor, error) {
+			return saved[slices.IndexFunc(saved, func(x Tensor) bool { return x.Name == name })], nil
+		})
+		if err != nil {
+			return err
+		}
+		steps, again, err := r.Snapshot(true)
+		if err != nil || steps != 1 {
+			return fmt.Errorf("rank %d: %d steps, %w", n, steps, err)
+		}
+		for i := range saved {
+			if !slices.Equal(again[i].Data, saved[i].Data) || !slices.Equal(again[i].M2, saved[i].M2) {
+				t.Errorf("rank %d: %s differs", n, saved[i].Name)
+			}
+		}
+		return nil
+	})
+}
+
+// TestTraces shows the order of everything in a pass, which is a contract between ranks: testdata/*.txt (-rewrite).
+func TestTraces(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		replicate, shard int
+		reshard, remat   bool
+		samples          []int
+	}{
+		{"step", 1, 2, true, false, []int{1}},
+		{"accumulation", 1, 2, true, false, []int{1, 2}},
+		{"remat", 1, 2, true, true, []int{1}},
+		{"keep-after-forward", 1, 2, false, false, []int{1}},
+		{"hsdp", 2, 2, true, false, []int{1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ranks := open(t, c.replicate, c.shard, c.reshard)
+			together(t, ranks, func(_ int, r *rank) error {
+				_, err := r.step(t.Context(), c.samples, c.remat)
+				return err
+			})
+			for n, r := range ranks {
+				if !slices.Equal(r.trace, ranks[0].trace) {
+					t.Errorf("rank %d goes another way than rank 0:\n%s", n, strings.Join(r.trace, "\n"))
+				}
+			}
+			golden(t, c.name, strings.Join(ranks[0].trace, "\n")+"\n")
+		})
+	}
+	t.Run("forward", func(t *testing.T) {
+		ranks := open(t, 1, 2, true)
+		together(t, ranks, func(_ int, r *rank) error {
+			p := r.Begin(t.Context())
+			p.Root()
+			for l := range blocks {
+				p.Unshard(l)
+				p.Prefetch(l + 1)
+				r.say("forward block %d", l)
+				p.Reshard(l)
+			}
+			return p.Close()
+		})
+		golden(t, "forward", strings.Join(ranks[0].trace, "\n")+"\n")
+	})
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("%s (-rewrite) differs; got:\n%s", path, got)
+	}
+}
+
+// TestHeld: what a rank holds falls as one over the number of ranks, but for the rows that fill the last shards:
+// tensors of 7 and 2 rows among 4 ranks take the room of 8 and 4.
+func TestHeld(t *testing.T) {
+	whole := 0
+	for _, g := range layout() {
+		for _, p := range g.Params {
+			whole += p.Shape.Bytes()
+			if p.Trained {
+				whole += 2 * p.Shape.Bytes()
+			}
+		}
+	}
+	for _, n := range []int{1, 2, 4} {
+		for _, r := range open(t, 1, n, true) {
+			held := 0
+			for _, g := range r.groups {
+				for _, b := range slices.Concat(g.shards, g.m1, g.m2) {
+					held += b.Shape().Bytes()
+				}
+			}
+			if held*n < whole || held*n > whole*3/2 {
+				t.Errorf("one of %d ranks holds %d of %d bytes", n, held, whole)
+			}
+		}
+	}
+}
+
+// TestSticky: after a failure a pass does nothing more, Finish says what it was, and no buffer is left.
+func TestSticky(t *testing.T) {
+	r := open(t, 1, 1, true)[0]
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("enough")
+	cancel(reason)
+	if _, err := r.step(ctx, []int{1, 2}, false); !errors.Is(err, reason) {
+		t.Errorf("got %v", err)
+	}
+	s, err := r.Begin(t.Context()).Finish(1, 0)
+	if err == nil {
+		_, err = s.Read()
+	}
+	if !errors.Is(err, errNoTokens) {
+		t.Errorf("a step of nothing: %v", err)
+	}
+}
