@@ -281,3 +281,23 @@ func TestJobCancel(t *testing.T) {
 		t.Errorf("rank 0: %v", err)
 	}
 }
+
+// TestBench: every collective is measured at every size, and the two bandwidths stand in nccl-tests' proportion.
+func TestBench(t *testing.T) {
+	speeds, err := Bench(t.Context(), 3, []int{4096, 60000}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(speeds) != 6 {
+		t.Fatalf("%d results, want 6", len(speeds))
+	}
+	for _, s := range speeds {
+		share := 2.0 / 3
+		if s.Op == "all-reduce" {
+			share = 4.0 / 3
+		}
+		if s.Ranks != 3 || s.Bytes%12 != 0 || s.Time <= 0 || s.BusBW/s.AlgBW < share*0.999 || s.BusBW/s.AlgBW > share*1.001 {
+			t.Errorf("%+v: want a ratio of %.3f", s, share)
+		}
+	}
+}

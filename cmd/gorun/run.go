@@ -28,7 +28,7 @@ type cli struct {
 	Generate generateCmd `cmd:"" help:"Write text with a model and, if given, an adapter."`
 	Eval     evalCmd     `cmd:"" help:"Score a model and, if given, an adapter."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
-	Bench    benchCmd    `cmd:"" help:"Measure training speed on this machine."`
+	Bench    benchCmds   `cmd:"" help:"Measure training speed on this machine, or collectives."`
 	Setup    setupCmd    `cmd:"" help:"Fetch the XLA plugin, and on demand the NVIDIA libraries and the demo model, into the cache."`
 	Version  versionCmd  `cmd:"" help:"Print versions: gorun, Go, XLA plugins."`
 }

@@ -76,7 +76,7 @@ func TestTrainIsDefault(t *testing.T) {
 // TestFlags freezes the commands, their flags and defaults: a change shows in testdata/flags.txt (make rewrite).
 func TestFlags(t *testing.T) {
 	var c cli
-	parser, err := kong.New(&c)
+	parser, err := kong.New(&c, kong.Name("gorun"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestFlags(t *testing.T) {
 	}
 	write(parser.Model.Node, "gorun")
 	for _, n := range parser.Model.Leaves(false) {
-		write(n, "gorun "+n.Name)
+		write(n, n.FullPath())
 	}
 	path := filepath.Join("testdata", "flags.txt")
 	if *rewrite {
