@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"gorun/collective"
 	"gorun/model"
 	"gorun/rank/data"
 )
@@ -31,14 +32,20 @@ func (j *Job) Describe(w io.Writer) error {
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
 	o := j.loaderOptions()
-	row("steps", "%d of %d samples (%d rows x %d micro-batches), %d epochs", o.Steps(len(j.Train.Samples)), o.MicroBatch*o.GradAcc, o.MicroBatch, o.GradAcc, o.Epochs)
+	spread := ""
+	if j.Mesh.World() > 1 {
+		row("mesh", "%s", j.Mesh)
+		spread = fmt.Sprintf(" x %d ranks", o.DPSize)
+	}
+	row("steps", "%d of %d samples (%d rows x %d micro-batches%s), %d epochs", o.Steps(len(j.Train.Samples)), o.MicroBatch*o.GradAcc*o.DPSize, o.MicroBatch, o.GradAcc, spread, o.Epochs)
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
 		c := r.ValidationDataset[name]
 		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
 	}
-	row("memory", "%.2f GiB on the device: base %.2f, trained %.2f, activations %.2f, working %.2f (longest micro-batch)",
-		float64(memory.Total())/gib, float64(memory.Base)/gib, float64(memory.Trained)/gib, float64(memory.Activations)/gib, float64(memory.Working)/gib)
+	gathered := j.shard(&memory)
+	row("memory", "%.2f GiB on the device: base %.2f, trained %.2f, activations %.2f, working %.2f%s (longest micro-batch)",
+		float64(memory.Total()+gathered)/gib, float64(memory.Base)/gib, float64(memory.Trained)/gib, float64(memory.Activations)/gib, float64(memory.Working)/gib, describeGathered(gathered))
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)
 	}
@@ -46,6 +53,33 @@ func (j *Job) Describe(w io.Writer) error {
 		row("left out", "%s", reason)
 	}
 	return t.Flush()
+}
+
+// shard leaves of parameters, gradients and moments what one rank holds, and returns the bytes that are gathered at once:
+// the root group and two blocks.
+func (j *Job) shard(m *model.Memory) (gathered int64) {
+	n := int64(j.Mesh.Size(collective.Shard, collective.Context))
+	if n == 1 {
+		return 0
+	}
+	all := m.Base
+	if j.Config.Full {
+		all = m.Trained / 4 // parameters, gradients and two moments, all as large
+	}
+	d := j.Base.Decoder
+	head := int64(d.Vocab) * int64(d.Hidden) * all / max(1, d.Params().Total) // in bytes of the dtype that all is in
+	if !d.TiedHead {
+		head *= 2
+	}
+	m.Base, m.Trained = (m.Base+n-1)/n, (m.Trained+n-1)/n
+	return head + 2*(all-head)/int64(d.Layers)
+}
+
+func describeGathered(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", gathered %.2f", float64(bytes)/gib)
 }
 
 func describe(path, split string, d *data.Dataset) string {
