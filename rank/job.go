@@ -125,6 +125,9 @@ func (j *Job) read() error {
 		}
 		j.Val[name] = build(field, j.Recipe.ValidationDataset[name])
 	}
+	if j.Train != nil {
+		errs = append(errs, checkSchedule(j.Recipe.LRScheduler, j.loaderOptions().Steps(len(j.Train.Samples))))
+	}
 	return errors.Join(errs...)
 }
 
