@@ -376,7 +376,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",
-		"logging.tensorboard=true":                       "logging.tensorboard",
+		"lr_scheduler.warmup_steps=9":                    "lr_scheduler.warmup_steps",
 		"model.pretrained_model_name_or_path=/nowhere/x": "/nowhere/x",
 	} {
 		r := configsOrNil(t, base, set)
