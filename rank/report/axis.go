@@ -3,6 +3,7 @@ package report
 import (
 	"math"
 	"strconv"
+	"strings"
 )
 
 // axis maps values to a share of the way along it, 0 to 1.
@@ -12,14 +13,17 @@ type axis struct {
 }
 
 // newAxis spans values from lo to hi, with about want ticks at 1, 2 or 5 times a power of ten; with toTicks it begins and
-// ends at ticks. Values that are all alike lie in the middle.
+// ends at ticks. Values that are all alike lie in the middle, zeros at the
+// foot.
 func newAxis(lo, hi float64, want int, toTicks bool) axis {
 	if lo > hi || math.IsInf(lo, 0) || math.IsInf(hi, 0) {
 		lo, hi = 0, 1
 	}
-	if span := math.Max(math.Abs(lo), math.Abs(hi)); hi-lo <= 1e-9*span || hi == lo {
-		pad := math.Max(span*0.1, 1e-12)
-		lo, hi = lo-pad, hi+pad
+	switch span := math.Max(math.Abs(lo), math.Abs(hi)); {
+	case span == 0:
+		hi = 1
+	case hi-lo <= 1e-9*span:
+		lo, hi = lo-span/10, hi+span/10
 	}
 	gap := niceGap((hi - lo) / float64(want))
 	if toTicks {
@@ -58,10 +62,11 @@ func (a axis) at(v float64) float64 {
 func label(v float64) string {
 	size := math.Abs(v)
 	switch {
-	case size < 1e-12:
+	case size == 0:
 		return "0"
 	case size < 1e-3 || size >= 1e9:
-		return strconv.FormatFloat(v, 'g', 3, 64)
+		mantissa, power, _ := strings.Cut(strconv.FormatFloat(v, 'e', 2, 64), "e")
+		return strings.TrimRight(strings.TrimRight(mantissa, "0"), ".") + "e" + power
 	case size >= 1e6:
 		return strconv.FormatFloat(v/1e6, 'g', 4, 64) + "M"
 	case size >= 1e4:

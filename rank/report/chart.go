@@ -102,7 +102,8 @@ func bounds(list []series) (x, y [2]float64) {
 	return x, y
 }
 
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+// finite tells whether a value can be drawn; those near the largest float overflow on an axis.
+func finite(v float64) bool { return math.Abs(v) <= 1e300 }
 
 // thin keeps at most maxPoints points: of each stretch the least and the largest, so that no spike is lost.
 func thin(points []point) []point {
@@ -231,14 +232,14 @@ func value(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// smooth is the average of late values that forgets older ones, over about a twenty-fifth of the points; values that
-// are not finite are passed over. nil = there are too few to smooth.
+// smooth is the average of late values that forgets older ones, over about a fiftieth of the points; values that are
+// not finite are passed over. nil = there are too few to smooth.
 func smooth(points []point) []point {
 	const fewest = 20
 	if len(points) < fewest {
 		return nil
 	}
-	keep := 1 - 1/math.Max(2, float64(len(points))/25)
+	keep := 1 - 1/math.Max(2, float64(len(points))/50)
 	out := make([]point, 0, len(points))
 	sum, weight := 0.0, 0.0
 	for _, p := range points {

@@ -111,7 +111,7 @@ func validationChart(list []validation) chart {
 		sets[i].points = append(sets[i].points, point{float64(v.Step), float64(v.Loss)})
 	}
 	if len(sets) == 0 {
-		return chart{Title: "Validation loss", Unit: "nats per label token", Empty: "the recipe has no validation set"}
+		return chart{Title: "Validation loss", Unit: "nats per label token", Empty: "no validation was recorded"}
 	}
 	return newChart("Validation loss", "nats per label token", false, sets...)
 }
