@@ -56,8 +56,10 @@ func (t *trainer) describe() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("describe the run: %w", err)
 	}
-	if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
-		return err
+	if t.dir == nil || dir != t.recipe.Checkpoint.Dir { // there openFolder has put it already
+		if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
+			return err
+		}
 	}
 	return metrics.Environment{
 		Gorun: t.opts.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Host: host, CPUs: runtime.NumCPU(),
