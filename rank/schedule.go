@@ -10,7 +10,7 @@ import (
 // learningRate is the rate of optimizer step number step (from 0) of total, step by step that of transformers'
 // optimization.py: constant_with_warmup, linear (with min_lr: polynomial of power 1), cosine_with_min_lr and
 // warmup_stable_decay with its default shapes. lr_scheduler.decay_steps 0 means all steps after warm-up or, for wsd,
-// the last tenth of the run; once the rate has fallen it stays at min_lr.
+// the last tenth of the run, or what warm-up leaves of it; once the rate has fallen it stays at min_lr.
 func learningRate(o configs.Optimizer, s configs.LRScheduler, step, total int) float64 {
 	floor := 0.0 // min_lr as a share of lr
 	if o.LR > 0 {
@@ -38,14 +38,15 @@ func learningRate(o configs.Optimizer, s configs.LRScheduler, step, total int) f
 // fall says at which step the rate begins to fall, and how many steps it takes, at least 1.
 func fall(s configs.LRScheduler, total int) (start, length int) {
 	length = s.DecaySteps
+	after := max(1, total-s.WarmupSteps)
 	if s.Name == "wsd" {
 		if length == 0 {
-			length = max(1, total/10)
+			length = min(after, max(1, total/10))
 		}
 		return max(s.WarmupSteps, total-length), length
 	}
 	if length == 0 {
-		length = max(1, total-s.WarmupSteps)
+		length = after
 	}
 	return s.WarmupSteps, length
 }

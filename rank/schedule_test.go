@@ -84,6 +84,16 @@ func TestScheduleBounds(t *testing.T) {
 	})
 }
 
+// TestScheduleLateWarmup: where warm-up leaves less than the last tenth, wsd's fall is as long as what is left.
+func TestScheduleLateWarmup(t *testing.T) {
+	s := configs.LRScheduler{Name: "wsd", WarmupSteps: 39, MinLR: 0.5}
+	for step, want := range map[int]float64{39: 1, 40: 0.5} {
+		if got := learningRate(configs.Optimizer{LR: 1}, s, step, 40); math.Abs(got-want) > 1e-15 {
+			t.Errorf("step %d of 40: %g, want %g", step, got, want)
+		}
+	}
+}
+
 // TestCheckSchedule: a schedule longer than the run is refused by name.
 func TestCheckSchedule(t *testing.T) {
 	for _, c := range []struct {

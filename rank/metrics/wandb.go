@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,13 +51,24 @@ func openWandb(dir string, o WandbOptions, resume int, now func() time.Time) (*w
 	return w, w.begin(dir, o)
 }
 
-// newestWandb finds the newest run in dir; "" = there is none.
+// runFolder begins the name of a run's folder, before its time and its id.
+const runFolder = "offline-run-"
+
+// newestWandb finds the file of the newest run in dir; "" = there is none.
 func newestWandb(dir string) (string, error) {
-	runs, err := filepath.Glob(filepath.Join(dir, "offline-run-*", "run-*.wandb")) // sorted, and named by their time
-	if err != nil || len(runs) == 0 {
-		return "", err
+	entries, err := os.ReadDir(dir) // sorted, and named by their time
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("look for older W&B runs: %w", err)
 	}
-	return runs[len(runs)-1], nil
+	for _, e := range slices.Backward(entries) {
+		name, ours := strings.CutPrefix(e.Name(), runFolder)
+		_, id, whole := strings.Cut(name, "-")
+		path := filepath.Join(dir, e.Name(), "run-"+id+".wandb")
+		if _, err := os.Stat(path); ours && whole && err == nil {
+			return path, nil
+		}
+	}
+	return "", nil
 }
 
 // begin makes a run's folder and the records that open its file.
@@ -70,7 +82,7 @@ func (w *wandb) begin(dir string, o WandbOptions) error {
 		return fmt.Errorf("name the W&B run's host: %w", err)
 	}
 	id := strings.ToLower(rand.Text()[:8])
-	folder := filepath.Join(dir, "offline-run-"+w.from.Format("20060102_150405")+"-"+id)
+	folder := filepath.Join(dir, runFolder+w.from.Format("20060102_150405")+"-"+id)
 	if err := os.MkdirAll(filepath.Join(folder, "files"), 0o755); err != nil {
 		return err
 	}

@@ -212,9 +212,9 @@ func valueAt(points []point, x float64) (float64, bool) {
 	return points[lo].y, true
 }
 
-// lastOf is the newest value of the last series, which is the one to look at.
+// lastOf is the newest value as it was recorded; several sets have none in common.
 func lastOf(list []series) string {
-	points := list[len(list)-1].points
+	points := list[0].points
 	if len(list) > 1 && list[0].class != "raw" || len(points) == 0 {
 		return ""
 	}
