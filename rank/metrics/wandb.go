@@ -122,9 +122,11 @@ func (w *wandb) resume(path string, step int) (err error) {
 	}
 	w.num, w.rows = past.num, past.rows
 	w.from = w.from.Add(-time.Duration(past.runtime * float64(time.Second)))
-	// The client marks what it has uploaded, and would leave out what comes now.
-	if err := os.Remove(path + ".synced"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return errors.Join(err, w.log.close())
+	// The client's marks of what it has uploaded hold no more: it would leave out what comes now.
+	for _, mark := range []string{".synced", ".syncstate"} {
+		if err := os.Remove(path + mark); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return errors.Join(err, w.log.close())
+		}
 	}
 	return nil
 }

@@ -108,8 +108,8 @@ func wandbRows(t *testing.T, dir string) string {
 	return strings.Join(list, " ")
 }
 
-// TestWandbResume: a run that resumes goes on in the same file, each step once, ended once; W&B's mark of an upload
-// goes. A new run has a folder of its own.
+// TestWandbResume: a run that resumes goes on in the same file, each step once, ended once; W&B's marks of an upload
+// go. A new run has a folder of its own.
 func TestWandbResume(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{Dir: dir, Wandb: &WandbOptions{Project: "p", Recipe: "[optimizer]\nlr = 1e-5\n"}}
@@ -119,16 +119,21 @@ func TestWandbResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	tear(t, path, []byte{1, 2, 3})
-	if err := os.WriteFile(path+".synced", nil, 0o600); err != nil {
-		t.Fatal(err)
+	marks := []string{path + ".synced", path + ".syncstate"}
+	for _, mark := range marks {
+		if err := os.WriteFile(mark, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	o.ResumeStep = 4
 	record(t, o, 5, 7)
 	if got := wandbRows(t, dir); got != "1 2 3 4 5 6 7 X" {
 		t.Errorf("rows %s", got)
 	}
-	if _, err := os.Stat(path + ".synced"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the mark of the upload is still there: %v", err)
+	for _, mark := range marks {
+		if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v, want it gone", mark, err)
+		}
 	}
 	o.ResumeStep = 0
 	record(t, o, 1, 1)
