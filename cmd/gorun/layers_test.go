@@ -36,6 +36,7 @@ var layers = []layer{
 	{"model/tokenizer", "tokenizer.json and GGUF vocabularies to ids and back", nil},
 	{"model/chat", "Jinja chat templates, exactly as transformers renders them", nil},
 	{"model/hub", "the Hugging Face Hub: cache, tokens, resume, offline, upload", nil},
+	{"model/hub/hubtest", "a Hub in memory, for tests", nil},
 	{"model/infer", "prefill and decode with a KV cache; sampling; scoring", []string{"model", "model/tokenizer", "csrc/device"}},
 	{"model/export", "PEFT adapter, merged Hugging Face folder, GGUF adapter, vLLM bundle", []string{"model/safetensors", "model/gguf", "configs"}},
 	{"fsdp", "who holds which shard and when it is whole; gradient reduction; sharded AdamW; clipping", []string{"collective", "csrc/device"}},
@@ -46,6 +47,7 @@ var layers = []layer{
 	{"rank/data/demo", "the demo's question-answering set, embedded", nil},
 	{"rank/squad", "SQuAD's official exact match and F1", nil},
 	{"rank/ckpt", "save and restore: adapter, optimizer, RNG, data position; atomic publish; retention", []string{"fsdp", "model/export", "model/safetensors"}},
+	{"rank/card", "what is published of a run: its files, and its model card", []string{"configs", "model/export", "model/hub", "model/safetensors", "rank/ckpt", "rank/metrics"}},
 	{"rank/metrics", "step line, progress bar, JSONL, TensorBoard, W&B, Prometheus", []string{"configs"}},
 	{"rank", "joins the parts; the step; the loop; validation", []string{"csrc", "csrc/*", "collective", "configs", "model", "model/*", "fsdp", "rank/*"}},
 	{"cmd/gorun", "flags to a call; errors to exit codes", []string{"*"}},
@@ -55,7 +57,7 @@ var layers = []layer{
 }
 
 // forTests are packages that any test may import; model/gguf reads the demo model.
-var forTests = []string{"csrc/device/devicetest", "model/gguf", "tools/skip"}
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "tools/skip"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {

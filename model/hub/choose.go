@@ -71,7 +71,7 @@ func chooseModel(all []Entry) (c choice, err error) {
 	}
 	for _, e := range all {
 		switch {
-		case slices.Contains(modelFiles, e.Path), isNotice(e.Path):
+		case IsModelFile(e.Path):
 			c.entries = append(c.entries, e)
 		case strings.Contains(e.Path, "/"), path.Ext(e.Path) != ".safetensors":
 		case e.Path == adapterFile, e.Path == weightsFile && !names[indexFile]:
@@ -107,6 +107,10 @@ func noWeights(all []Entry) error {
 	}
 	return fmt.Errorf("it has no weights in safetensors but %s: is it a model? (of a dataset say --dataset)", namesOf(all))
 }
+
+// IsModelFile tells whether a name at a model's root is one of those that programs load a model by: configuration,
+// tokenizer, licence, but not weights.
+func IsModelFile(name string) bool { return slices.Contains(modelFiles, name) || isNotice(name) }
 
 func isNotice(name string) bool {
 	return !strings.Contains(name, "/") && slices.ContainsFunc(notices, func(start string) bool { return strings.HasPrefix(strings.ToUpper(name), start) })

@@ -70,6 +70,9 @@ func New(c Config) (*Client, error) {
 	return client, nil
 }
 
+// Endpoint is the Hub's URL, without a slash at its end.
+func (c *Client) Endpoint() string { return c.url("") }
+
 // Close frees idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
