@@ -51,8 +51,8 @@ func (c *Client) Open(ctx context.Context, r Request) (*Snapshot, error) {
 	return c.Fetch(ctx, r)
 }
 
-// Fetch brings the snapshot up to date with the Hub and returns it. Offline, or where the Hub cannot be reached, it
-// returns what the cache has, if that is whole.
+// Fetch brings the snapshot up to date with the Hub and returns it. Offline, or where the Hub cannot be reached or is in
+// trouble, it returns what the cache has, if that is whole.
 func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	if err := r.settle(); err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		return s, err
 	}
 	s, err := c.fetch(ctx, r)
-	if err == nil || ctx.Err() != nil || !networkFault(err) {
+	if err == nil || ctx.Err() != nil || !transient(err) {
 		return s, c.explain(r.Repo, r.Revision, err)
 	}
 	cached, _, missing := c.lookup(&r)
@@ -97,14 +97,14 @@ func (c *Client) fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	}
 	defer r.Progress.End()
 	if want.indexed {
-		if err := d.bring(ctx, indexOf(want.entries)); err != nil {
+		if err := d.bring(ctx, indexOf(want.entries), silent{}); err != nil {
 			return nil, f.explainDisk(err)
 		}
 		if want, err = d.addShards(want, all); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.bring(ctx, want.entries); err != nil {
+	if err := d.bring(ctx, want.entries, r.Progress); err != nil {
 		return nil, f.explainDisk(err)
 	}
 	if err := errors.Join(d.keepTree(all, ok), f.writeRef(r.Revision, commit)); err != nil && len(d.brought) > 0 {
@@ -156,7 +156,7 @@ func (d *delivery) addShards(want choice, all []Entry) (choice, error) {
 }
 
 // bring makes entries part of the snapshot.
-func (d *delivery) bring(ctx context.Context, entries []Entry) error {
+func (d *delivery) bring(ctx context.Context, entries []Entry, progress Progress) error {
 	var missing []Entry
 	var bytes, need int64
 	for _, e := range entries {
@@ -173,12 +173,12 @@ func (d *delivery) bring(ctx context.Context, entries []Entry) error {
 	if err := d.folder.room(need); err != nil {
 		return err
 	}
-	d.Progress.Begin(d.Repo.String(), len(missing), bytes)
+	progress.Begin(d.Repo.String(), len(missing), bytes)
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(filesAtOnce)
 	for _, e := range missing {
 		work.Go(func() error {
-			if err := d.client.fetchBlob(ctx, d.Repo, d.commit, e, d.Progress); err != nil {
+			if err := d.client.fetchBlob(ctx, d.Repo, d.commit, e, progress); err != nil {
 				return fmt.Errorf("%s: %w", e.Path, err)
 			}
 			return d.folder.point(d.commit, e)

@@ -157,10 +157,15 @@ func TestUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Close()
-	got, err := c.Fetch(t.Context(), request(t, model))
-	if err != nil || got.Path != online.Path {
-		t.Errorf("%+v, %v", got, err)
+	s.Fault("/revision/", int(c.pace.tries), hubtest.Status(503))
+	for _, state := range []string{"in trouble", "gone"} {
+		got, err := c.Fetch(t.Context(), request(t, model))
+		if err != nil || got.Path != online.Path {
+			t.Errorf("the Hub is %s: %+v, %v", state, got, err)
+		}
+		if state == "in trouble" {
+			s.Close()
+		}
 	}
 	_, err = c.Fetch(t.Context(), request(t, dataset))
 	says(t, err, nil, "cannot be reached", "HTTPS_PROXY", "HF_ENDPOINT")
