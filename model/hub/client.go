@@ -22,8 +22,8 @@ const (
 	maxRedirects  = 10
 )
 
-// maxReply bounds a reply of the API that is read whole.
-const maxReply = 64 << 20
+// maxReply bounds a reply of the API that is read whole; a page of a listing has some 300 KiB.
+const maxReply = 16 << 20
 
 // Client talks to one Hub. Its methods may be used from several goroutines.
 type Client struct {

@@ -48,7 +48,12 @@ func (c *Client) Open(ctx context.Context, r Request) (*Snapshot, error) {
 	if err != nil && (!errors.Is(err, ErrNotCached) || c.cfg.Offline) {
 		return nil, err
 	}
-	return c.Fetch(ctx, r)
+	fetched, err := c.Fetch(ctx, r)
+	if err != nil && s != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn().Msgf("%v: taking what the cache has, which may lack files", err)
+		return s, nil
+	}
+	return fetched, err
 }
 
 // Fetch brings the snapshot up to date with the Hub and returns it. Offline, or where the Hub cannot be reached or is in

@@ -141,6 +141,11 @@ func TestOffline(t *testing.T) {
 	if got, err := off.Open(t.Context(), request(t, model)); err != nil || got.Path != online.Path {
 		t.Errorf("without a listing: %+v, %v", got, err)
 	}
+	// So it is by who may not ask the Hub.
+	stranger := client(t, s, "hf_wrong", func(cfg *Config) { cfg.Cache = c.cfg.Cache })
+	if got, err := stranger.Open(t.Context(), request(t, model)); err != nil || got.Path != online.Path {
+		t.Errorf("with a bad token: %+v, %v", got, err)
+	}
 	// Online, the same is completed.
 	if got, err := c.Open(t.Context(), request(t, model)); err != nil {
 		t.Error(err)

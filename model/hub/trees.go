@@ -23,7 +23,10 @@ type treeEntry struct {
 	XetHash   string `json:"xet_hash,omitempty"`
 }
 
-const treeVersion = 1
+const (
+	treeVersion = 1
+	maxTree     = 256 << 20 // bytes of the file: some million entries
+)
 
 func (f folder) treePath(commit string) string {
 	return filepath.Join(f.dir, "trees", commit+".json")
@@ -37,7 +40,7 @@ func (f folder) readTree(commit string) (entries []Entry, ok bool) {
 		return nil, false
 	}
 	defer file.Close() //nolint:errcheck // only read from
-	text, err := io.ReadAll(io.LimitReader(file, maxReply))
+	text, err := io.ReadAll(io.LimitReader(file, maxTree))
 	if err != nil {
 		return nil, false
 	}
