@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -157,6 +158,11 @@ dir = %q
 		t.Errorf("the adapter that was published is not the checkpoint's (%v)", err)
 	}
 
+	// Training may start from it.
+	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") {
+		t.Errorf("training from what was published says\n%s", out)
+	}
+
 	var got struct{ Text string }
 	out := must(t, "generate", "--base", "acme/tiny", "--adapter", "acme/mine", "--prompt", "What is 3?", "--max-tokens", "3", "--json")
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
@@ -215,6 +221,10 @@ func TestHubID(t *testing.T) {
 	}
 	if id, err := hubID("dataset", "org/data.jsonl"); err != nil || id != nil {
 		t.Errorf("a data file: %v, %v", id, err)
+	}
+	a := newApp(globals{}, strings.NewReader(""), io.Discard, io.Discard)
+	if _, err := a.resolve(t.Context())("model", "./x", "v1"); err == nil || !strings.Contains(err.Error(), `a revision ("v1") is of a Hub id`) {
+		t.Errorf("a revision of a path: %v", err)
 	}
 	for _, name := range []string{"org/x", "gpt2"} {
 		if id, err := hubID("dataset", name); err != nil || id == nil || id.ID != name || id.Kind != "dataset" {

@@ -74,6 +74,8 @@ func (c *publishCmd) card(ctx context.Context, a *app, client *hub.Client, run *
 		} else if text, err := os.ReadFile(filepath.Join(snapshot.Path, "README.md")); err == nil {
 			facts.License = card.LicenseOf(text)
 		}
+	} else if run.Adapter != nil {
+		a.log.Warn().Msgf("the adapter names its base %q, which is no id of the Hub: others will have to say where their copy is", run.Adapter.Base)
 	}
 	return run.Card(facts)
 }

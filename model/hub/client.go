@@ -191,7 +191,7 @@ func (c *Client) call(ctx context.Context, method, url string, in, out any) (htt
 
 // exchange is call with a body that is bytes already.
 func (c *Client) exchange(ctx context.Context, method, url string, header http.Header, in []byte, out any) (got http.Header, err error) {
-	err = c.retry(ctx, method, func() error {
+	err = c.retry(ctx, "the Hub", func() error {
 		var body io.Reader
 		if in != nil {
 			body = bytes.NewReader(in)

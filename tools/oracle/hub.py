@@ -115,6 +115,25 @@ print(sum(p.abs().sum().item() for n, p in m.named_parameters() if 'lora_B' in n
     held("the repository is private and has what was published")
 
 
+def faithful(gorun, work):
+    """The Hub of the tests is one to huggingface_hub too: what Python publishes there, gorun fetches."""
+    code = f"""
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo('acme/theirs', private=True)
+api.upload_folder(repo_id='acme/theirs', folder_path={str(GOLDEN)!r}, commit_message='by Python')
+api.create_repo('acme/rows', repo_type='dataset')
+api.upload_file(repo_id='acme/rows', repo_type='dataset', path_or_fileobj=b'{{}}', path_in_repo='train.jsonl')
+print(api.model_info('acme/theirs').private)
+"""
+    env = {"HF_HUB_CACHE": str(work / "faithful"), "HF_HUB_DISABLE_XET": "1"}  # the Hub of the tests has no Xet storage
+    assert python(code, **env) == "True"
+    path = Path(run(gorun, "fetch", "acme/theirs", **env))
+    assert (path / "model.safetensors").read_bytes() == (GOLDEN / "model.safetensors").read_bytes()
+    assert (Path(run(gorun, "fetch", "--dataset", "acme/rows", **env)) / "train.jsonl").read_bytes() == b"{}"
+    held("gorun fetches what huggingface_hub published")
+
+
 def gated(gorun, work):
     env = {"HF_HUB_CACHE": str(work / "gated"), "HF_TOKEN": "", "HF_HOME": str(work / "home")}
     said = run(gorun, "fetch", "acme/gated", fails=True, **env)
@@ -142,7 +161,7 @@ def main():
                 os.environ.pop(name, None)
             os.environ.update(HF_ENDPOINT=server.stdout.readline().strip(), HF_TOKEN=TOKEN, HF_HUB_DISABLE_TELEMETRY="1")
             start = time.time()
-            for part in (same_cache, same_lock, readers, gated):
+            for part in (same_cache, same_lock, readers, faithful, gated):
                 part(gorun, work)
             print(f"all held, in {time.time() - start:.0f} s")
         finally:

@@ -40,6 +40,9 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		fail(w, fmt.Errorf("bad request: %w", err))
 		return
 	}
+	if ask.Type == "" {
+		ask.Type = "model"
+	}
 	name := ask.Type + "s/" + ask.Organization + "/" + ask.Name
 	if s.repos[name] != nil {
 		fail(w, &refusal{http.StatusConflict, "", "You already created this " + ask.Type + " repo"})
@@ -185,7 +188,7 @@ func (s *Server) commit(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	_, re, _, err := s.at(r, false)
+	name, re, _, err := s.at(r, false)
 	if err != nil {
 		fail(w, err)
 		return
@@ -196,7 +199,7 @@ func (s *Server) commit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := re.add(files, message)
-	answer(w, map[string]any{"success": true, "commitOid": id, "commitUrl": s.URL + "/commit/" + id})
+	answer(w, map[string]any{"success": true, "commitOid": id, "commitUrl": s.URL + "/" + strings.TrimPrefix(name, "models/") + "/commit/" + id})
 }
 
 func (s *Server) readCommit(body io.Reader) (message string, files map[string]file, err error) {
