@@ -52,14 +52,17 @@ func New(c Config) (*Client, error) {
 	if c.Agent == "" {
 		c.Agent = "gorun"
 	}
+	// Without HTTP/2, which would send all parts of a file over one TCP connection and its one window.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	transport := &http.Transport{
+		Protocols:             protocols,
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		ResponseHeaderTimeout: headerTimeout,
 		MaxIdleConnsPerHost:   connections,
 		IdleConnTimeout:       90 * time.Second,
-		ForceAttemptHTTP2:     true,
 		DisableCompression:    true, // lengths and offsets are those of the file
 	}
 	client := &Client{cfg: c, base: base, pace: defaultPace, stall: stallTimeout, part: partSize, buffers: make(chan []byte, connections)}

@@ -3,6 +3,10 @@ package hub
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -258,6 +262,26 @@ func TestWrongKindOfModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(t, s, "models/acme/adapter", got, "adapter_config.json", adapterFile)
+}
+
+// TestMirror: a Hub below a path of a mirror, which hands on links that lead to the Hub itself.
+func TestMirror(t *testing.T) {
+	s := start(t)
+	target, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := httptest.NewServer(http.StripPrefix("/proxy/hf", httputil.NewSingleHostReverseProxy(target)))
+	defer mirror.Close()
+	c := client(t, s, granted, func(cfg *Config) { cfg.Endpoint = mirror.URL + "/proxy/hf" })
+	for _, name := range []string{model, gated} { // the first has several pages, the second needs the token
+		if _, err := c.Fetch(t.Context(), request(t, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := count(s, "/tree/"); n < 4 {
+		t.Errorf("%d pages", n)
+	}
 }
 
 // TestTokenStaysHome: the content network is on another port of the same host, and still gets no token.

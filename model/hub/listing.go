@@ -92,7 +92,8 @@ func (c *Client) list(ctx context.Context, r Repo, commit string) ([]Entry, erro
 
 var nextLink = regexp.MustCompile(`<([^<>]*)>\s*;[^,]*\brel="?next"?`)
 
-// nextPage is the URL of a listing's next page, "" after the last. It must be the Hub's own.
+// nextPage is the URL of a listing's next page, "" after the last. It is always asked of the endpoint: a mirror hands on
+// links to the Hub that it mirrors.
 func (c *Client) nextPage(link string) (string, error) {
 	m := nextLink.FindStringSubmatch(link)
 	if m == nil {
@@ -102,11 +103,8 @@ func (c *Client) nextPage(link string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: the listing's next page: %w", ErrHostile, err)
 	}
-	if u = c.base.ResolveReference(u); !sameOrigin(u, c.base) {
-		// A mirror hands on the Hub's own links: the page is asked of the mirror.
-		u.Scheme, u.Host = c.base.Scheme, c.base.Host
-	}
-	return u.String(), nil
+	path := strings.TrimPrefix(u.EscapedPath(), strings.TrimRight(c.base.EscapedPath(), "/"))
+	return c.url(path) + "?" + u.RawQuery, nil
 }
 
 // treeItem is an element of the reply of the tree endpoint.

@@ -46,7 +46,7 @@ type row struct{ Name, Value string }
 // Card writes the model card: front matter for the Hub, and for people what it is, how it was made, how well it does,
 // and how to use it.
 func (r *Run) Card(f Facts) ([]byte, error) {
-	v := view{Repo: f.Repo, Name: path.Base(f.Repo), Version: f.Version, Endpoint: f.Endpoint, Results: r.Results, HasRecipe: r.Recipe != nil}
+	v := view{Repo: f.Repo, Name: path.Base(f.Repo), Version: f.Version, Endpoint: f.Endpoint, Results: slices.Clone(r.Results), HasRecipe: r.Recipe != nil}
 	v.Base, v.Revision = r.base()
 	v.BaseOnHub = onHub(hub.Model, v.Base)
 	head := front{Library: "transformers", Relation: "finetune", Pipeline: "text-generation", License: f.License, Tags: []string{"gorun"}}
@@ -168,7 +168,11 @@ func (r *Run) rows() []row {
 	add("schedule", "%s, %d steps of warm-up", c.LRScheduler.Name, c.LRScheduler.WarmupSteps)
 	add("compute dtype", "%s", c.Model.DType)
 	add("seed", "%d", c.RNG.Seed)
-	add("training loss", "%.4f at the last step", s.Loss)
+	loss := fmt.Sprintf("%.4f at step %d", s.Loss, s.Step)
+	if r.FirstLoss != nil {
+		loss = fmt.Sprintf("%.4f at first, %s", *r.FirstLoss, loss)
+	}
+	add("training loss", "%s", loss)
 	return out
 }
 

@@ -29,11 +29,16 @@ path_or_id = "rajpurkar/squad"
 lr = 2e-5
 `
 
-const validations = `{"step":0,"epoch":0,"set":"validation","val_loss":3.5,"num_label_tokens":700,"time_s":1}
+const validationLog = `{"step":0,"epoch":0,"set":"validation","val_loss":3.5,"num_label_tokens":700,"time_s":1}
 {"step":60,"epoch":0,"set":"validation","val_loss":1.25,"num_label_tokens":700,"time_s":1}
 {"step":60,"epoch":0,"set":"a|b","val_loss":null,"num_label_tokens":9,"time_s":1}
 {"step":120,"epoch":0,"set":"validation","val_loss":1.5,"num_label_tokens":700,"time_s":1}
 {"step":180,"epoch":0,"set":"validation","val_loss":0.5,"num_label_tokens":700,"time_s":1}
+`
+
+const trainingLog = `{"step":1,"epoch":0,"loss":null}
+{"step":2,"epoch":0,"loss":4.25}
+{"step":120,"epoch":0,"loss":1.375}
 `
 
 // checkpoint saves a checkpoint of two adapted linears, of all weights if adapter is nil, with optimizer state and logs.
@@ -64,7 +69,10 @@ func checkpoint(t *testing.T, recipe string, adapter *export.Adapter, files map[
 	}
 	s.Moment1, s.Moment2 = s.Params, s.Params
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "validation.jsonl"), []byte(validations), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "validation.jsonl"), []byte(validationLog), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "training.jsonl"), []byte(trainingLog), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	path, err := ckpt.Save(t.Context(), dir, s, ckpt.SaveOptions{Files: files})
@@ -169,6 +177,10 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(damaged, "adapter_model.safetensors"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	torn := checkpoint(t, recipe, llama(), nil)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(torn), "validation.jsonl"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	noWeights := t.TempDir()
 	if err := os.WriteFile(filepath.Join(noWeights, "config.json"), []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
@@ -180,6 +192,7 @@ func TestOpenRefuses(t *testing.T) {
 		"weights alone":         {checkpoint(t, recipe, nil, nil), "gorun export --format hf"},
 		"damaged":               {damaged, "not a whole checkpoint"},
 		"no weights":            {noWeights, "no weights in safetensors"},
+		"a torn log":            {torn, "validation.jsonl:1"},
 	} {
 		if _, err := Open(tt.path); err == nil || !strings.Contains(err.Error(), tt.says) || !strings.Contains(err.Error(), "publish") {
 			t.Errorf("%s: %v, want %q", name, err, tt.says)

@@ -25,7 +25,9 @@ type Run struct {
 	Adapter *export.Adapter // nil: a whole model
 	State   *ckpt.State     // nil: the folder is no checkpoint
 	Recipe  *configs.Recipe // nil if State is
-	Results []Result        // validation at the checkpoint's step
+
+	FirstLoss *float64 // training loss of the first logged step; nil if there is no log
+	Results   []Result // validation up to the checkpoint's step
 }
 
 // Open reads a folder: a checkpoint, an adapter, or a model as `gorun export` and `gorun merge` leave them. Whatever it
@@ -75,8 +77,10 @@ func (r *Run) openCheckpoint() (err error) {
 	if dir == "" || !has(dir, ".") {
 		dir = filepath.Dir(r.Dir)
 	}
-	r.Results, err = results(dir, r.State.Step)
-	return err
+	var trained, validated error
+	r.FirstLoss, trained = firstLoss(dir, r.State.Step)
+	r.Results, validated = validations(dir, r.State.Step)
+	return errors.Join(trained, validated)
 }
 
 // checkModel refuses a model whose weights are not there.
