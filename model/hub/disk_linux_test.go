@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -73,6 +75,46 @@ func TestProcesses(t *testing.T) {
 	}
 	if n := count(s, "/resolve/"); n != len(wholeModel) {
 		t.Errorf("%d downloads of %d files", n, len(wholeModel))
+	}
+}
+
+// TestKilled: a process that is killed in the middle of a download leaves no lock, and what it has written is used.
+func TestKilled(t *testing.T) {
+	s := start(t)
+	cache := t.TempDir()
+	cmd := child(t, "fetch", s.URL, cache)
+	var seen atomic.Int32
+	s.Fault("/contents/"+sha256Of(bytesOf(100_000, 1)), 12, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if seen.Add(1) < 12 { // of 15
+			next.ServeHTTP(w, r)
+			return
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		<-r.Context().Done()
+	})
+	if out, err := cmd.Output(); err == nil {
+		t.Fatalf("it was not killed: %s", out)
+	}
+	left, err := filepath.Glob(filepath.Join(cache, "*/blobs/"+sha256Of(bytesOf(100_000, 1))+".incomplete"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("left behind: %q (%v)", left, err)
+	}
+	info, err := os.Stat(left[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := count(s, "/contents/"+sha256Of(bytesOf(100_000, 1)))
+	got, err := client(t, s, reader, func(cfg *Config) { cfg.Cache = cache }).Fetch(t.Context(), request(t, model))
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, s, model, got, wholeModel...)
+	noPartial(t, cache)
+	want := (100_000 - int(info.Size()) + 6999) / 7000
+	if n := count(s, "/contents/"+sha256Of(bytesOf(100_000, 1))) - before; n != want {
+		t.Errorf("%d requests after %d bytes were there, want %d", n, info.Size(), want)
 	}
 }
 
