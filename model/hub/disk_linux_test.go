@@ -83,19 +83,25 @@ func TestKilled(t *testing.T) {
 	s := start(t)
 	cache := t.TempDir()
 	cmd := child(t, "fetch", s.URL, cache)
+	started := make(chan struct{})
 	var seen atomic.Int32
 	s.Fault("/contents/"+sha256Of(bytesOf(100_000, 1)), 12, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if seen.Add(1) < 12 { // of 15
 			next.ServeHTTP(w, r)
 			return
 		}
+		<-started
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
 		<-r.Context().Done()
 	})
-	if out, err := cmd.Output(); err == nil {
-		t.Fatalf("it was not killed: %s", out)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	close(started)
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("it was not killed")
 	}
 	left, err := filepath.Glob(filepath.Join(cache, "*/blobs/"+sha256Of(bytesOf(100_000, 1))+".incomplete"))
 	if err != nil || len(left) != 1 {
