@@ -288,6 +288,11 @@ func (g *golden) checkLoRA(t *testing.T, remat model.Remat) {
 		checkLoss(t, c, loss, g.sums[c].Adapter)
 		b.checkGradients(g, c+".grad.", grads)
 	}
+	if remat == model.RematNone {
+		loss, grads := b.run(pack(documents(g.batch(t, "padded")), 0), true)
+		checkLoss(t, "packed", loss, g.sums["padded"].Adapter)
+		b.checkGradients(g, "padded.grad.", grads)
+	}
 }
 
 // checkFull holds the loss and the gradients of the base, without adapter, to the golden ones.
