@@ -11,6 +11,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
+
+	"gorun/tools/skip"
 )
 
 // small is a valid recipe to add to.
@@ -304,7 +306,7 @@ func TestRoundTrip(t *testing.T) {
 func TestWriteReportsFullDisk(t *testing.T) {
 	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skipf("no /dev/full: %v", err)
+		skip.Because(t, "there is no /dev/full: "+err.Error())
 	}
 	defer f.Close()
 	if err := Default().Write(f); err == nil {

@@ -54,8 +54,8 @@ var layers = []layer{
 	{"tools/testsum", "a summary of go test's output, with what was skipped and why", []string{"tools/skip"}},
 }
 
-// forTests are packages that any test may import.
-var forTests = []string{"csrc/device/devicetest", "tools/skip"}
+// forTests are packages that any test may import; model/gguf reads the demo model.
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "tools/skip"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/gomlx/compute/dtypes/float16"
 	"github.com/google/go-cmp/cmp"
+
+	"gorun/tools/skip"
 )
 
 // The fixtures come from the gguf Python package; tools/oracle/formats.py writes them.
@@ -224,12 +226,10 @@ func TestReadersAtOnce(t *testing.T) {
 // demo is the demo model's file; the test is skipped without it.
 func demo(t testing.TB) *File {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("reads all of a real model; not with -short")
-	}
+	skip.InShort(t, "all of a real model is read")
 	path := os.Getenv("GORUN_DEMO_GGUF")
 	if path == "" {
-		t.Skip("GORUN_DEMO_GGUF is not set: name the demo model's SmolLM2-135M-Instruct.Q4_1.gguf to test with real weights")
+		skip.Because(t, "GORUN_DEMO_GGUF does not name the demo model's file")
 	}
 	return open(t, path)
 }

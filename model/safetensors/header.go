@@ -139,7 +139,7 @@ func readEntry(dec *json.Decoder) (entry, error) {
 		case "data_offsets":
 			offsets, err = sizes(dec)
 		default:
-			err = skip(dec)
+			err = skipValue(dec)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)

@@ -95,8 +95,8 @@ func sizes(dec *json.Decoder) ([]int, error) {
 	return list, delim(dec, ']', "the end of the list")
 }
 
-// skip passes over any value.
-func skip(dec *json.Decoder) error {
+// skipValue passes over any value.
+func skipValue(dec *json.Decoder) error {
 	var value json.RawMessage
 	return dec.Decode(&value)
 }

@@ -103,7 +103,7 @@ func parseIndex(body []byte) (map[string]string, error) {
 	var weights map[string]string
 	err = object(dec, func(name string) error {
 		if name != "weight_map" {
-			return skip(dec)
+			return skipValue(dec)
 		}
 		weights, err = readWeightMap(dec)
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 	"github.com/gomlx/compute/dtypes"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"gorun/tools/skip"
 )
 
 // fullDisk is a file whose every write fails as on a full disk: the kernel's own error, from /dev/full.
@@ -39,7 +41,7 @@ func createOnFullDisk(path string) (output, error) {
 
 func TestFullDiskLeavesNothing(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("no /dev/full on this system")
+		skip.Because(t, "there is no /dev/full")
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "adapter_model.safetensors")

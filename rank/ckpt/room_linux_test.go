@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"gorun/tools/skip"
 )
 
 func init() { children["small-files"] = saveWithSmallFiles }
@@ -58,11 +60,11 @@ func TestNoRoom(t *testing.T) {
 	})
 	t.Run("full file system", func(t *testing.T) {
 		if os.Geteuid() != 0 {
-			t.Skip("mounting a small file system needs root")
+			skip.Because(t, "mounting a small file system needs root")
 		}
 		dir := t.TempDir()
 		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-			t.Skipf("mounting is not permitted: %v", err)
+			skip.Because(t, "mounting is not permitted: "+err.Error())
 		}
 		defer func() {
 			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"gorun/model/export"
 	"gorun/model/safetensors"
+	"gorun/tools/skip"
 )
 
 func TestSaveAndLoad(t *testing.T) {
@@ -171,7 +172,7 @@ func TestNameIsNeverEmpty(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := exchange(tmp, path); errors.Is(err, errNoExchange) {
-		t.Skipf("on this file system: %v", err)
+		skip.Because(t, "on this file system: "+err.Error())
 	}
 	if err := errors.Join(exchange(tmp, path), os.RemoveAll(tmp)); err != nil {
 		t.Fatal(err)

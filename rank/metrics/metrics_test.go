@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gorun/tools/skip"
 )
 
 // newLogger makes a Logger that is closed with the test.
@@ -258,7 +260,7 @@ func TestForeignFilesAreNotCut(t *testing.T) {
 
 func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skipf("no /dev/full: %v", err)
+		skip.Because(t, "there is no /dev/full: "+err.Error())
 	}
 	dir := t.TempDir()
 	for _, name := range []string{TrainingFile, ValidationFile} {
@@ -285,11 +287,11 @@ func TestHalfALineIsTakenBack(t *testing.T) {
 	whole := read(t, dir, TrainingFile)
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Skipf("no limit of file sizes: %v", err)
+		skip.Because(t, "file sizes cannot be limited: "+err.Error())
 	}
 	small := syscall.Rlimit{Cur: uint64(len(whole)) + 5, Max: old.Max}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
-		t.Skipf("no limit of file sizes: %v", err)
+		skip.Because(t, "file sizes cannot be limited: "+err.Error())
 	}
 	err := l.Step(Record{Step: 2})
 	if restore := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); restore != nil {
