@@ -78,7 +78,10 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	} else if err := t.state.ZeroMoments(t.dev); err != nil {
 		return err
 	}
-	steps := t.deal.Steps(len(j.Train.Samples))
+	steps, err := j.Train.Steps(t.deal)
+	if err != nil {
+		return err
+	}
 	logDir := ""
 	if j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
 		logDir = j.Recipe.LogDir()
@@ -157,7 +160,7 @@ func (j *Job) firstShapes(o data.LoaderOptions) ([]model.Shape, error) {
 }
 
 func shapeOf(mb data.Batch) model.Shape {
-	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels}.Shape()
+	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels, Starts: mb.Starts}.Shape()
 }
 
 func (t *trainer) close() error {
