@@ -46,6 +46,34 @@ func Read(messages, tools any) (Conversation, error) {
 	return c, nil
 }
 
+// ReadJSON is Read of JSON; empty tools are none.
+func ReadJSON(messages, tools []byte) (Conversation, error) {
+	m, err := jinja.FromJSON(messages)
+	if err != nil {
+		return Conversation{}, fmt.Errorf("the messages are not JSON: %w", err)
+	}
+	if len(tools) == 0 {
+		return Read(m, nil)
+	}
+	t, err := jinja.FromJSON(tools)
+	if err != nil {
+		return Conversation{}, fmt.Errorf("the tools are not JSON: %w", err)
+	}
+	return Read(m, t)
+}
+
+// Turns is the conversation of roles and what they say, in turn: "user", "Hi", "assistant", "Hello".
+func Turns(said ...string) Conversation {
+	var c Conversation
+	for turn := range slices.Chunk(said, 2) {
+		m := jinja.NewDict()
+		m.Set("role", turn[0])
+		m.Set("content", turn[1])
+		c.Messages = append(c.Messages, m)
+	}
+	return c
+}
+
 // listOf is a list, or one in a string; nil stays nil.
 func listOf(v any, what string) (*jinja.List, error) {
 	if s, ok := v.(string); ok && s != "" {
