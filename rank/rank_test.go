@@ -346,6 +346,67 @@ func TestPacked(t *testing.T) {
 	}
 }
 
+// TestChat: conversations, packed, with two validation sets of other kinds, are made ready and shown; questions before
+// and after training are asked in the template's words.
+func TestChat(t *testing.T) {
+	base := tinyBase(t)
+	const template = "{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ '</s>' }}{% endfor %}{{ 'assistant: ' if add_generation_prompt }}"
+	talk := `{"messages":[{"role":"user","content":"What is 1?"},{"role":"assistant","content":"one"},{"role":"user","content":"And 2?"},{"role":"assistant","content":"two"}]}` + "\n"
+	talkPath := filepath.Join(t.TempDir(), "talk.jsonl")
+	for path, text := range map[string]string{filepath.Join(base, "chat_template.jinja"): template, talkPath: strings.Repeat(talk, 9)} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := configs.Parse("test", []byte(fmt.Sprintf(`
+[model]
+pretrained_model_name_or_path = %q
+dtype = "f32"
+[peft]
+dim = 4
+[dataset]
+kind = "chat"
+path_or_id = %q
+[packed_sequence]
+packed_sequence_size = 128
+[dataloader]
+batch_size = 1
+[validation_dataset.questions]
+kind = "squad"
+chat_template = true
+path_or_id = %q
+[validation_dataset.talk]
+path_or_id = %q
+limit_dataset_samples = 2
+[generate_samples]
+num_samples = 1
+max_new_tokens = 2
+[checkpoint]
+dir = %q
+`, base, talkPath, tinyData(t, 3), talkPath, t.TempDir())), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, err := Prepare(r, asIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan bytes.Buffer
+	err = job.Describe(&plan)
+	job.ShowSamples(&plan, 1)
+	if err := errors.Join(err, job.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"9 samples in ", "user: What is 1?</s>assistant: [[one</s>]]user: And 2?</s>assistant:[[ two</s>]]", "(validation): 3 samples", "(validation): 2 samples"} {
+		if !strings.Contains(plan.String(), want) {
+			t.Errorf("no %q in the plan:\n%s", want, plan.String())
+		}
+	}
+	if out := mustTrain(t, r); !strings.Contains(out, "questions") || !strings.Contains(out, "before | Q: What is 0?") {
+		t.Errorf("training prints\n%s", out)
+	}
+}
+
 // TestInitFrom starts from a trained adapter: the first loss is near the last one before, and the shape is the adapter's.
 func TestInitFrom(t *testing.T) {
 	base := tinyBase(t)

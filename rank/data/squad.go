@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gorun/configs"
+	"gorun/model/chat"
 	"gorun/rank/data/demo"
 )
 
@@ -16,10 +17,14 @@ type SQuADExample struct {
 	ID, Title, Context, Question string
 	Answers                      []string // at least one, but in SQuAD v2's unanswerable questions
 	Origin                       string   // file:line
+	Turn                         string   // the prompt as a chat template writes it; "" = not written so
 }
 
-// Prompt is the text that the answer follows, in NeMo AutoModel's words.
+// Prompt is the text that the answer follows, in NeMo AutoModel's words, or in those of a chat template.
 func (e SQuADExample) Prompt() string {
+	if e.Turn != "" {
+		return e.Turn
+	}
 	return fmt.Sprintf("Context: %s Question: %s Answer: ", e.Context, e.Question)
 }
 
@@ -61,6 +66,21 @@ func readSQuAD(path, split string, limit int) ([]SQuADExample, []error, error) {
 		err = nil
 	}
 	return c.out, c.faults, err
+}
+
+// WriteTurns writes the prompts of examples by a tokenizer's chat template.
+func WriteTurns(tok Tokenizer, examples []SQuADExample) error {
+	t, err := chat.New(tok)
+	if err != nil {
+		return err
+	}
+	for i := range examples {
+		e := &examples[i]
+		if e.Turn, err = t.Render(chat.Turns("user", e.Prompt()), true); err != nil {
+			return fmt.Errorf("%s: %w", e.Origin, err)
+		}
+	}
+	return nil
 }
 
 // visitSQuAD visits the records of files, or of the set that gorun brings.
