@@ -75,7 +75,7 @@ func (a *assembler) node(c *parquet.Column) {
 // repeated writes a list: one element for each repetition of c.
 func (a *assembler) repeated(c *parquet.Column, element func()) {
 	first, ok := a.head(c)
-	if !ok || first.DefinitionLevel() < int(c.MaxDefinitionLevel()) {
+	if !ok || first.DefinitionLevel() < c.MaxDefinitionLevel() {
 		a.skip(c)
 		a.out.WriteString("[]")
 		return
@@ -84,7 +84,7 @@ func (a *assembler) repeated(c *parquet.Column, element func()) {
 	for more := true; more && a.err == nil; {
 		element()
 		v, ok := a.head(c)
-		if more = ok && v.RepetitionLevel() >= int(c.MaxRepetitionLevel()); more {
+		if more = ok && v.RepetitionLevel() >= c.MaxRepetitionLevel(); more {
 			a.out.WriteByte(',')
 		}
 	}
@@ -95,7 +95,7 @@ func (a *assembler) repeated(c *parquet.Column, element func()) {
 // of its own.
 func (a *assembler) once(c *parquet.Column, bare bool) {
 	v, ok := a.head(c)
-	if !ok || c.Optional() && v.DefinitionLevel() < int(c.MaxDefinitionLevel()) {
+	if !ok || c.Optional() && v.DefinitionLevel() < c.MaxDefinitionLevel() {
 		a.skip(c)
 		a.out.WriteString("null")
 		return
@@ -149,7 +149,7 @@ func (a *assembler) object(children []*parquet.Column) {
 // mapping writes the pairs of a map as an object.
 func (a *assembler) mapping(pairs *parquet.Column) {
 	first, ok := a.head(pairs)
-	if !ok || first.DefinitionLevel() < int(pairs.MaxDefinitionLevel()) {
+	if !ok || first.DefinitionLevel() < pairs.MaxDefinitionLevel() {
 		a.skip(pairs)
 		a.out.WriteString("{}")
 		return
@@ -161,7 +161,7 @@ func (a *assembler) mapping(pairs *parquet.Column) {
 		a.out.WriteByte(':')
 		a.node(value)
 		v, ok := a.head(pairs)
-		if more = ok && v.RepetitionLevel() >= int(pairs.MaxRepetitionLevel()); more {
+		if more = ok && v.RepetitionLevel() >= pairs.MaxRepetitionLevel(); more {
 			a.out.WriteByte(',')
 		}
 	}
