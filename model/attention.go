@@ -17,7 +17,7 @@ import (
 //
 // In packed rows a query sees no key before its own document's start. As documents are contiguous, that and the
 // diagonal are the whole mask: documents need no numbers, and what is masked adds exact zeros, so that no document's
-// values depend on another's.
+// values depend on another's. No block looks farther back than the longest document is long.
 const (
 	queryBlock = 64
 	maxSpans   = 16
@@ -26,8 +26,8 @@ const (
 // span is a run of query blocks [lo, lo+blocks*size) that sees keys [keys, lo+blocks*size).
 type span struct{ lo, size, blocks, keys int }
 
-// spans cuts seq queries for a window (0 = none).
-func spans(seq, window int) []span {
+// spans cuts seq queries that see so many keys back, themselves included (0 = all).
+func spans(seq, reach int) []span {
 	perSpan := (seq + queryBlock*maxSpans - 1) / (queryBlock * maxSpans)
 	var out []span
 	for lo := 0; lo < seq; {
@@ -37,8 +37,8 @@ func spans(seq, window int) []span {
 		} else if whole := rest / queryBlock; whole < perSpan {
 			s.blocks = whole
 		}
-		if window > 0 {
-			s.keys = max(0, lo-window+1)
+		if reach > 0 {
+			s.keys = max(0, lo-reach+1)
 		}
 		out = append(out, s)
 		lo += s.size * s.blocks
@@ -56,6 +56,7 @@ type attention struct {
 	group   int       // G
 	scale   float64
 	window  int
+	reach   int // keys that a query may see for any reason; 0 = all before it
 }
 
 // newAttention stacks heads: q [B,H,S,E], k and v [B,K,S,E].
@@ -70,6 +71,10 @@ func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 		group:  g,
 		scale:  1 / math.Sqrt(float64(d.HeadDim)),
 		window: window,
+		reach:  window,
+	}
+	if e.reach > 0 && (window == 0 || e.reach < window) {
+		a.reach = e.reach
 	}
 	if e.starts.Valid() {
 		a.starts = e.Reshape(e.Broadcast(e.starts, []int{e.rows, d.KVHeads, e.seq}, 0, 2), bk, e.seq)
@@ -127,7 +132,7 @@ func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Valu
 func (a attention) forward() (oTN, lse hlo.Value) {
 	e := a.e
 	var os, ls []hlo.Value
-	for _, s := range spans(e.seq, a.window) {
+	for _, s := range spans(e.seq, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		if s.blocks == 1 {
 			o, l := a.forwardBlock(e.Graph, a.block(s), k, v, s)
@@ -185,7 +190,7 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 	zero := e.Full(dtypes.Float32, 0, a.k.Dims()...)
 	dk, dv = zero, zero
 	var dqs []hlo.Value
-	for _, s := range spans(e.seq, a.window) {
+	for _, s := range spans(e.seq, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		part := func(x hlo.Value) hlo.Value { return e.Slice(x, 2, s.lo, s.end()) }
 		all, dos, lses, deltas := a.block(s), part(do), part(lse), part(delta)

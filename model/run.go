@@ -29,7 +29,7 @@ func (m *Model) Begin(b Batch) *Run {
 		return r
 	}
 	rows, labels, valid := b.supervised()
-	r.shape, r.valid, r.span = Shape{Rows: b.Rows, Seq: b.Seq, Loss: len(rows), Packed: b.Starts != nil}, valid, b.span()
+	r.shape, r.valid, r.span = b.shape(len(rows)), valid, b.span()
 	r.ids = r.upload(b.IDs, b.Rows, b.Seq)
 	r.positions = r.upload(b.Positions, b.Rows, b.Seq)
 	r.rows = r.upload(rows, len(rows))
