@@ -124,6 +124,9 @@ func (t *trainer) sampleQuestions(n int) ([]data.SQuADExample, error) {
 		for i := range min(n, len(all)) {
 			out = append(out, all[i*len(all)/min(n, len(all))])
 		}
+		if c.ChatTemplate {
+			return out, data.WriteTurns(t.Base.Tokenizer, out)
+		}
 		return out, nil
 	}
 	return nil, nil

@@ -66,7 +66,6 @@ func unsupported(r *configs.Recipe) error {
 	refuse(d.CPSize > 1, "distributed.cp_size", "this version trains on one rank: use 1")
 	refuse(d.DPReplicateSize > 1, "distributed.dp_replicate_size", "this version trains on one rank: use 1")
 	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version trains on one rank: use false")
-	refuse(r.PackedSequence.PackedSequenceSize > 0, "packed_sequence.packed_sequence_size", "this version does not pack: use 0")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
 	refuse(r.Model.Attention == "cudnn", "model.attention", "this version has blockwise attention: use \"auto\"")
@@ -114,12 +113,20 @@ func (j *Job) read() error {
 		}
 		return d
 	}
-	j.Train = build("dataset", j.Recipe.Dataset)
+	train := j.Recipe.Dataset
+	if size := j.Recipe.PackedSequence.PackedSequenceSize; size > 0 && train.SeqLength == 0 {
+		train.SeqLength = min(size, longest) // what does not fit a row is too long
+	}
+	j.Train = build("dataset", train)
 	for _, name := range j.valNames {
 		j.Val[name] = build(setField(name), j.Recipe.ValidationDataset[name])
 	}
 	if j.Train != nil {
-		errs = append(errs, checkSchedule(j.Recipe.LRScheduler, j.loaderOptions().Steps(len(j.Train.Samples))))
+		steps, err := j.Train.Steps(j.loaderOptions())
+		if err == nil {
+			err = checkSchedule(j.Recipe.LRScheduler, steps)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -129,7 +136,7 @@ func (j *Job) loaderOptions() data.LoaderOptions {
 	r := j.Recipe
 	return data.LoaderOptions{
 		Seed: r.RNG.Seed, Shuffle: r.Dataloader.Shuffle, Epochs: r.StepScheduler.NumEpochs, MaxSteps: r.StepScheduler.MaxSteps,
-		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPSize: 1, Pad: j.Base.pad(),
+		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPSize: 1, Pack: r.PackedSequence.PackedSequenceSize, Pad: j.Base.pad(),
 	}
 }
 
