@@ -24,11 +24,12 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 	}
 	defer loader.Close()
 	if t.deal.Start >= total {
-		t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
-		return nil
+		return t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
 	}
-	if err := t.samples(t.world.steady(ctx), "before"); err != nil {
-		return err
+	if t.deal.Start == 0 { // a run that resumes has its answers from before
+		if err := t.samples(t.world.steady(ctx), metrics.Before); err != nil {
+			return err
+		}
 	}
 	var last *running // the step whose outcome has not been read yet
 	clock := time.Now()
@@ -89,7 +90,7 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 		}
 		return errors.Join(ErrStopped, context.Cause(ctx))
 	}
-	return t.samples(t.world.steady(ctx), "after")
+	return t.samples(t.world.steady(ctx), metrics.After)
 }
 
 // running is a step that has been queued.
@@ -130,7 +131,7 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	p.tokens += int64(o.Tokens)
 	p.loss = loss
 	p.epoch = r.batch.Epoch
-	if r.batch.InEpoch == t.deal.StepsPerEpoch(len(t.job.Train.Samples))-1 {
+	if r.batch.EndsEpoch {
 		p.epoch, p.epochSamples = r.batch.Epoch+1, 0
 	}
 	t.world.events.tell(event{Event: "step", Step: r.batch.Step + 1})
@@ -233,6 +234,5 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 		return err
 	}
 	t.position.valLoss = nil
-	t.log.Print("saved " + path)
-	return nil
+	return t.log.Print("saved " + path)
 }

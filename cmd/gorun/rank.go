@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gorun/configs"
-	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
@@ -36,7 +35,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	job, err := rank.PrepareAt(place, recipe, plugins.Resolve)
+	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
 	if err != nil {
 		return err
 	}
@@ -50,7 +49,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 			return err
 		}
 	}
-	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout, Fault: a.stderr})
+	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout, Fault: a.stderr})
 	if errors.Is(err, rank.ErrStopped) {
 		return errLeft
 	}
