@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 
@@ -121,6 +122,32 @@ func (s *Session) Score(ctx context.Context, mb data.Batch) ([]float32, error) {
 	p.Fail(err)
 	p.Fail(r.End())
 	return logp, p.Close()
+}
+
+// Logits returns the logits [V] after each of the tokens at the places at of one text.
+func (s *Session) Logits(ctx context.Context, ids, at []int32) ([][]float32, error) {
+	p := s.state.Begin(ctx)
+	out, err := s.logits(p, ids, at)
+	p.Fail(err)
+	return out, p.Close()
+}
+
+// logits takes the text once for every place: the head is computed for one position of a row.
+func (s *Session) logits(p *fsdp.Pass, ids, at []int32) ([][]float32, error) {
+	d, err := s.model.NewDecoding(len(at), len(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	positions := make([]int32, len(ids))
+	for i := range positions {
+		positions[i] = int32(i)
+	}
+	flat, err := d.Feed(p, slices.Repeat(ids, len(at)), slices.Repeat(positions, len(at)), at)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(slices.Chunk(flat, len(flat)/len(at))), nil
 }
 
 // Encode turns a text into ids, or says why not.

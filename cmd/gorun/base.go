@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 
 	"gorun/csrc/plugins"
 	"gorun/model/export"
@@ -12,7 +13,7 @@ import (
 // baseFlags name a model, for the commands that run one.
 type baseFlags struct {
 	Base    string `required:"" placeholder:"MODEL" help:"The base: a Hugging Face folder, a GGUF file, or a demo model (demo:smollm2-135m)."`
-	Adapter string `placeholder:"FOLDER" help:"PEFT adapter to put on the base."`
+	Adapter string `placeholder:"FOLDER" help:"Adapter to put on the base: a PEFT folder, or a GGUF adapter."`
 	DType   string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 }
 
@@ -33,11 +34,19 @@ func (f baseFlags) open() (*opened, error) {
 	}
 	o := &opened{base: base}
 	if f.Adapter != "" {
-		if o.adapter, err = export.ReadPEFT(f.Adapter); err != nil {
+		if o.adapter, err = readAdapter(f.Adapter, base); err != nil {
 			return nil, errors.Join(err, base.Close())
 		}
 	}
 	return o, nil
+}
+
+// readAdapter reads a PEFT folder or a GGUF adapter.
+func readAdapter(path string, base *rank.Base) (*export.Adapter, error) {
+	if strings.HasSuffix(path, ".gguf") {
+		return export.ReadGGUFAdapter(path, base.Decoder)
+	}
+	return export.ReadPEFT(path)
 }
 
 // dtype settles "auto" for a kind of device.
