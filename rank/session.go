@@ -30,6 +30,7 @@ type Session struct {
 	dev   *device.Client
 	model *model.Model
 	state *fsdp.State
+	zeros [][]*device.Buffer // not nil in a view without the adapter; see Bare
 }
 
 // parameters says what to load into a session.
@@ -86,6 +87,10 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 
 // Close frees the device.
 func (s *Session) Close() error {
+	if s.zeros != nil { // a view: the rest is the session's
+		device.FreeAll(s.zeros...)
+		return nil
+	}
 	var errs []error
 	if s.state != nil {
 		s.state.Close()
@@ -102,7 +107,7 @@ func (s *Session) Close() error {
 // Generate continues prompts.
 func (s *Session) Generate(ctx context.Context, req infer.Request) ([]infer.Continuation, error) {
 	p := s.state.Begin(ctx)
-	out, err := infer.Generate(ctx, s.model, p, req)
+	out, err := infer.Generate(ctx, s.model, s.params(p), req)
 	p.Fail(err)
 	return out, p.Close()
 }
@@ -112,8 +117,9 @@ func (s *Session) Score(ctx context.Context, mb data.Batch) ([]float32, error) {
 	p := s.state.Begin(ctx)
 	r := s.model.Begin(model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels})
 	r.Embed(p.Root())
+	params := s.params(p)
 	for l := 0; l < s.model.Layers(); l++ {
-		w := p.Unshard(l)
+		w := params.Unshard(l)
 		p.Prefetch(l + 1)
 		r.Infer(l, w)
 		p.Reshard(l)
@@ -143,7 +149,7 @@ func (s *Session) logits(p *fsdp.Pass, ids, at []int32) ([][]float32, error) {
 	for i := range positions {
 		positions[i] = int32(i)
 	}
-	flat, err := d.Feed(p, slices.Repeat(ids, len(at)), slices.Repeat(positions, len(at)), at)
+	flat, err := d.Feed(s.params(p), slices.Repeat(ids, len(at)), slices.Repeat(positions, len(at)), at)
 	if err != nil {
 		return nil, err
 	}

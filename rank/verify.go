@@ -28,7 +28,7 @@ type Check struct {
 // tolerances of the relative error, by how weights are stored. Rounding every weight by a relative e moves the logits by
 // a few e: e is 2^-25 in float32 (and sums are ordered otherwise), 2^-12 in float16, 2^-9 in bfloat16, and about 1/250
 // of a block's largest value in Q8_0.
-var tolerances = map[string]float64{"f32": 1e-4, "f16": 1e-2, "bf16": 5e-2, "q8_0": 5e-2}
+var tolerances = map[string]float64{"f32": 1e-4, "f16": 1e-2, "bf16": 5e-2, "q8_0": 1.2e-1}
 
 // probe is the prompt of the check: prose, digits, code, and letters beyond ASCII, so that tokenizers are compared too.
 const probe = "In 1928, Alexander Fleming noticed that a mould had killed the bacteria around it.\n  def f(x): return x**2  # na\u00efve \u6d4b\u8bd5\nThe capital of France is"
