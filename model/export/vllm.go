@@ -27,7 +27,7 @@ func ForVLLM(a *Adapter) (*Adapter, int, error) {
 	}
 	at := slices.IndexFunc(vllmRanks, func(r int) bool { return r >= dim })
 	if at < 0 {
-		faults = append(faults, fmt.Errorf("Dim is %d, and vLLM serves at most %d: merge the adapter into the base", dim, vllmRanks[len(vllmRanks)-1]))
+		faults = append(faults, fmt.Errorf("modules of Dim %d, and vLLM serves at most %d: merge the adapter into the base", dim, vllmRanks[len(vllmRanks)-1]))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, 0, fmt.Errorf("vLLM: %w", err)

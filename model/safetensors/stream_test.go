@@ -69,7 +69,7 @@ func TestStreamsFail(t *testing.T) {
 func TestWriteDir(t *testing.T) {
 	var tensors []Stream
 	for i, rows := range []int{3, 5, 100, 2, 2} {
-		tensors = append(tensors, Stream{string(rune('e' - i)), dtypes.Float32, []int{rows, 2}, func(lo, hi int, dst []byte) error {
+		tensors = append(tensors, Stream{string(rune('e' - i)), dtypes.Float32, []int{rows, 2}, func(lo, _ int, dst []byte) error {
 			for j := range dst {
 				dst[j] = byte(i*31 + (lo*8 + j))
 			}

@@ -8,6 +8,7 @@ writes every format; then
   llama.cpp      loads base + adapter, and the merged files: the greedy text against gorun's
   vLLM           PEFTHelper's rules (the file itself, from vLLM's wheel) for the exported adapter and its launch line
   lm-eval        a HellaSwag task on the merged folder: acc and acc_norm against gorun eval's
+and the tiny models of model/testdata/golden go through transformers and llama.cpp, logits against PEFT's.
 Beside requirements.txt it needs llama-cpp-python 0.3.36 and lm-eval 0.4.13. docs/export.md has the outcome.
 """
 
@@ -18,6 +19,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -107,6 +109,44 @@ def readers_of_gguf(run, gguf):
         run.verdict(f"llama.cpp, {name}", expected in (None, text), f"{same}{text!r}")
 
 
+def tokenizer(folder):
+    """The goldens have none, and gorun asks for one: 97 bytes of the byte-level alphabet."""
+    from tokenizers import pre_tokenizers
+
+    vocab = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet())[:97])}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None, "decoder": {"type": "ByteLevel"},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "vocab": vocab, "merges": []}}))
+
+
+def families(run):
+    """Every tiny golden model: the merged folder by transformers, the merged GGUF by llama.cpp, logits of base + adapter."""
+    import numpy as np
+    from llama_cpp import Llama
+
+    for golden in sorted((pathlib.Path(__file__).resolve().parents[2] / "model" / "testdata" / "golden").iterdir()):
+        work = run.work / golden.name
+        shutil.copytree(golden, work)
+        tokenizer(work)
+        both = ["--base", work, "--adapter", work / "adapter", "--dtype", "f32"]
+        run("merge", *both, "--out", work / "hf")
+        run("export", "--format", "gguf", *both, "--out", work / "gguf")
+        run("export", "--format", "gguf", "--base", work, "--dtype", "f32", "--out", work / "gguf-base")
+        run("export", "--format", "gguf", "--adapter-only", *both, "--out", work / "lora")
+        # Within every window; but beyond Phi-3's original length, since llama.cpp takes the long factors for any context over it.
+        ids = [(7 * i + 3) % 94 + 3 for i in range(20 if golden.name == "phi3_longrope" else 7)]
+        load = lambda path: AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()  # noqa: E731
+        with torch.no_grad():
+            want = PeftModel.from_pretrained(load(work), work / "adapter").eval()(torch.tensor([ids])).logits[0]
+            gaps = [close(load(work / "hf")(torch.tensor([ids])).logits[0], want)]
+        for model, lora in ((work / "gguf", None), (work / "gguf-base", work / "lora" / "adapter.gguf")):
+            llm = Llama(str(model / "model.gguf"), lora_path=lora and str(lora), n_ctx=64, n_threads=1, logits_all=True, verbose=False)
+            llm.eval(ids)
+            gaps.append(close(torch.from_numpy(np.array(llm.scores[: len(ids)])), want))
+        run.verdict(f"golden {golden.name}", max(gaps) < 2e-3, "logits off base + adapter (relative): transformers {:.1g}, llama.cpp merged {:.1g}, llama.cpp base + adapter {:.1g}".format(*gaps))
+
+
 def vllm_rules(run, source, line):
     """Executes vLLM's own file with stand-ins for what it imports."""
     for name in ("vllm", "vllm.config", "vllm.config.lora", "vllm.logger"):
@@ -167,10 +207,14 @@ def main():
     p.add_argument("--gorun", required=True)
     p.add_argument("--gguf", required=True)
     p.add_argument("--peft-helper")
+    p.add_argument("--goldens", action="store_true", help="only the tiny models")
     args = p.parse_args()
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as tmp:
         run = Run(args.gorun, pathlib.Path(tmp))
+        families(run)
+        if args.goldens:
+            return 1 if run.bad else 0
         adapter(run.work / "adapter")
         both = ["--base", args.gguf, "--adapter", run.work / "adapter"]
         run("merge", "--base", args.gguf, "--dtype", "f32", "--out", run.work / "base")
