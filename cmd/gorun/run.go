@@ -29,6 +29,7 @@ type cli struct {
 	Merge    mergeCmd    `cmd:"" help:"Write a model with an adapter merged into it, as a Hugging Face folder."`
 	Export   exportCmd   `cmd:"" help:"Write an adapter, or a model with it, for another program: PEFT, transformers, llama.cpp, vLLM."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
+	Report   reportCmd   `cmd:"" help:"Write report.html over a run's records, as the end of a run does."`
 	Bench    benchCmd    `cmd:"" help:"Measure training speed on this machine."`
 	Setup    setupCmd    `cmd:"" help:"Fetch the XLA plugin, and on demand the NVIDIA libraries and the demo model, into the cache."`
 	Version  versionCmd  `cmd:"" help:"Print versions: gorun, Go, XLA plugins."`
