@@ -123,7 +123,7 @@ dir = %q
 	return r
 }
 
-func asIs(name string) (string, error) { return name, nil }
+func asIs(_ Resource, name, _ string) (string, error) { return name, nil }
 
 // train runs a recipe and returns what it printed.
 func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error) {

@@ -28,7 +28,7 @@ type batchLine struct {
 // batch continues every prompt of a file; the lines of --out are in the order of the prompts. The file appears when all
 // are done.
 func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling) (err error) {
-	m, err := c.open()
+	m, err := c.open(a.resolve(ctx))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ type evalCmd struct {
 	baseFlags
 
 	Task      string `enum:"hellaswag,choices,squad,perplexity" required:"" help:"hellaswag (acc and acc_norm as lm-eval has them), choices (the same for any data with query, choices, gold), squad (exact match and F1) or perplexity (of SQuAD's answers)."`
-	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: JSON, JSON lines, parquet, or a folder. Default: the demo's, for squad and perplexity."`
+	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: JSON, JSON lines, parquet, a folder, or a Hub id. Default: the demo's, for squad and perplexity."`
 	Split     string `default:"validation" placeholder:"NAME" help:"Split of a folder or of the demo's data."`
 	Limit     int    `placeholder:"N" help:"Only the first N samples."`
 	MaxTokens int    `default:"24" placeholder:"N" help:"Longest answer."`
@@ -36,11 +36,15 @@ func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Limit < 0 || c.MaxTokens < 1 || c.Show < 0 {
 		return fmt.Errorf("%w: --limit and --show must not be negative, --max-tokens at least 1", errUsage)
 	}
-	m, err := c.open()
+	resolve := a.resolve(ctx)
+	m, err := c.open(resolve)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.base.Close()) }()
+	if c.Data, err = resolve(rank.DatasetResource, c.Data, ""); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
 	task, err := c.task()
 	if err != nil {
 		return err

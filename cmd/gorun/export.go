@@ -58,9 +58,10 @@ func (c exportBase) export(ctx context.Context, a *app, o rank.ExportOptions) (e
 	if o.MaxShard < 1 {
 		return fmt.Errorf("%w: --max-shard-size must be positive", errUsage)
 	}
-	path, err := plugins.Resolve(c.Base)
+	resolve := a.resolve(ctx)
+	path, err := resolve(rank.ModelResource, c.Base, "")
 	if err != nil {
-		return err
+		return fmt.Errorf("--base: %w", err)
 	}
 	base, err := rank.OpenBase(path)
 	if err != nil {
@@ -69,7 +70,10 @@ func (c exportBase) export(ctx context.Context, a *app, o rank.ExportOptions) (e
 	defer func() { err = errors.Join(err, base.Close()) }()
 	var from *export.Adapter
 	if c.Adapter != "" {
-		if from, err = readAdapter(c.Adapter, base); err != nil {
+		if path, err = resolve(rank.ModelResource, c.Adapter, ""); err != nil {
+			return fmt.Errorf("--adapter: %w", err)
+		}
+		if from, err = readAdapter(path, base); err != nil {
 			return err
 		}
 	}

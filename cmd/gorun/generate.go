@@ -51,7 +51,7 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 		}
 		prompt = strings.TrimRight(string(b), "\n")
 	}
-	m, err := c.open()
+	m, err := c.open(a.resolve(ctx))
 	if err != nil {
 		return err
 	}

@@ -2,18 +2,18 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
 type tokenizeCmd struct {
-	Model  string `required:"" placeholder:"MODEL" help:"Whose tokenizer: a Hugging Face folder, a tokenizer.json, a GGUF file, or a demo model."`
+	Model  string `required:"" placeholder:"MODEL" help:"Whose tokenizer: a Hub id, a Hugging Face folder, a tokenizer.json, a GGUF file, or a demo model."`
 	Decode bool   `help:"Ids in, text out."`
 	Input  string `arg:"" optional:"" default:"-" name:"FILE" help:"JSON lines; - is standard input."`
 }
@@ -29,8 +29,8 @@ type tokenizeLine struct {
 const maxLine = 64 << 20
 
 // Run turns {"text": ...} or "..." into ids, or, with --decode, {"ids": [...]} or [...] into text, line by line.
-func (c *tokenizeCmd) Run(a *app) (err error) {
-	path, err := plugins.Resolve(c.Model)
+func (c *tokenizeCmd) Run(ctx context.Context, a *app) (err error) {
+	path, err := a.resolve(ctx)(rank.ModelResource, c.Model, "")
 	if err != nil {
 		return err
 	}
