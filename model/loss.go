@@ -13,8 +13,14 @@ import (
 // ignored is the label of a position that is not supervised.
 const ignored = -100
 
-// maxLogits is the most logits that exist at once.
-const maxLogits = 16 << 20
+// maxLogits is the most logits that exist at once. A GPU wants large products, whose result is cheap beside them only if
+// the head's weights are read for many rows.
+func maxLogits(t Target) int {
+	if t == CUDA {
+		return 256 << 20
+	}
+	return 16 << 20
+}
 
 // LossRows rounds a number of supervised positions up to a size that programs are compiled for.
 func LossRows(valid int) int {
@@ -28,10 +34,18 @@ func LossRows(valid int) int {
 	return n
 }
 
-// chunk is how many rows of logits are made at once; it divides the result of LossRows.
-func chunk(rows, vocab int) int {
+// chunk is how many rows of logits are made at once; it divides rows, which are a result of LossRows.
+func chunk(rows, vocab int, t Target) int {
+	most := maxLogits(t)
+	if t == CUDA && rows > 256 { // a multiple of 256
+		for n := 1; n < rows/256; n++ {
+			if rows/256%n == 0 && rows/n*vocab <= most {
+				return rows / n
+			}
+		}
+	}
 	c := min(rows, 256)
-	for c > 16 && c*vocab > maxLogits {
+	for c > 16 && c*vocab > most {
 		c /= 2
 	}
 	return c
@@ -67,8 +81,8 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 
 // logProbs returns logits [C,V], their soft-max p, and the log-probability of each row's label [C] (0 where ignored)
 // with valid [C] as 0 or 1.
-func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (p, hot, logp, valid hlo.Value) {
-	logits := g.NT(hCD, head)
+func (a lossArgs) logProbs(g *hlo.Graph, hCD, labels hlo.Value) (p, hot, logp, valid hlo.Value) {
+	logits := g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products()))
 	top := g.MaxOver(logits, 1)
 	shifted := g.Sub(logits, g.Like(top, logits, 0))
 	ex := g.Exp(shifted)
@@ -83,7 +97,7 @@ func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (p, hot, logp, valid hl
 // overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
 func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) ([]hlo.Value, []hlo.Value) {
 	n := hND.Dim(0)
-	c := chunk(n, a.head.Dim(0))
+	c := chunk(n, a.head.Dim(0), a.cfg.Target)
 	if c == n {
 		return body(a.Graph, hND, a.labels)
 	}
@@ -114,7 +128,7 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			p, hot, logp, valid := logProbs(g, h, a.head, labels)
+			p, hot, logp, valid := a.logProbs(g, h, labels)
 			d := g.Mul(g.Sub(p, g.F32(hot)), g.Like(valid, p, 0))
 			dl := g.To(d, cfg.Compute)
 			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
@@ -124,7 +138,10 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 			return []hlo.Value{g.NN(dl, a.head)}, s
 		})
 		dxND := a.c(a.normBackward(a.xND, 0, outs[0]))
-		dx := g.AddRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(a.rows, s.Loss, 1), dxND)
+		// Rows that only fill up get places of their own, beyond the last, where nothing is added.
+		beyond := g.Add(g.Iota(dtypes.Int32, 0, s.Loss), g.Const(dtypes.Int32, float64(s.tokens())))
+		places := g.Select(g.Compare(a.labels, "==", g.Const(dtypes.Int32, ignored)), beyond, a.rows)
+		dx := g.AddUniqueRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(places, s.Loss, 1), dxND)
 		result := []hlo.Value{dx, sums[0]}
 		if cfg.Full {
 			result = append(result, a.grads[0], sums[1])
@@ -139,7 +156,7 @@ func (r root) buildScore(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("score", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, -1)
 		outs, _ := a.overChunks(a.norm(a.xND, 0), []hlo.Value{g.Full(dtypes.Float32, 0, s.Loss)}, nil, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			_, _, logp, _ := logProbs(g, h, a.head, labels)
+			_, _, logp, _ := a.logProbs(g, h, labels)
 			return []hlo.Value{logp}, nil
 		})
 		return outs

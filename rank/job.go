@@ -40,7 +40,7 @@ func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *
 	if err != nil {
 		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %w", err)
 	}
-	if j.Base, err = OpenBase(path); err != nil {
+	if j.Base, err = openTrained(r, path); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(j.configure(), j.read()); err != nil {
@@ -69,7 +69,6 @@ func unsupported(r *configs.Recipe) error {
 	refuse(r.PackedSequence.PackedSequenceSize > 0, "packed_sequence.packed_sequence_size", "this version does not pack: use 0")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
-	refuse(r.Model.Attention == "cudnn", "model.attention", "this version has blockwise attention: use \"auto\"")
 	refuse(r.Logging.Tensorboard, "logging.tensorboard", "this version writes training.jsonl: use false")
 	refuse(r.Logging.Prometheus != "", "logging.prometheus", "this version writes training.jsonl: leave it out")
 	refuse(r.Logging.Wandb.Project != "", "logging.wandb.project", "this version writes training.jsonl: leave it out")

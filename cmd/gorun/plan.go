@@ -1,6 +1,10 @@
 package main
 
-import "errors"
+import (
+	"errors"
+
+	"gorun/csrc/plugins"
+)
 
 type planCmd struct {
 	recipeFlags
@@ -15,6 +19,9 @@ func (c *planCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, job.Close()) }()
+	if err := job.Settle(a.deviceKind() == plugins.CUDA); err != nil {
+		return err
+	}
 	if err := job.Describe(a.stdout); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"gorun/csrc"
 )
@@ -31,6 +32,7 @@ type Client struct {
 	live     atomic.Int64
 	liveSize atomic.Int64
 	peakSize atomic.Int64
+	observer func(program string, took time.Duration)
 }
 
 // Open loads the plugin and creates a client on one of its devices.
@@ -118,6 +120,10 @@ func (c *Client) platformFlags() map[string]string {
 	}
 	return flags
 }
+
+// Observe makes every later execution last until its results are there and tells f how long that took; nil ends it. It is
+// for measuring programs one by one: nothing runs ahead meanwhile. No execution may be under way.
+func (c *Client) Observe(f func(program string, took time.Duration)) { c.observer = f }
 
 // Close ends the client. Buffers and programs must have been freed.
 func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -106,7 +107,9 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 		in[i] = a.handle
 	}
 	handles := make([]csrc.Buffer, len(p.source.Outputs))
-	if _, err := p.client.plugin.Execute(p.handle, in, handles, false); err != nil {
+	start := time.Now()
+	ended, err := p.client.plugin.Execute(p.handle, in, handles, p.client.observer != nil)
+	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, err)
 	}
 	for i, a := range args {
@@ -117,6 +120,13 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	out := make([]*Buffer, len(handles))
 	for i, h := range handles {
 		out[i] = p.client.own(h, p.source.Outputs[i])
+	}
+	if ended.Valid() {
+		if err := p.client.finish(ended, "program "+p.source.Name); err != nil {
+			FreeAll(out)
+			return nil, err
+		}
+		p.client.observer(p.source.Name, time.Since(start))
 	}
 	return out, nil
 }

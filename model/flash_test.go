@@ -1,0 +1,66 @@
+package model_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device/devicetest"
+	"gorun/model"
+	"gorun/model/spec"
+	"gorun/tools/skip"
+)
+
+// TestFlash holds cuDNN's attention to the blockwise one, in a whole model: losses and gradients of all adapters, both
+// computed in bfloat16, may differ by rounding only.
+func TestFlash(t *testing.T) {
+	dev := devicetest.Open(t)
+	if model.TargetOf(dev.Platform()) != model.CUDA {
+		skip.Because(t, "cuDNN needs an NVIDIA GPU")
+	}
+	for _, c := range []struct{ heads, kvHeads, headDim, seq, window int }{
+		{4, 2, 64, 128, 0},
+		{8, 1, 128, 256, 0},
+		{9, 3, 64, 200, 0}, // as SmolLM2's, and no multiple of cuDNN's tiles
+		{4, 4, 96, 64, 0},
+		{2, 1, 8, 24, 0},
+		{2, 2, 16, 37, 0},
+		{2, 1, 32, 1, 0},
+		{4, 2, 64, 256, 40},
+		{4, 2, 64, 256, 256},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			d := tiny(func(d *spec.Decoder) {
+				d.Hidden, d.Heads, d.KVHeads, d.HeadDim, d.Rope.Dim, d.MaxPositions = 64, c.heads, c.kvHeads, c.headDim, c.headDim, 512
+				if c.window > 0 {
+					d.Window = []int{c.window, 0}
+				}
+			})
+			x := batch(d, 2, c.seq, false)
+			if c.seq == 1 {
+				x.Labels[0], x.Labels[1] = 1, 2
+			}
+			run := func(flash bool) (float64, []float32) {
+				b := newBenchOn(t, dev, model.Config{Decoder: d, Compute: dtypes.BFloat16, Adapters: adapters(d, 4), Target: model.CUDA, Flash: flash})
+				loss, grads := b.run(x, true)
+				var all []float32
+				for _, group := range grads {
+					for _, g := range group {
+						all = append(all, g...)
+					}
+				}
+				return loss, all
+			}
+			loss, grads := run(true)
+			wantLoss, want := run(false)
+			if off := math.Abs(loss/wantLoss - 1); !(off < 0.01) {
+				t.Errorf("loss %g, want %g", loss, wantLoss)
+			}
+			if off := distance(grads, want); !(off < 0.05) {
+				t.Errorf("gradients are off by %.4f of their size", off)
+			}
+		})
+	}
+}
