@@ -13,8 +13,8 @@ import (
 	"gorun/tools/skip"
 )
 
-// TestFlash holds cuDNN's attention to the blockwise one, in a whole model: losses and gradients of all adapters, both
-// computed in bfloat16, may differ by rounding only.
+// TestFlash holds cuDNN's attention to the blockwise one, in a whole model: the losses and the gradients of all adapters,
+// computed in bfloat16, are as near to those in float32 with the one as with the other.
 func TestFlash(t *testing.T) {
 	dev := devicetest.Open(t)
 	if model.TargetOf(dev.Platform()) != model.CUDA {
@@ -42,8 +42,8 @@ func TestFlash(t *testing.T) {
 			if c.seq == 1 {
 				x.Labels[0], x.Labels[1] = 1, 2
 			}
-			run := func(flash bool) (float64, []float32) {
-				b := newBenchOn(t, dev, model.Config{Decoder: d, Compute: dtypes.BFloat16, Adapters: adapters(d, 4), Target: model.CUDA, Flash: flash})
+			run := func(compute dtypes.DType, flash bool) (float64, []float32) {
+				b := newBenchOn(t, dev, model.Config{Decoder: d, Compute: compute, Adapters: adapters(d, 4), Target: model.CUDA, Flash: flash})
 				loss, grads := b.run(x, true)
 				var all []float32
 				for _, group := range grads {
@@ -53,13 +53,14 @@ func TestFlash(t *testing.T) {
 				}
 				return loss, all
 			}
-			loss, grads := run(true)
-			wantLoss, want := run(false)
-			if off := math.Abs(loss/wantLoss - 1); !(off < 0.01) {
+			loss, grads := run(dtypes.BFloat16, true)
+			_, blockwise := run(dtypes.BFloat16, false)
+			wantLoss, want := run(dtypes.Float32, false)
+			if off := math.Abs(loss/wantLoss - 1); !(off < 0.02) {
 				t.Errorf("loss %g, want %g", loss, wantLoss)
 			}
-			if off := distance(grads, want); !(off < 0.05) {
-				t.Errorf("gradients are off by %.4f of their size", off)
+			if off, other := distance(grads, want), distance(blockwise, want); !(off < 1.25*other+0.005) {
+				t.Errorf("gradients are off by %.4f of their size, with blockwise attention by %.4f", off, other)
 			}
 		})
 	}

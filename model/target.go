@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/gomlx/compute/dtypes"
@@ -45,7 +46,7 @@ func (c Config) FlashRefused() error {
 	size := c.Decoder.HeadDim
 	switch {
 	case c.Target != CUDA:
-		return fmt.Errorf("cuDNN is for NVIDIA GPUs")
+		return errors.New("cuDNN is for NVIDIA GPUs")
 	case c.Compute != dtypes.BFloat16:
 		return fmt.Errorf("cuDNN's attention is for bfloat16, not %s", c.Compute)
 	case size%8 != 0 || size > 128: // larger ones have no backward kernel on most GPUs

@@ -31,7 +31,8 @@ type BenchResult struct {
 }
 
 // Bench trains on the job's data for warmup steps and then measures. Nothing is saved. As in training, the outcome of a
-// step is read when the next one has been queued (on CPU at once): a step lasts from one reading to the next.
+// step is read when the next one has been queued (on CPU at once): a step lasts from one reading to the next. So one more
+// step is queued after the last that counts.
 func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *BenchResult, err error) {
 	start := time.Now()
 	if err := j.Settle(o.Device.CUDA); err != nil {
@@ -56,14 +57,14 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	}
 	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version()}
 	lo := j.loaderOptions()
-	lo.Epochs = warmup + steps + 1 // more than enough
+	lo.Epochs = warmup + steps + 2 // more than enough
 	loader, err := j.Train.NewLoader(lo)
 	if err != nil {
 		return nil, err
 	}
 	defer loader.Close()
-	b := benchmark{trainer: t, loader: loader, result: res, start: start, warmup: warmup}
-	if err := b.run(ctx, warmup+steps); err != nil {
+	b := benchmark{trainer: t, loader: loader, result: res, start: start}
+	if err := b.run(ctx, warmup, steps); err != nil {
 		return nil, err
 	}
 	sorted := slices.Sorted(slices.Values(res.Steps))
@@ -87,17 +88,16 @@ type benchmark struct {
 	loader *data.Loader
 	result *BenchResult
 	start  time.Time // of everything
-	warmup int
 	read   int       // steps whose outcome has been read
 	at     time.Time // when the last one was
 	tokens int       // of the last step
 }
 
-// run takes n steps.
-func (b *benchmark) run(ctx context.Context, n int) error {
+// run takes the steps and leaves the times of those that count in the result.
+func (b *benchmark) run(ctx context.Context, warmup, steps int) error {
 	var ahead *fsdp.Step // queued, not read
 	b.at = time.Now()
-	for range n {
+	for range warmup + steps + 1 {
 		batch, err := b.loader.Next(ctx)
 		if err != nil {
 			return err
@@ -121,7 +121,11 @@ func (b *benchmark) run(ctx context.Context, n int) error {
 			ahead = nil
 		}
 	}
-	return b.take(ahead)
+	if err := b.take(ahead); err != nil {
+		return err
+	}
+	b.result.Steps = b.result.Steps[warmup : warmup+steps]
+	return nil
 }
 
 // take waits for a step and takes its time.
@@ -138,9 +142,7 @@ func (b *benchmark) take(step *fsdp.Step) error {
 	if b.read == 0 {
 		b.result.FirstStep, b.result.FirstLoss = now.Sub(b.start).Seconds(), loss
 	}
-	if b.read >= b.warmup {
-		b.result.Steps = append(b.result.Steps, now.Sub(b.at).Seconds())
-	}
+	b.result.Steps = append(b.result.Steps, now.Sub(b.at).Seconds())
 	b.read++
 	b.at = now
 	return nil
