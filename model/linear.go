@@ -147,7 +147,9 @@ func (l linear) backwardB(e *emit, segs []segment, tTR, dyTN hlo.Value) []hlo.Va
 		dy := e.Slice(dyTN, 1, s.from, s.to)
 		t := e.Slice(tTR, 1, at, at+s.Dim)
 		at += s.Dim
-		e.grad(s.b, e.Scale(e.TN(dy, t), s.Scale))
+		// B^T's gradient is the product that is fast on CPU (3.7 times: [T,16] x [T,1536]); the barrier keeps XLA from
+		// turning it round.
+		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.TN(t, dy), s.Scale)), 1, 0))
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
 	return ss

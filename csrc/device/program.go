@@ -3,7 +3,6 @@ package device
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -18,7 +17,7 @@ type Source struct {
 	Inputs  []Shape           // main's arguments
 	Outputs []Shape           // main's results
 	Donated []int             // arguments whose memory the program may reuse (they are marked so in the text)
-	Flags   map[string]string // XLA flags for this program alone
+	Flags   map[string]string // XLA flags for this program alone; booleans are "True" and "False"
 }
 
 // Program is a compiled Source.
@@ -31,13 +30,7 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
-	flags := maps.Clone(c.flags)
-	if flags == nil {
-		flags = map[string]string{}
-	}
-	maps.Copy(flags, src.Flags)
-	options := compileOptions(flags)
-	h, err := c.compile(src, options)
+	h, err := c.compile(src, compileOptions(c.flags(src)))
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
 	}
