@@ -73,7 +73,7 @@ func (b block) attend(e *emit, a *acts) attender {
 	q := e.heads(a.q, d.Heads, b.qNorm, b.rope)
 	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope)
 	v := e.heads(a.v, d.KVHeads, -1, false)
-	if e.cfg.Flash && e.seq > 1 { // cuDNN refuses a single token
+	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() { // a single token cuDNN refuses; packed rows it is not asked for
 		return newFlash(e, q, k, v, b.window)
 	}
 	return newAttention(e, q, k, v, b.window)

@@ -32,7 +32,7 @@ func OpenBase(path string) (*Base, error) {
 // openTrained opens the base of a recipe, which may be a mock one ("mock:llama3-8b") if its data is mock too: such a base
 // has no tokenizer.
 func openTrained(r *configs.Recipe, path string) (*Base, error) {
-	name, mock := strings.CutPrefix(path, "mock:")
+	name, mock := strings.CutPrefix(path, configs.MockPrefix)
 	if !mock {
 		return OpenBase(path)
 	}

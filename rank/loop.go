@@ -124,7 +124,7 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	p.tokens += int64(r.step.Tokens)
 	p.loss = loss
 	p.epoch = r.batch.Epoch
-	if r.batch.InEpoch == t.deal.StepsPerEpoch(len(t.job.Train.Samples))-1 {
+	if r.batch.EndsEpoch {
 		p.epoch, p.epochSamples = r.batch.Epoch+1, 0
 	}
 	spent := time.Since(*clock).Seconds()

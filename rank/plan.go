@@ -30,7 +30,20 @@ func (j *Job) Describe(w io.Writer) error {
 // on with the one before.
 func (j *Job) facts() ([]metrics.Fact, error) {
 	d, r := j.Base.Decoder, j.Recipe
-	memory, err := model.EstimateMemory(j.Config, j.largest())
+	o := j.loaderOptions()
+	steps, err := j.Train.Steps(o)
+	if err != nil {
+		return nil, err
+	}
+	largest, err := j.Train.Largest(o)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := model.EstimateMemory(j.Config, shapeOf(largest))
+	if err != nil {
+		return nil, err
+	}
+	packing, err := j.Train.Packing(o)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +60,14 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("training", "LoRA on %s", j.modules())
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
-	o := j.loaderOptions()
-	row("steps", "%d of %d samples (%d rows x %d micro-batches), %d epochs", o.Steps(len(j.Train.Samples)), o.MicroBatch*o.GradAcc, o.MicroBatch, o.GradAcc, o.Epochs)
+	unit := "samples"
+	if o.Pack > 0 {
+		unit = "packed rows"
+	}
+	row("steps", "%d of %d %s (%d rows x %d micro-batches), %d epochs", steps, o.MicroBatch*o.GradAcc, unit, o.MicroBatch, o.GradAcc, o.Epochs)
+	if o.Pack > 0 {
+		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", len(j.Train.Samples), packing.Rows, o.Pack, 100*packing.Full())
+	}
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
 		c := r.ValidationDataset[name]
@@ -71,6 +90,8 @@ func (j *Job) attention() string {
 	switch refused := j.Config.FlashRefused(); {
 	case j.Config.Flash:
 		return "cuDNN"
+	case j.Recipe.PackedSequence.PackedSequenceSize > 0:
+		return "blockwise (packed rows)"
 	case j.Config.Target == model.CUDA && refused != nil:
 		return fmt.Sprintf("blockwise (%v)", refused)
 	}
@@ -146,12 +167,6 @@ func (j *Job) trainedParams() int64 {
 		}
 	}
 	return n
-}
-
-// largest is the shape of the largest micro-batch that can come.
-func (j *Job) largest() model.Shape {
-	b := j.Train.Largest(j.Recipe.Dataloader.BatchSize)
-	return model.Batch{Rows: b.Rows, Seq: b.Seq, Labels: b.Labels}.Shape()
 }
 
 // ShowSamples prints the first n training samples with what is trained on between [[ and ]].

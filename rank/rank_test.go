@@ -123,7 +123,7 @@ dir = %q
 	return r
 }
 
-func asIs(name string) (string, error) { return name, nil }
+func asIs(_ Resource, name, _ string) (string, error) { return name, nil }
 
 // train runs a recipe and returns what it printed.
 func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error) {
@@ -379,7 +379,6 @@ func TestPrepareRefuses(t *testing.T) {
 	for set, want := range map[string]string{
 		`peft.target_modules=["*_prj"]`:                  "_prj",
 		"distributed.tp_size=2":                          "distributed.tp_size",
-		"packed_sequence.packed_sequence_size=64":        "packed_sequence",
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",

@@ -1,6 +1,7 @@
 package rank
 
 import (
+	"errors"
 	"fmt"
 
 	"gorun/model"
@@ -22,4 +23,13 @@ func settle(c *model.Config, cuda bool, attention string) error {
 }
 
 // Settle makes the job one for the CPU or for an NVIDIA GPU, or says what of it that device cannot do.
-func (j *Job) Settle(cuda bool) error { return settle(&j.Config, cuda, j.Recipe.Model.Attention) }
+func (j *Job) Settle(cuda bool) error {
+	attention := j.Recipe.Model.Attention
+	if j.Recipe.PackedSequence.PackedSequenceSize > 0 {
+		if attention == "cudnn" {
+			return errors.New("model.attention: packed rows have blockwise attention: use \"auto\", or packed_sequence.packed_sequence_size = 0")
+		}
+		attention = "blockwise"
+	}
+	return settle(&j.Config, cuda, attention)
+}

@@ -82,7 +82,10 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	} else if err := t.state.ZeroMoments(t.dev); err != nil {
 		return err
 	}
-	steps := t.deal.Steps(len(j.Train.Samples))
+	steps, err := j.Train.Steps(t.deal)
+	if err != nil {
+		return err
+	}
 	if t.log, err = metrics.New(t.logOptions(steps)); err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func (j *Job) firstShapes(o data.LoaderOptions) ([]model.Shape, error) {
 }
 
 func shapeOf(mb data.Batch) model.Shape {
-	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels}.Shape()
+	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels, Starts: mb.Starts}.Shape()
 }
 
 // close ends the run, outcome being how it ended, and writes its report.

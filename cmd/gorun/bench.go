@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
@@ -35,7 +34,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.DType == "auto" {
 		c.DType = baseFlags{DType: c.DType}.dtype(kind)
 	}
-	job, err := rank.Prepare(rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength), plugins.Resolve)
+	job, err := rank.Prepare(rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength), a.resolve(ctx))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"gorun/csrc/plugins"
@@ -13,8 +14,8 @@ type planCmd struct {
 }
 
 // Run prints what training would do.
-func (c *planCmd) Run(a *app) (err error) {
-	job, err := c.prepare()
+func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
+	job, err := c.prepare(ctx, a)
 	if err != nil {
 		return err
 	}
