@@ -88,6 +88,21 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 	return s
 }
 
+// Trained lists the shapes of this rank's shards of the trained parameters, for each group that has any.
+func (s *State) Trained() (out [][]device.Shape) {
+	for _, g := range s.groups {
+		var shapes []device.Shape
+		for _, i := range g.trained {
+			_, _, shard := s.part(g.params[i])
+			shapes = append(shapes, shard)
+		}
+		if shapes != nil {
+			out = append(out, shapes)
+		}
+	}
+	return out
+}
+
 // part is this rank's rows of a parameter, and the shape of its shard.
 func (s *State) part(p Param) (lo, hi int, shard device.Shape) {
 	size := s.ranks.Shard.Size()

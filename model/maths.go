@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gomlx/compute/dtypes"
+	"golang.org/x/sync/errgroup"
 
 	"gorun/csrc/device"
 )
@@ -25,11 +26,34 @@ func (t *Maths) run(name string, like []*device.Buffer, build func([]device.Shap
 	for i, b := range like {
 		shapes[i] = b.Shape()
 	}
-	p, err := t.m.program(name+shapeKey(shapes), func() (device.Source, error) { return build(shapes) })
+	p, err := t.program(name, shapes, build)
 	if err != nil {
 		return nil, err
 	}
 	return p.Execute(args...)
+}
+
+func (t *Maths) program(name string, shapes []device.Shape, build func([]device.Shape) (device.Source, error)) (*device.Program, error) {
+	return t.m.program(name+shapeKey(shapes), func() (device.Source, error) { return build(shapes) })
+}
+
+// prepare compiles the programs of a step without gradient accumulation for lists of trained parameters, none empty.
+func (t *Maths) prepare(g *errgroup.Group, trained [][]device.Shape) {
+	for _, shapes := range trained {
+		g.Go(func() error { _, err := t.program("squares", shapes, buildSquares); return err })
+		g.Go(func() error { _, err := t.program("update", shapes, t.buildUpdate); return err })
+	}
+	g.Go(func() error { _, err := t.sum(len(trained)); return err })
+	g.Go(func() error { _, err := t.sum(1); return err })
+	g.Go(func() error { _, err := t.m.program("clip", buildClip); return err })
+}
+
+func (t *Maths) buildUpdate(shapes []device.Shape) (device.Source, error) {
+	return buildUpdate(t.opt, shapes)
+}
+
+func (t *Maths) sum(n int) (*device.Program, error) {
+	return t.m.program(fmt.Sprint("sum ", n), func() (device.Source, error) { return buildSum(n) })
 }
 
 // Add adds gradients to acc, which is donated.
@@ -48,7 +72,7 @@ func (t *Maths) Squares(grads []*device.Buffer) (*device.Buffer, error) {
 
 // Sum returns the sum of float32 scalars.
 func (t *Maths) Sum(values []*device.Buffer) (*device.Buffer, error) {
-	p, err := t.m.program(fmt.Sprint("sum ", len(values)), func() (device.Source, error) { return buildSum(len(values)) })
+	p, err := t.sum(len(values))
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +117,7 @@ func (t *Maths) Update(p, m1, m2, grads []*device.Buffer, hyper, scale *device.B
 	for _, l := range [][]*device.Buffer{p, m1, m2, grads} {
 		args = append(args, l...)
 	}
-	out, err := t.run("update", p, func(shapes []device.Shape) (device.Source, error) { return buildUpdate(t.opt, shapes) }, append(args, hyper, scale)...)
+	out, err := t.run("update", p, t.buildUpdate, append(args, hyper, scale)...)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -20,6 +20,7 @@ import (
 // Device says where to compute.
 type Device struct {
 	Plugin string // path of the XLA plugin
+	CUDA   bool   // the plugin is XLA's for CUDA
 	Cache  string // folder of compiled programs; "" = none
 }
 
@@ -48,6 +49,9 @@ type parameters struct {
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
 func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
 	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from, world: &world{}}
+	if err := settle(&p.Config, d.CUDA, "auto"); err != nil {
+		return nil, err
+	}
 	if from != nil {
 		var err error
 		if p.Adapters, err = adapters(base.Decoder, configs.PEFT{}, from); err != nil {
@@ -74,7 +78,7 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 			s = nil
 		}
 	}()
-	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CacheDir: d.Cache}); err != nil {
+	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CUDA: d.CUDA, CacheDir: d.Cache}); err != nil {
 		return s, err
 	}
 	if p.world.job != nil && s.dev.Platform() != "cpu" {
@@ -83,9 +87,9 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
 	}
-	m, compiled := s.model, make(chan error, 1)
-	go func() { compiled <- m.Prepare(shapes) }()
-	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), s.model.Maths(p.opt), groups(s.model))
+	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
+	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), maths, groups(s.model))
+	go func() { compiled <- m.Prepare(shapes, maths, s.state.Trained()) }()
 	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)

@@ -56,6 +56,9 @@ var ErrStopped = errors.New("stopped at the edge of a step")
 // Run trains as the job says. When ctx is cancelled, on any rank, all ranks end the step they are in, save, and return
 // ErrStopped with the context's error. Any other error ends the run on all ranks.
 func (j *Job) Run(ctx context.Context, o Options) (err error) {
+	if err := j.Settle(o.Device.CUDA); err != nil {
+		return err
+	}
 	if j.Mesh.Rank() != 0 {
 		o.Out = io.Discard
 	}
