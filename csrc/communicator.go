@@ -63,4 +63,3 @@ func (r *registry) get(number int32) (Communicator, error) {
 	}
 	return r.list[number], nil
 }
-

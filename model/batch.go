@@ -71,9 +71,3 @@ func (b Batch) supervised() (rows, labels []int32, valid int) {
 	}
 	return rows, labels, valid
 }
-
-// Shape is what the batch's programs are compiled for.
-func (b Batch) Shape() Shape {
-	rows, _, _ := b.supervised()
-	return Shape{Rows: b.Rows, Seq: b.Seq, Loss: len(rows), Packed: b.Starts != nil}
-}

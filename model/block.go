@@ -63,7 +63,7 @@ func (b block) forwardMLP(e *emit, a *acts) {
 
 // attend is the attention of the projections in a.
 func (b block) attend(e *emit, a *acts) attention {
-	d := e.cfg.Decoder
+	d := e.part
 	return newAttention(e,
 		e.heads(a.q, d.Heads, b.qNorm, b.rope),
 		e.heads(a.k, d.KVHeads, b.kNorm, b.rope),

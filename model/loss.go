@@ -28,8 +28,8 @@ func LossRows(valid int) int {
 	return n
 }
 
-// chunk is how many rows of logits are made at once; it divides the result of LossRows.
-func chunk(rows, vocab int) int {
+// lossChunk is how many rows of logits are made at once; it divides the result of LossRows.
+func lossChunk(rows, vocab int) int {
 	c := min(rows, 256)
 	for c > 16 && c*vocab > maxLogits {
 		c /= 2
@@ -40,8 +40,9 @@ func chunk(rows, vocab int) int {
 // lossArgs declares the arguments that loss and score share and returns the rows' hidden states.
 type lossArgs struct {
 	*emit
-	head         hlo.Value // [V,D] compute dtype
-	x            hlo.Value // [T,D]
+	vocab        vocabulary
+	head         hlo.Value // what is here of [V,D], compute dtype
+	x            hlo.Value // what is here of [T,D]
 	rows, labels hlo.Value // [N] int32
 	xND          hlo.Value // gathered rows
 }
@@ -52,7 +53,7 @@ func (r root) headParams() Group {
 }
 
 func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
-	a := lossArgs{emit: newEmit(g, cfg, r.headParams(), s)}
+	a := lossArgs{emit: newEmit(g, cfg, r.headParams(), s), vocab: r.vocab}
 	a.head = a.weight(1)
 	if donate >= 0 {
 		a.x = g.Donated(cfg.stream(s), donate)
@@ -61,31 +62,68 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 	}
 	a.rows = g.Input(device.MakeShape(dtypes.Int32, s.Loss))
 	a.labels = g.Input(device.MakeShape(dtypes.Int32, s.Loss))
-	a.xND = g.Rows(a.x, g.Reshape(a.rows, s.Loss, 1))
+	a.xND = g.Rows(a.whole("loss", a.x), g.Reshape(a.rows, s.Loss, 1))
 	return a
 }
 
-// logProbs returns logits [C,V], their soft-max p, and the log-probability of each row's label [C] (0 where ignored)
-// with valid [C] as 0 or 1.
-func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (p, hot, logp, valid hlo.Value) {
-	logits := g.NT(hCD, head)
+// scores are a chunk's logits as its loss wants them; with a split vocabulary, those of the rows here.
+type scores struct {
+	p     hlo.Value // soft-max of the logits [C,V]
+	hot   hlo.Value // where the label is [C,V]
+	logp  hlo.Value // log-probability of each row's label [C], 0 where ignored
+	valid hlo.Value // 1 where there is a label, else 0 [C]
+}
+
+// score computes the logits of hidden states [C,D] and what they say of labels [C].
+func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
+	v := a.vocab
+	logits := g.NT(hCD, a.head)
+	column := g.Iota(dtypes.Int32, 1, logits.Dims()...)
+	if v.first+v.count > v.end {
+		logits = g.Select(g.Compare(column, "<", g.Const(dtypes.Int32, float64(v.end-v.first))), logits, g.Const(dtypes.Float32, -1e30))
+	}
 	top := g.MaxOver(logits, 1)
 	shifted := g.Sub(logits, g.Like(top, logits, 0))
 	ex := g.Exp(shifted)
 	sum := g.Sum(ex, 1)
-	hot = g.Compare(g.Iota(dtypes.Int32, 1, logits.Dims()...), "==", g.Broadcast(labels, logits.Dims(), 0))
-	valid = g.F32(g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored)))
 	zero := g.Const(dtypes.Float32, 0)
-	logp = g.Mul(g.Sub(g.Sum(g.Select(hot, shifted, zero), 1), g.Log(sum)), valid)
-	return g.Mul(ex, g.Like(g.Div(g.Const(dtypes.Float32, 1), sum), ex, 0)), hot, logp, valid
+	var s scores
+	s.hot = g.Compare(column, "==", g.Broadcast(v.local(g, labels), logits.Dims(), 0))
+	s.valid = g.F32(g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored)))
+	own := g.Sum(g.Select(s.hot, shifted, zero), 1) // the label's logit above top
+	scale := g.Div(g.Const(dtypes.Float32, 1), sum)
+	if v.split() {
+		allTop, allSum, label := v.joined(g, top, sum, g.Sum(g.Select(s.hot, logits, zero), 1))
+		scale = g.Div(g.Exp(g.Sub(top, allTop)), allSum)
+		own, sum = g.Sub(label, allTop), allSum
+	}
+	s.logp = g.Mul(g.Sub(own, g.Log(sum)), s.valid)
+	s.p = g.Mul(ex, g.Like(scale, ex, 0))
+	return s
+}
+
+// joined merges each row's greatest logit, sum of exponentials relative to it and label's logit [C] over the parts of
+// the vocabulary, in one small collective.
+func (v vocabulary) joined(g *hlo.Graph, top, sum, label hlo.Value) (allTop, allSum, allLabel hlo.Value) {
+	c := top.Dim(0)
+	all := g.AllGather(v.comm(), "soft-max", g.Concat(0, top, sum, label))
+	all = g.Reshape(all, v.Parts, 3, c)
+	pick := func(i int) hlo.Value { return g.Reshape(g.Slice(all, 1, i, i+1), v.Parts, c) }
+	tops := pick(0)
+	allTop = g.MaxOver(tops, 0)
+	allSum = g.Sum(g.Mul(pick(1), g.Exp(g.Sub(tops, g.Like(allTop, tops, 1)))), 0)
+	return allTop, allSum, g.Sum(pick(2), 0)
 }
 
 // overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
 func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) ([]hlo.Value, []hlo.Value) {
 	n := hND.Dim(0)
-	c := chunk(n, a.head.Dim(0))
+	c := lossChunk(n, a.head.Dim(0))
 	if c == n {
 		return body(a.Graph, hND, a.labels)
+	}
+	if a.vocab.split() {
+		a.Order()
 	}
 	state := a.Loop(n/c, append(append([]hlo.Value(nil), outs...), sums...), func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
 		at := g.Mul(i, g.Const(dtypes.Int32, float64(c)))
@@ -114,17 +152,25 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			p, hot, logp, valid := logProbs(g, h, a.head, labels)
-			d := g.Mul(g.Sub(p, g.F32(hot)), g.Like(valid, p, 0))
+			l := a.score(g, h, labels)
+			d := g.Mul(g.Sub(l.p, g.F32(l.hot)), g.Like(l.valid, l.p, 0))
 			dl := g.To(d, cfg.Compute)
-			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
+			s := []hlo.Value{g.Neg(g.Sum(l.logp, 0))}
 			if cfg.Full {
 				s = append(s, g.TN(dl, h))
 			}
 			return []hlo.Value{g.NN(dl, a.head)}, s
 		})
-		dxND := a.c(a.normBackward(a.xND, 0, outs[0]))
-		dx := g.AddRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(a.rows, s.Loss, 1), dxND)
+		dh := outs[0]
+		if a.vocab.split() {
+			dh = g.AllReduce(a.vocab.comm(), "loss, backward", a.c(dh))
+		}
+		dxND := a.c(a.normBackward(a.xND, 0, dh))
+		rows := a.Reshape(a.rows, s.Loss, 1)
+		if here := a.x.Dim(0); cfg.Split.Sequence { // rows out of range add nothing
+			rows = g.Sub(rows, g.Const(dtypes.Int32, float64(a.vocab.Index*here)))
+		}
+		dx := g.AddRows(g.Full(cfg.Compute, 0, a.x.Dims()...), rows, dxND)
 		result := []hlo.Value{dx, sums[0]}
 		if cfg.Full {
 			result = append(result, a.grads[0], sums[1])
@@ -139,8 +185,7 @@ func (r root) buildScore(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("score", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, -1)
 		outs, _ := a.overChunks(a.norm(a.xND, 0), []hlo.Value{g.Full(dtypes.Float32, 0, s.Loss)}, nil, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			_, _, logp, _ := logProbs(g, h, a.head, labels)
-			return []hlo.Value{logp}, nil
+			return []hlo.Value{a.score(g, h, labels).logp}, nil
 		})
 		return outs
 	})

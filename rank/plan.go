@@ -24,7 +24,7 @@ func (j *Job) Describe(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	memory, err := model.EstimateMemory(j.Config, shapeOf(largest))
+	memory, err := model.EstimateMemory(j.Config, j.shapeOf(largest))
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,9 @@ func TestCollectives(t *testing.T) {
 	}{
 		"all-reduce": {
 			func(g *hlo.Graph, c hlo.Communicator, x hlo.Value) hlo.Value { return g.AllReduce(c, "x", x) },
-			func(int) []float32 { return []float32{0, parts, 2 * parts, 3 * parts, 4 * parts, 5 * parts, 6 * parts, 7 * parts} },
+			func(int) []float32 {
+				return []float32{0, parts, 2 * parts, 3 * parts, 4 * parts, 5 * parts, 6 * parts, 7 * parts}
+			},
 		},
 		"all-gather": {
 			func(g *hlo.Graph, c hlo.Communicator, x hlo.Value) hlo.Value {
