@@ -64,13 +64,13 @@ func (s span) of(e *emit, x hlo.Value, axis int) hlo.Value {
 
 // attention holds the operands of one block's attention.
 type attention struct {
-	e       *emit
-	q       hlo.Value // [B*K,G,S,E]
-	k, v    hlo.Value // [B*K,S,E], of whole rows where those are split
-	starts  hlo.Value // [B*K,S] int32: the first key that each query may see; invalid unless rows are packed
-	group   int       // G
-	scale   float64
-	window  int
+	e      *emit
+	q      hlo.Value // [B*K,G,S,E]
+	k, v   hlo.Value // [B*K,S,E], of whole rows where those are split
+	starts hlo.Value // [B*K,S] int32: the first key that each query may see; invalid unless rows are packed
+	group  int       // G
+	scale  float64
+	window int
 }
 
 // newAttention stacks heads: q [B,H,S,E], k and v [B,K,S,E].

@@ -13,8 +13,8 @@ type emit struct {
 	rows    int           // B
 	seq     int           // S, of the tokens that are here
 	chunks  []chunk       // where in their rows those tokens are
-	w       []hlo.Value // the group's parameters
-	cos     hlo.Value   // [B,S,Rot/2] float32
+	w       []hlo.Value   // the group's parameters
+	cos     hlo.Value     // [B,S,Rot/2] float32
 	sin     hlo.Value
 	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
 	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout

@@ -77,12 +77,12 @@ type segment struct {
 // linear is one product of a block: one or more linears of the checkpoint that share their input, fused.
 type linear struct {
 	name    string
-	in, out int // of what is here
+	in, out int  // of what is here
 	columns bool // where split, the weight is by its columns, else by its rows
 	first   int  // by columns: the first input feature that is here
 	wide    int  // input features of the whole
 	weight  int  // index of the weight [out, in]
-	bias    int // index of the bias [out]; -1 = none
+	bias    int  // index of the bias [out]; -1 = none
 	segs    []segment
 	splits  []int // widths of the pieces that the block goes on with, e.g. q, k, v
 }
