@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync/atomic"
 
@@ -16,6 +17,8 @@ type Config struct {
 	CUDA           bool    // the plugin is XLA's for CUDA
 	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
 	CacheDir       string  // folder of compiled executables; "" = no cache
+
+	Flags map[string]string // XLA flags that every program is compiled with, besides the platform's own
 }
 
 // Client is one device of one plugin. Its methods may be called from several goroutines.
@@ -58,7 +61,9 @@ func Open(cfg Config) (*Client, error) {
 	if err := c.describe(cfg); err != nil {
 		return nil, fmt.Errorf("device: %w", errors.Join(err, c.plugin.DestroyClient(c.client)))
 	}
-	c.flags = c.platformFlags()
+	c.flags = map[string]string{}
+	maps.Copy(c.flags, c.platformFlags())
+	maps.Copy(c.flags, cfg.Flags)
 	if cfg.CacheDir != "" {
 		c.cache = newCache(cfg.CacheDir, fmt.Sprintf("%s %s %d %d %s", c.version, c.kind, info.Size(), info.ModTime().UnixNano(), hostFeatures()))
 	}

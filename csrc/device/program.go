@@ -31,9 +31,6 @@ type Program struct {
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
 	flags := maps.Clone(c.flags)
-	if flags == nil {
-		flags = map[string]string{}
-	}
 	maps.Copy(flags, src.Flags)
 	options := compileOptions(flags)
 	h, err := c.compile(src, options)

@@ -63,7 +63,7 @@ func onPart(dev *device.Client, in []float32, c hlo.Communicator, write func(g *
 // TestCollectives runs every collective among eight clients of one process, in three types, alone and in a loop.
 func TestCollectives(t *testing.T) {
 	const n = 8
-	devs := devicetest.Parts(t, n, "")
+	devs := devicetest.Parts(t, n)
 	input := func(part int) []float32 {
 		v := make([]float32, n)
 		for i := range v {
@@ -125,7 +125,7 @@ func TestCollectives(t *testing.T) {
 
 // TestCollectiveFails: a collective that cannot be is an error of the program on every part, and nobody hangs.
 func TestCollectiveFails(t *testing.T) {
-	devs := devicetest.Parts(t, 2, "")
+	devs := devicetest.Parts(t, 2)
 	ones := func(int) []float32 { return []float32{1, 1} }
 	sum := func(g *hlo.Graph, c hlo.Communicator, x hlo.Value) hlo.Value { return g.AllReduce(c, "of x", x) }
 	for name, c := range map[string]struct {

@@ -15,14 +15,14 @@ import (
 	"gorun/csrc/device"
 )
 
-// Parts opens n clients of the tests' CPU, each a device of its own, which keep their executables in cacheDir (""
-// = nowhere). They are closed, and held to giving their buffers back, when the test ends.
-func Parts(t testing.TB, n int, cacheDir string) []*device.Client {
+// Parts opens n clients of the tests' CPU, each a device of its own, which compile quickly rather than well: each has its
+// own programs. They are closed, and held to giving their buffers back, when the test ends.
+func Parts(t testing.TB, n int) []*device.Client {
 	t.Helper()
 	CPUOnly(t)
 	out := make([]*device.Client, n)
 	for i := range out {
-		c, err := device.Open(device.Config{Plugin: Plugin(t), CacheDir: cacheDir})
+		c, err := device.Open(device.Config{Plugin: Plugin(t), Flags: map[string]string{"xla_backend_optimization_level": "0"}})
 		if err != nil {
 			t.Fatal(err)
 		}
