@@ -76,17 +76,17 @@ func (p Param) each(lo, hi int, f func(x Part, from, to, at int) error) error {
 }
 
 // read fills dst with what the part has of rows [lo, hi) of its tensor.
-func (x Part) read(lo, hi, element int, dst []byte, rows func(tensor string, lo, hi int, dst []byte) error) error {
-	width := x.width() * element
-	if x.Cols == x.width() {
-		return rows(x.Tensor, lo, hi, dst)
+func (p Part) read(lo, hi, element int, dst []byte, rows func(tensor string, lo, hi int, dst []byte) error) error {
+	width := p.width() * element
+	if p.Cols == p.width() {
+		return rows(p.Tensor, lo, hi, dst)
 	}
-	n, first := x.Cols*element, x.Col*element
+	n, first := p.Cols*element, p.Col*element
 	some := max(1, buffered/width)
 	buffer := make([]byte, min(some, hi-lo)*width)
 	for ; lo < hi; lo += some {
 		b := buffer[:min(some, hi-lo)*width]
-		if err := rows(x.Tensor, lo, lo+len(b)/width, b); err != nil {
+		if err := rows(p.Tensor, lo, lo+len(b)/width, b); err != nil {
 			return err
 		}
 		for ; len(b) > 0; b, dst = b[width:], dst[n:] {

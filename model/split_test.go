@@ -224,7 +224,7 @@ func (b *bench) checkSplit(t *testing.T, l layout, x model.Batch) {
 // tensors, in every way, the others in the way that what they have of their own matters to.
 func TestSplitFamilies(t *testing.T) {
 	devicetest.CPUOnly(t)
-	dev := devicetest.Open(t)
+	dev := devicetest.Parts(t, 1)[0]
 	type variant struct {
 		layout
 		full  bool
@@ -232,18 +232,20 @@ func TestSplitFamilies(t *testing.T) {
 		drop  float64
 	}
 	tensor, context, all := layout{2, 1, true}, layout{1, 2, false}, layout{2, 2, true}
-	every := []variant{
-		{layout{2, 1, false}, false, model.RematFull, 0.3},
-		{layout{2, 1, false}, true, model.RematNone, 0},
-		{tensor, false, model.RematNone, 0.3},
-		{tensor, true, model.RematFull, 0},
-		{context, false, model.RematFull, 0.3},
-		{context, true, model.RematNone, 0},
-		{all, false, model.RematSelective, 0.3},
-	}
+	plain := layout{2, 1, false}
 	variants := map[string][]variant{
-		"llama3":  every,
-		"phi3":    append(every, variant{layout{4, 1, false}, true, model.RematFull, 0}),
+		"llama3": {
+			{plain, false, model.RematFull, 0.3},
+			{tensor, true, model.RematNone, 0},
+			{context, true, model.RematFull, 0},
+			{all, false, model.RematSelective, 0.3},
+		},
+		"phi3": {
+			{plain, true, model.RematNone, 0},
+			{tensor, false, model.RematFull, 0.3},
+			{context, false, model.RematNone, 0.3},
+			{layout{4, 1, false}, true, model.RematSelective, 0},
+		},
 		"qwen2":   {{tensor, true, model.RematNone, 0}},   // biases
 		"qwen3":   {{tensor, true, model.RematFull, 0}},   // norms of heads
 		"mistral": {{context, false, model.RematNone, 0}}, // a window
@@ -274,6 +276,28 @@ func TestSplitFamilies(t *testing.T) {
 	}
 }
 
+// TestSplitBF16: in bfloat16 parts round what they add up, so that a layout changes values by what rounding does.
+func TestSplitBF16(t *testing.T) {
+	devicetest.CPUOnly(t)
+	d := tiny(func(d *spec.Decoder) { d.Layers = 1 })
+	b := newBench(t, model.Config{Decoder: d, Compute: dtypes.BFloat16, Adapters: adapters(d, 3)})
+	x := batch(d, 2, 16, false)
+	wantLoss, grads := b.run(x, true)
+	loss, got := newTeam(t, b, layout{2, 2, true}).run(t, x)
+	if off := math.Abs(loss/wantLoss - 1); !(off < 0.02) {
+		t.Errorf("sum of losses %.6g, want %.6g", loss, wantLoss)
+	}
+	var all, want []float32
+	for g, group := range b.groups {
+		for j, p := range group.Trainable() {
+			all, want = append(all, decode(got[p.Name], math.Float32frombits)...), append(want, grads[g][j]...)
+		}
+	}
+	if off := distance(all, want); !(off < 0.05) {
+		t.Errorf("gradients are off by %.4f of their size", off)
+	}
+}
+
 // TestSplitShapes: sizes that do not divide, packed rows, loops.
 func TestSplitShapes(t *testing.T) {
 	devicetest.CPUOnly(t)
@@ -297,7 +321,7 @@ func TestSplitShapes(t *testing.T) {
 			if !cfg.Full {
 				cfg.Adapters = adapters(cfg.Decoder, 3)
 			}
-			newBench(t, cfg).checkSplit(t, c.layout, c.x(cfg.Decoder))
+			newBenchOn(t, devicetest.Parts(t, 1)[0], cfg).checkSplit(t, c.layout, c.x(cfg.Decoder))
 		})
 	}
 }
