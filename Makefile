@@ -84,6 +84,8 @@ oracle: ## regenerate the golden values with torch, transformers and PEFT, and c
 	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
+	$(ORACLE)/bin/python tools/oracle/schedule.py --check
+	$(ORACLE)/bin/python tools/oracle/metrics.py --check
 
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null

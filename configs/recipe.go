@@ -161,7 +161,7 @@ type Logging struct {
 	Dir         string `toml:"dir" default:"checkpoint.dir" doc:"Folder of the logs."`
 	JSONL       bool   `toml:"jsonl" doc:"Write training.jsonl and validation.jsonl."`
 	Tensorboard bool   `toml:"tensorboard" doc:"Write TensorBoard events."`
-	Prometheus  string `toml:"prometheus" default:"off" doc:"Serve metrics on this address, such as 127.0.0.1:9400."`
+	Prometheus  string `toml:"prometheus" default:"off" doc:"Serve metrics on this address, such as 127.0.0.1:9400; without a host on 127.0.0.1 only."`
 	Wandb       Wandb  `toml:"wandb" doc:"Weights & Biases; used if project is given."`
 }
 
@@ -170,7 +170,7 @@ type Wandb struct {
 	Project string `toml:"project" default:"off" doc:"Project; empty = no W&B."`
 	Entity  string `toml:"entity" default:"the account's own" doc:"Team or user."`
 	Name    string `toml:"name" default:"chosen by W&B" doc:"Name of the run."`
-	Mode    string `toml:"mode" values:"online|offline|disabled" doc:"online: over HTTP; offline: files to sync later."`
+	Mode    string `toml:"mode" values:"online|offline|disabled" doc:"offline: a run's folder to upload with wandb sync; disabled: none. online is refused."`
 }
 
 // GenerateSamples asks for answers to look at.

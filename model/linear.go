@@ -141,7 +141,9 @@ func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
 		dy := e.Slice(dyTN, 1, s.from, s.to)
 		t := e.Slice(tTR, 1, at, at+s.Dim)
 		at += s.Dim
-		e.grad(s.b, e.Scale(e.TN(dy, t), s.Scale))
+		// B^T's gradient is the product that is fast on CPU (3.7 times: [T,16] x [T,1536]); the barrier keeps XLA from
+		// turning it round.
+		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.TN(t, dy), s.Scale)), 1, 0))
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
 	if !e.dropKey.Valid() {

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"math"
+
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
@@ -68,38 +70,46 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 
 // scores are a chunk's logits as its loss wants them; with a split vocabulary, those of the rows here.
 type scores struct {
-	p     hlo.Value // soft-max of the logits [C,V]
-	hot   hlo.Value // where the label is [C,V]
-	logp  hlo.Value // log-probability of each row's label [C], 0 where ignored
-	valid hlo.Value // 1 where there is a label, else 0 [C]
+	logits hlo.Value // [C,V]
+	lse    hlo.Value // log-sum-exp of each row's logits, of all the vocabulary [C]
+	logp   hlo.Value // log-probability of each row's label [C], 0 where ignored
+	column hlo.Value // the label's column [C]; -1 where it is ignored or not here
+	valid  hlo.Value // whether there is a label [C]
 }
 
 // score computes the logits of hidden states [C,D] and what they say of labels [C].
 func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	v := a.vocab
-	logits := g.NT(hCD, a.head)
-	column := g.Iota(dtypes.Int32, 1, logits.Dims()...)
+	s := scores{logits: g.NT(hCD, a.head), valid: g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))}
 	if v.first+v.count > v.end {
-		logits = g.Select(g.Compare(column, "<", g.Const(dtypes.Int32, float64(v.end-v.first))), logits, g.Const(dtypes.Float32, -1e30))
+		real := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
+		s.logits = g.Select(real, s.logits, g.Const(dtypes.Float32, -1e30))
 	}
-	top := g.MaxOver(logits, 1)
-	shifted := g.Sub(logits, g.Like(top, logits, 0))
-	ex := g.Exp(shifted)
-	sum := g.Sum(ex, 1)
 	zero := g.Const(dtypes.Float32, 0)
-	var s scores
-	s.hot = g.Compare(column, "==", g.Broadcast(v.local(g, labels), logits.Dims(), 0))
-	s.valid = g.F32(g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored)))
-	own := g.Sum(g.Select(s.hot, shifted, zero), 1) // the label's logit above top
-	scale := g.Div(g.Const(dtypes.Float32, 1), sum)
+	here, own := s.valid, labels
 	if v.split() {
-		allTop, allSum, label := v.joined(g, top, sum, g.Sum(g.Select(s.hot, logits, zero), 1))
-		scale = g.Div(g.Exp(g.Sub(top, allTop)), allSum)
-		own, sum = g.Sub(label, allTop), allSum
+		own = v.local(g, labels)
+		here = g.And(here, g.And(g.Compare(own, ">=", g.Const(dtypes.Int32, 0)), g.Compare(own, "<", g.Const(dtypes.Int32, float64(v.count)))))
 	}
-	s.logp = g.Mul(g.Sub(own, g.Log(sum)), s.valid)
-	s.p = g.Mul(ex, g.Like(scale, ex, 0))
+	s.column = g.Select(here, own, g.Const(dtypes.Int32, -1))
+	label := g.Select(here, g.At(s.logits, s.column), zero)
+	top := g.MaxOver(s.logits, 1)
+	sum := g.Sum(g.Exp(g.Sub(s.logits, g.Like(top, s.logits, 0))), 1)
+	if v.split() {
+		top, sum, label = v.joined(g, top, sum, label)
+	}
+	s.lse = g.Add(top, g.Log(sum))
+	s.logp = g.Select(s.valid, g.Sub(label, s.lse), zero)
 	return s
+}
+
+// slope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
+// label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
+// is exact.
+func (s scores) slope(g *hlo.Graph, compute dtypes.DType) hlo.Value {
+	lse := g.Select(s.valid, s.lse, g.Const(dtypes.Float32, math.MaxFloat32)) // exp of anything less is 0
+	p := g.To(g.Exp(g.Sub(s.logits, g.Like(lse, s.logits, 0))), compute)
+	return g.SetAt(p, s.column, g.To(g.Sub(g.Exp(s.logp), g.Const(dtypes.Float32, 1)), compute))
 }
 
 // joined merges each row's greatest logit, sum of exponentials relative to it and label's logit [C] over the parts of
@@ -153,8 +163,7 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
 			l := a.score(g, h, labels)
-			d := g.Mul(g.Sub(l.p, g.F32(l.hot)), g.Like(l.valid, l.p, 0))
-			dl := g.To(d, cfg.Compute)
+			dl := l.slope(g, cfg.Compute)
 			s := []hlo.Value{g.Neg(g.Sum(l.logp, 0))}
 			if cfg.Full {
 				s = append(s, g.TN(dl, h))

@@ -69,9 +69,6 @@ func unsupported(r *configs.Recipe) error {
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
 	refuse(r.Model.Attention == "cudnn", "model.attention", "this version has blockwise attention: use \"auto\"")
-	refuse(r.Logging.Tensorboard, "logging.tensorboard", "this version writes training.jsonl: use false")
-	refuse(r.Logging.Prometheus != "", "logging.prometheus", "this version writes training.jsonl: leave it out")
-	refuse(r.Logging.Wandb.Project != "", "logging.wandb.project", "this version writes training.jsonl: leave it out")
 	return errors.Join(faults...)
 }
 
@@ -127,6 +124,13 @@ func (j *Job) read() error {
 			field += "." + name
 		}
 		j.Val[name] = build(field, j.Recipe.ValidationDataset[name])
+	}
+	if j.Train != nil {
+		steps, err := j.Train.Steps(j.loaderOptions())
+		if err == nil {
+			err = checkSchedule(j.Recipe.LRScheduler, steps)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

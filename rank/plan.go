@@ -8,32 +8,49 @@ import (
 
 	"gorun/model"
 	"gorun/rank/data"
+	"gorun/rank/metrics"
 )
 
 const gib = 1 << 30
 
-// Describe prints what the run will do: model, modules, parameters, memory, data, where things go. It needs no device.
+// Describe prints what the run will do. It needs no device.
 func (j *Job) Describe(w io.Writer) error {
-	d, r := j.Base.Decoder, j.Recipe
-	o := j.loaderOptions()
-	steps, err := j.Train.Steps(o)
-	if err != nil {
-		return err
-	}
-	largest, err := j.Train.Largest(o)
-	if err != nil {
-		return err
-	}
-	memory, err := model.EstimateMemory(j.Config, j.shapeOf(largest))
-	if err != nil {
-		return err
-	}
-	packing, err := j.Train.Packing(o)
+	facts, err := j.facts()
 	if err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	for _, f := range facts {
+		fmt.Fprintf(t, "%s\t%s\n", f.Name, f.Text)
+	}
+	return t.Flush()
+}
+
+// facts are what the run will do: model, modules, parameters, memory, data, where things go. A fact without a name goes
+// on with the one before.
+func (j *Job) facts() ([]metrics.Fact, error) {
+	d, r := j.Base.Decoder, j.Recipe
+	o := j.loaderOptions()
+	steps, err := j.Train.Steps(o)
+	if err != nil {
+		return nil, err
+	}
+	largest, err := j.Train.Largest(o)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := model.EstimateMemory(j.Config, j.shapeOf(largest))
+	if err != nil {
+		return nil, err
+	}
+	packing, err := j.Train.Packing(o)
+	if err != nil {
+		return nil, err
+	}
+	var facts []metrics.Fact
+	row := func(name, format string, args ...any) {
+		facts = append(facts, metrics.Fact{Name: name, Text: fmt.Sprintf(format, args...)})
+	}
 	params := d.Params()
 	row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", r.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), r.Model.DType)
 	trained := j.trainedParams()
@@ -64,7 +81,7 @@ func (j *Job) Describe(w io.Writer) error {
 	for _, reason := range j.Train.Reasons {
 		row("left out", "%s", reason)
 	}
-	return t.Flush()
+	return facts, nil
 }
 
 func describe(path, split string, d *data.Dataset) string {

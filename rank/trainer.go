@@ -19,7 +19,8 @@ import (
 // Options are what a run needs beside its job.
 type Options struct {
 	Device  Device
-	Version string    // of gorun, for checkpoints
+	Version string    // of gorun, for checkpoints and the run's records
+	Command []string  // the command line, for the run's records
 	Out     io.Writer // for people
 }
 
@@ -57,7 +58,7 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, t.close(err)) }()
 
 	t.deal = j.loaderOptions()
 	if saved != nil {
@@ -82,13 +83,10 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	logDir := ""
-	if j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
-		logDir = j.Recipe.LogDir()
+	if t.log, err = metrics.New(t.logOptions(steps)); err != nil {
+		return err
 	}
-	t.log, err = metrics.New(metrics.Options{Dir: logDir, ResumeStep: t.state.Steps(), TotalSteps: steps, EverySteps: j.Recipe.Logging.EverySteps,
-		Output: o.Out, DefaultSet: configs.DefaultSet})
-	if err != nil {
+	if err := t.describe(); err != nil {
 		return err
 	}
 	return t.loop(ctx, steps)
@@ -164,10 +162,11 @@ func (j *Job) shapeOf(mb data.Batch) model.Shape {
 	return j.Config.Shape(model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels, Starts: mb.Starts})
 }
 
-func (t *trainer) close() error {
+// close ends the run, outcome being how it ended, and writes its report.
+func (t *trainer) close(outcome error) error {
 	var errs []error
 	if t.log != nil {
-		errs = append(errs, t.log.Close())
+		errs = append(errs, t.log.Close(outcome), t.writeReport())
 	}
 	if t.Session != nil {
 		errs = append(errs, t.Session.Close())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"gorun/configs"
 	"gorun/csrc/plugins"
@@ -44,5 +45,5 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "device  %s by %s\n\n", kind, device.Plugin)
-	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout})
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
 }

@@ -30,10 +30,12 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
-	flags := maps.Clone(c.flags)
-	maps.Copy(flags, src.Flags)
-	options := compileOptions(flags)
-	h, err := c.compile(src, options)
+	flags := maps.Clone(src.Flags)
+	if flags == nil {
+		flags = map[string]string{}
+	}
+	maps.Copy(flags, c.flags)
+	h, err := c.compile(src, compileOptions(flags))
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
 	}
