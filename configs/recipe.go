@@ -49,6 +49,7 @@ type RNG struct {
 // Model names the base model and how to compute with it.
 type Model struct {
 	PretrainedModelNameOrPath string `toml:"pretrained_model_name_or_path" default:"required" doc:"Hub id (ORG/NAME), folder with config.json and safetensors, .gguf file, or demo:NAME."`
+	Revision                  string `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
 	DType                     string `toml:"dtype" values:"bf16|f32" doc:"Compute dtype, and that of frozen weights. Adapters, gradients and optimizer state are f32."`
 	Attention                 string `toml:"attention" values:"auto|blockwise|cudnn" doc:"Attention kernel. auto: cudnn on CUDA where it applies, blockwise elsewhere."`
 }
@@ -90,6 +91,7 @@ type LossFn struct {
 type Dataset struct {
 	Kind                string  `toml:"kind" values:"squad|hellaswag|columns|chat|text|mock" doc:"The format of a sample and of its prompt."`
 	PathOrID            string  `toml:"path_or_id" default:"required, but for mock" doc:"File (.json .jsonl .parquet, also .gz .zst), folder, Hub dataset id, or demo:NAME."`
+	Revision            string  `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
 	Split               string  `toml:"split" default:"\"train\"; of a validation set \"validation\"" doc:"Which split of a Hub dataset or folder; slices like train[:100] are not read, use limit_dataset_samples."`
 	LimitDatasetSamples int     `toml:"limit_dataset_samples" range:">=0" doc:"Take only the first so many samples; 0 = all."`
 	SeqLength           int     `toml:"seq_length" range:">=0" doc:"Longest sample in tokens; 0 = what the model allows."`

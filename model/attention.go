@@ -19,7 +19,7 @@ import (
 //
 // In packed rows a query sees no key before its own document's start. As documents are contiguous, that and the
 // diagonal are the whole mask: documents need no numbers, and what is masked adds exact zeros, so that no document's
-// values depend on another's.
+// values depend on another's. No block looks farther back than the longest document is long.
 const (
 	queryBlock = 64
 	maxSpans   = 16
@@ -29,8 +29,8 @@ const (
 // where it begins among the queries that are here.
 type span struct{ at, lo, size, blocks, keys int }
 
-// spans cuts the queries of chunks for a window (0 = none).
-func spans(chunks []chunk, window int) []span {
+// spans cuts the queries of chunks that see so many keys back, themselves included (0 = all).
+func spans(chunks []chunk, reach int) []span {
 	var out []span
 	for _, c := range chunks {
 		most := queryBlock * maxSpans / len(chunks)
@@ -42,8 +42,8 @@ func spans(chunks []chunk, window int) []span {
 			} else if whole := rest / queryBlock; whole < perSpan {
 				s.blocks = whole
 			}
-			if window > 0 {
-				s.keys = max(0, s.lo-window+1)
+			if reach > 0 {
+				s.keys = max(0, s.lo-reach+1)
 			}
 			out = append(out, s)
 			done += s.queries()
@@ -71,6 +71,7 @@ type attention struct {
 	group  int       // G
 	scale  float64
 	window int
+	reach  int // keys that a query may see for any reason; 0 = all before it
 }
 
 // newAttention stacks heads: q [B,H,S,E], k and v [B,K,S,E].
@@ -83,6 +84,10 @@ func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 		group:  g,
 		scale:  1 / math.Sqrt(float64(d.HeadDim)),
 		window: window,
+		reach:  window,
+	}
+	if e.reach > 0 && (window == 0 || e.reach < window) {
+		a.reach = e.reach
 	}
 	a.k, a.v = e.gathered(e.Reshape(k, bk, k.Dim(2), d.HeadDim), e.Reshape(v, bk, k.Dim(2), d.HeadDim))
 	if e.starts.Valid() {
@@ -141,7 +146,7 @@ func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Valu
 func (a attention) forward() (oTN, lse hlo.Value) {
 	e := a.e
 	var os, ls []hlo.Value
-	for _, s := range spans(e.chunks, a.window) {
+	for _, s := range spans(e.chunks, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		if s.blocks == 1 {
 			o, l := a.forwardBlock(e.Graph, a.block(s), k, v, s)
@@ -199,7 +204,7 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 	zero := e.Full(dtypes.Float32, 0, a.k.Dims()...)
 	dk, dv = zero, zero
 	var dqs []hlo.Value
-	for _, s := range spans(e.chunks, a.window) {
+	for _, s := range spans(e.chunks, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		part := func(x hlo.Value) hlo.Value { return s.of(e, x, 2) }
 		all, dos, lses, deltas := a.block(s), part(do), part(lse), part(delta)

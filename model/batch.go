@@ -71,3 +71,17 @@ func (b Batch) supervised() (rows, labels []int32, valid int) {
 	}
 	return rows, labels, valid
 }
+
+// shape is that of a batch whose rows are filled to seq tokens, with so many rows of the loss. The reach of packed rows is
+// a power of two, so that few occur.
+func (b Batch) shape(seq, loss int) Shape {
+	s := Shape{Rows: b.Rows, Seq: seq, Loss: loss}
+	if b.Starts != nil {
+		s.Packed, s.Reach = true, queryBlock
+		for longest := b.span(); s.Reach < longest; {
+			s.Reach *= 2
+		}
+		s.Reach = min(s.Reach, seq)
+	}
+	return s
+}

@@ -77,7 +77,7 @@ func (c Config) Shape(b Batch) Shape {
 	b.IDs, b.Positions = b.Labels, b.Labels // what they are makes no difference
 	here, seq := c.Split.cut(b)
 	rows, _, _ := here.supervised()
-	return Shape{Rows: b.Rows, Seq: seq, Loss: len(rows), Packed: b.Starts != nil}
+	return b.shape(seq, len(rows))
 }
 
 // place is each token's place in its row, [S] of the dtype.

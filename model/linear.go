@@ -17,6 +17,7 @@ type emit struct {
 	cos     hlo.Value     // [B,S,Rot/2] float32
 	sin     hlo.Value
 	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
+	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
 	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
 	grads   map[int]hlo.Value
 }

@@ -16,10 +16,13 @@ type Shape struct {
 	Loss int // rows of the loss: positions here that have a label, rounded up
 
 	Packed bool // a row may hold several documents
+	Reach  int  // of packed rows: no document is longer, so no query sees farther back
 }
 
 // block is what a block's programs depend on: no loss is in them.
-func (s Shape) block() Shape { return Shape{Rows: s.Rows, Seq: s.Seq, Packed: s.Packed} }
+func (s Shape) block() Shape {
+	return Shape{Rows: s.Rows, Seq: s.Seq, Packed: s.Packed, Reach: s.Reach}
+}
 
 // stream is what the programs of token rows depend on: documents and loss mean nothing to them.
 func (s Shape) stream() Shape { return Shape{Rows: s.Rows, Seq: s.Seq} }
@@ -44,6 +47,7 @@ func (e *emit) context(s Shape, dropout bool) {
 	e.sin = e.Input(device.MakeShape(dtypes.Float32, e.rows, e.seq, half))
 	keyDims := []int{e.rows}
 	if s.Packed {
+		e.reach = s.Reach
 		keyDims = []int{e.rows, e.seq}
 		e.starts = e.Input(device.MakeShape(dtypes.Int32, keyDims...))
 	}

@@ -28,10 +28,10 @@ func (m *Model) Begin(b Batch) *Run {
 	if r.err = b.valid(); r.err != nil {
 		return r
 	}
-	span := b.span()
-	b, seq := m.cfg.Split.cut(b)
+	all := b
+	b, seq := m.cfg.Split.cut(all)
 	rows, labels, valid := b.supervised()
-	r.shape, r.valid, r.span = Shape{Rows: b.Rows, Seq: seq, Loss: len(rows), Packed: b.Starts != nil}, valid, span
+	r.shape, r.valid, r.span = all.shape(seq, len(rows)), valid, all.span()
 	r.ids = r.upload(b.IDs, b.Rows, b.Seq)
 	r.positions = r.upload(b.Positions, b.Rows, b.Seq)
 	r.rows = r.upload(rows, len(rows))

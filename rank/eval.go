@@ -112,7 +112,7 @@ func (t *trainer) samples(ctx context.Context, when string) error {
 // sampleQuestions takes n questions, spread over the first SQuAD validation set.
 func (t *trainer) sampleQuestions(n int) ([]data.SQuADExample, error) {
 	for _, name := range t.job.valNames {
-		c := t.recipe.ValidationDataset[name]
+		c := t.job.located.local(t.recipe.ValidationDataset[name])
 		if c.Kind != "squad" || n == 0 {
 			continue
 		}
@@ -123,6 +123,9 @@ func (t *trainer) sampleQuestions(n int) ([]data.SQuADExample, error) {
 		var out []data.SQuADExample
 		for i := range min(n, len(all)) {
 			out = append(out, all[i*len(all)/min(n, len(all))])
+		}
+		if c.ChatTemplate {
+			return out, data.WriteTurns(t.Base.Tokenizer, out)
 		}
 		return out, nil
 	}

@@ -24,11 +24,12 @@ type Job struct {
 	Train    *data.Dataset
 	Val      map[string]*data.Dataset
 	valNames []string
+	located  located
 }
 
-// Prepare reads everything that a recipe names; resolve turns the name of a model into a path. It reports all faults
-// that it can find at once, before any device is touched. Close the job.
-func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *Job, err error) {
+// Prepare reads everything that a recipe names. It reports all faults that it can find at once, before any device is
+// touched. Close the job.
+func Prepare(r *configs.Recipe, resolve Resolve) (j *Job, err error) {
 	j = &Job{Recipe: r, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
 	if err := unsupported(r); err != nil {
 		return nil, err
@@ -36,11 +37,10 @@ func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *
 	if j.Accum, err = r.ResolveAccumulation(1); err != nil {
 		return nil, err
 	}
-	path, err := resolve(r.Model.PretrainedModelNameOrPath)
-	if err != nil {
-		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %w", err)
+	if j.located, err = locate(r, j.valNames, resolve); err != nil {
+		return nil, err
 	}
-	if j.Base, err = OpenBase(path); err != nil {
+	if j.Base, err = OpenBase(j.located.base); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(j.configure(), j.read()); err != nil {
@@ -88,7 +88,7 @@ func (j *Job) configure() error {
 	}
 	var err error
 	if r.PEFT.InitFrom != "" {
-		if j.From, err = export.ReadPEFT(r.PEFT.InitFrom); err != nil {
+		if j.From, err = export.ReadPEFT(j.located.adapter); err != nil {
 			return fmt.Errorf("peft.init_from: %w", err)
 		}
 	}
@@ -107,7 +107,7 @@ func (j *Job) read() error {
 			errs = append(errs, fmt.Errorf("%s.seq_length: %d is beyond the model's %d positions: lower it", field, c.SeqLength, longest))
 			return nil
 		}
-		d, err := data.Build(c, j.Base.Tokenizer, longest, vocab)
+		d, err := data.Build(j.located.local(c), j.Base.Tokenizer, longest, vocab)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", field, err))
 		}
@@ -119,11 +119,7 @@ func (j *Job) read() error {
 	}
 	j.Train = build("dataset", train)
 	for _, name := range j.valNames {
-		field := "validation_dataset"
-		if name != configs.DefaultSet {
-			field += "." + name
-		}
-		j.Val[name] = build(field, j.Recipe.ValidationDataset[name])
+		j.Val[name] = build(setField(name), j.Recipe.ValidationDataset[name])
 	}
 	if j.Train != nil {
 		steps, err := j.Train.Steps(j.loaderOptions())

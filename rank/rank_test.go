@@ -123,7 +123,7 @@ dir = %q
 	return r
 }
 
-func asIs(name string) (string, error) { return name, nil }
+func asIs(_ Resource, name, _ string) (string, error) { return name, nil }
 
 // train runs a recipe and returns what it printed.
 func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error) {
@@ -302,50 +302,6 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestPacked: samples that share rows train as they do apart, dropout included, and a packed run that was stopped goes on
-// to the same bytes.
-func TestPacked(t *testing.T) {
-	base := tinyBase(t)
-	apart, together := t.TempDir(), t.TempDir()
-	const all = "step_scheduler.grad_acc_steps=1"
-	mustTrain(t, tinyRecipe(t, base, apart, all, "dataloader.batch_size=15"))
-	out := mustTrain(t, tinyRecipe(t, base, together, all, "dataloader.batch_size=3", "packed_sequence.packed_sequence_size=256"))
-	want, got := losses(t, apart), losses(t, together)
-	if len(want) != 2 || len(got) != 2 || math.Abs(got[0]/want[0]-1) > 1e-5 || math.Abs(got[1]/want[1]-1) > 1e-4 {
-		t.Errorf("packed losses %v, want %v\n%s", got, want, out)
-	}
-
-	whole, parts := t.TempDir(), t.TempDir()
-	r := tinyRecipe(t, base, whole, "step_scheduler.grad_acc_steps=1", "dataloader.batch_size=1", "packed_sequence.packed_sequence_size=128", "step_scheduler.num_epochs=3")
-	mustTrain(t, r)
-	steps := len(losses(t, whole))
-	for _, stop := range []int{1, steps/3 + 1, steps - 1} {
-		r.Checkpoint.Dir, r.StepScheduler.MaxSteps = parts, stop
-		mustTrain(t, r)
-	}
-	r.StepScheduler.MaxSteps = 0
-	mustTrain(t, r)
-	if !bytes.Equal(file(t, parts, "LATEST", "adapter_model.safetensors"), file(t, whole, "LATEST", "adapter_model.safetensors")) {
-		t.Error("resumed: another adapter")
-	}
-	if got := losses(t, parts); fmt.Sprint(got) != fmt.Sprint(losses(t, whole)) {
-		t.Errorf("resumed: losses %v, want %v", got, losses(t, whole))
-	}
-
-	var plan bytes.Buffer
-	job, err := Prepare(tinyRecipe(t, base, parts, "packed_sequence.packed_sequence_size=128"), asIs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(job.Describe(&plan), job.Close()); err != nil || !strings.Contains(plan.String(), "15 samples in ") || !strings.Contains(plan.String(), " rows of 128 tokens, ") {
-		t.Errorf("plan: %v\n%s", err, plan.String())
-	}
-	_, err = Prepare(tinyRecipe(t, base, parts, "packed_sequence.packed_sequence_size=20"), asIs)
-	if err == nil || !strings.Contains(err.Error(), "data.jsonl:1: ") || !strings.Contains(err.Error(), "longer than seq_length 20") {
-		t.Errorf("rows too short: %v", err)
-	}
-}
-
 // TestInitFrom starts from a trained adapter: the first loss is near the last one before, and the shape is the adapter's.
 func TestInitFrom(t *testing.T) {
 	base := tinyBase(t)
@@ -416,7 +372,6 @@ func TestPrepareRefuses(t *testing.T) {
 	for set, want := range map[string]string{
 		`peft.target_modules=["*_prj"]`:                  "_prj",
 		"distributed.tp_size=2":                          "distributed.tp_size",
-		"packed_sequence.packed_sequence_size=64":        "packed_sequence",
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"gorun/configs"
-	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
@@ -22,17 +21,17 @@ type recipeFlags struct {
 }
 
 // prepare loads the recipe and reads everything that it names.
-func (f recipeFlags) prepare() (*rank.Job, error) {
+func (f recipeFlags) prepare(ctx context.Context, a *app) (*rank.Job, error) {
 	recipe, err := configs.Load(f.Recipe, f.Set)
 	if err != nil {
 		return nil, err
 	}
-	return rank.Prepare(recipe, plugins.Resolve)
+	return rank.Prepare(recipe, a.resolve(ctx))
 }
 
 // Run trains.
 func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
-	job, err := c.prepare()
+	job, err := c.prepare(ctx, a)
 	if err != nil {
 		return err
 	}

@@ -101,10 +101,14 @@ func (l *dealer) batch(rows deck, lo, hi int) Batch {
 }
 
 // packed makes a micro-batch of the rows [lo, hi) of a deck. Rows are always as long as they may be: the few that a
-// window leaves part empty are not worth programs of their own. Padding is a document of its own.
+// window leaves part empty are not worth programs of their own. Each token of padding is a document of its own, so that
+// the longest document, by which attention is cut, is a sample.
 func (d *Dataset) packed(rows deck, lo, hi int, o LoaderOptions) Batch {
 	b := empty(o.MicroBatch, o.Pack, o.Pad)
 	b.Starts = make([]int32, len(b.IDs))
+	for t := range b.Starts {
+		b.document(t, t+1, int32(t%b.Seq))
+	}
 	for r := lo; r < hi; r++ {
 		row := (r - lo) * b.Seq
 		at := row
@@ -118,7 +122,6 @@ func (d *Dataset) packed(rows deck, lo, hi int, o LoaderOptions) Batch {
 			b.Valid += s.Valid()
 			at = end
 		}
-		b.document(at, row+b.Seq, int32(at-row))
 	}
 	return b
 }

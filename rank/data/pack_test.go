@@ -87,8 +87,8 @@ func TestPackedBatch(t *testing.T) {
 	for name, c := range map[string]struct{ got, want []int32 }{
 		"ids":       {b.IDs, []int32{0, 0, 2, 2, 2, 2, 1, 1, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9}},
 		"labels":    {b.Labels, []int32{1000, 1000, 1002, 1002, 1002, 1002, 1001, 1001, 1001, -100, -100, -100, -100, -100, -100, -100, -100, -100}},
-		"starts":    {b.Starts, []int32{0, 0, 2, 2, 2, 2, 0, 0, 0, 3, 3, 3, 0, 0, 0, 0, 0, 0}},
-		"positions": {b.Positions, []int32{0, 1, 0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 4, 5}},
+		"starts":    {b.Starts, []int32{0, 0, 2, 2, 2, 2, 0, 0, 0, 3, 4, 5, 0, 1, 2, 3, 4, 5}},
+		"positions": {b.Positions, []int32{0, 1, 0, 1, 2, 3, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
 	} {
 		if !slices.Equal(c.got, c.want) {
 			t.Errorf("%s: %v, want %v", name, c.got, c.want)
