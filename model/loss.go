@@ -82,8 +82,8 @@ func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	v := a.vocab
 	s := scores{logits: g.NT(hCD, a.head), valid: g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))}
 	if v.first+v.count > v.end {
-		real := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
-		s.logits = g.Select(real, s.logits, g.Const(dtypes.Float32, -1e30))
+		known := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
+		s.logits = g.Select(known, s.logits, g.Const(dtypes.Float32, -1e30))
 	}
 	zero := g.Const(dtypes.Float32, 0)
 	here, own := s.valid, labels
