@@ -21,7 +21,7 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test vet race lint unit oracle bench fuzz gpu rewrite cover clean
+.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -79,10 +79,13 @@ $(GOLANGCI):
 $(TESTSUM): $(wildcard tools/testsum/*.go tools/skip/*.go)
 	$(GO) build -o $@ ./tools/testsum
 
-oracle: build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
+.PHONY: oracle-tools
+oracle-tools:
 	@mkdir -p .cache
 	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
+
+oracle: oracle-tools build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
@@ -92,6 +95,10 @@ oracle: build ## regenerate the golden values with torch, transformers and PEFT,
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null
 	bin/gorun bench
+
+peers: oracle-tools build ## training speed on this machine's CPU beside transformers + PEFT, one table
+	@bin/gorun setup --demo >/dev/null
+	$(ORACLE)/bin/python bench/cpu.py bin/gorun $(ORACLE)/bin/python
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
