@@ -89,7 +89,8 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	}
 	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
 	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), maths, groups(s.model))
-	go func() { compiled <- m.Prepare(shapes, maths, s.state.Trained()) }()
+	trained := s.state.Trained()
+	go func() { compiled <- m.Prepare(shapes, maths, trained) }()
 	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)
