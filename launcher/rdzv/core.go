@@ -192,6 +192,10 @@ func (c *Core) Receive(m Message) {
 		c.onReport(m)
 	case Decide:
 		c.onDecide(m)
+	case News:
+		if c.phase == idle {
+			c.gen = max(c.gen, m.Gen+1)
+		}
 	case Stop:
 		c.stopped()
 	}

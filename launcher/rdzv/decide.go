@@ -209,7 +209,7 @@ func (c *Core) mayRestart(stopped bool) (bool, string) {
 		return false, "the run was asked to stop"
 	case c.gen >= c.cfg.MaxRestarts:
 		return false, fmt.Sprintf("--max-restarts %d are used up", c.cfg.MaxRestarts)
-	case 2*alive < all || 2*alive == all && firstLost:
+	case !quorum(alive, all, !firstLost):
 		return false, fmt.Sprintf("%d of %d nodes are left here, and the others may be running on: lost %s", alive, all, strings.Join(slices.Sorted(maps.Keys(c.lost)), ", "))
 	}
 	return true, ""
@@ -222,6 +222,13 @@ func (c *Core) accept(v *Verdict) {
 	c.emit(Output{Announce: v})
 	c.emit(Output{Abort: true})
 	c.spread()
+	if !v.Restart {
+		for _, id := range slices.Sorted(maps.Keys(c.live)) {
+			if c.plan.GroupRank(id) < 0 {
+				c.decideTo(id)
+			}
+		}
+	}
 }
 
 // spread repeats the verdict to those that have not been heard to know it.
@@ -239,7 +246,12 @@ func (c *Core) decideTo(id string) {
 
 func (c *Core) onDecide(m Message) {
 	switch {
-	case m.Verdict == nil || m.Verdict.Gen != m.Gen || m.Plan == nil || m.Plan.GroupRank(c.cfg.Self.ID) < 0:
+	case m.Verdict == nil || m.Verdict.Gen != m.Gen || m.Plan == nil:
+	case m.Plan.GroupRank(c.cfg.Self.ID) < 0: // the run that this node waits for a place in is over
+		if (c.phase == idle || c.phase == ready) && !m.Verdict.Restart && m.Gen >= c.gen-1 {
+			c.withdraw()
+			c.end(m.Verdict)
+		}
 	case c.phase == closing && m.Gen == c.gen:
 		if !c.told[m.From] {
 			c.told[m.From] = true

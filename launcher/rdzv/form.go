@@ -32,7 +32,7 @@ func (c *Core) tickIdle() {
 		return
 	}
 	self := c.cfg.Self
-	c.send(Message{Kind: Idle, To: c.first(), Gen: c.gen, Member: &self})
+	c.send(Message{Kind: Idle, To: c.first(), Gen: c.gen, Member: &self, Plan: c.decided})
 	if c.first() != self.ID {
 		c.withdraw()
 		return
@@ -54,7 +54,18 @@ func (c *Core) shortage() string {
 }
 
 func (c *Core) onIdle(m Message) {
-	if c.phase != idle || m.Member == nil || m.Member.ID != m.From {
+	if m.Member == nil || m.Member.ID != m.From {
+		return
+	}
+	switch {
+	case c.phase == closing && !c.verdict.Restart:
+		c.decideTo(m.From)
+	case c.phase == running || c.phase == closing:
+		c.send(Message{Kind: News, To: m.From, Gen: c.gen})
+	case m.Gen < c.gen:
+		c.send(Message{Kind: News, To: m.From, Gen: c.gen - 1})
+	}
+	if c.phase != idle {
 		return
 	}
 	if _, known := c.waiting[m.From]; !known {
@@ -78,12 +89,37 @@ func (c *Core) form() {
 		plan.Nodes = append(plan.Nodes, *m.Member)
 		plan.Gen = max(plan.Gen, m.Gen)
 	}
+	if plan.Gen > 0 && !c.succeeds(plan.Gen) {
+		return
+	}
 	slices.SortFunc(plan.Nodes, less)
 	plan.Nodes = plan.Nodes[:min(n, c.cfg.MaxNodes)]
 	plan.MasterAddr = plan.Nodes[0].Addr
 	c.proposal, c.agreed = plan, map[string]int{}
 	c.propose()
 }
+
+// succeeds tells whether those who wait may begin generation gen: with them must be so much of the generation before
+// that nobody else can begin it too.
+func (c *Core) succeeds(gen int) bool {
+	for _, m := range c.waiting {
+		if m.Plan == nil || m.Plan.Gen != gen-1 {
+			continue
+		}
+		here := 0
+		for _, n := range m.Plan.Nodes {
+			if _, ok := c.waiting[n.ID]; ok {
+				here++
+			}
+		}
+		_, first := c.waiting[m.Plan.Nodes[0].ID]
+		return quorum(here, len(m.Plan.Nodes), first)
+	}
+	return false
+}
+
+// quorum tells whether part of a generation's nodes may go on without the rest: two parts never both may.
+func quorum(here, all int, first bool) bool { return 2*here > all || 2*here == all && first }
 
 // propose asks the nodes of the proposal that have not agreed yet.
 func (c *Core) propose() {

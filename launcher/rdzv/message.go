@@ -13,10 +13,12 @@ const (
 	Query   Kind = "query"   // leader to member: how is Plan doing? From now on listen to nobody with a lower ballot
 	Report  Kind = "report"  // member to leader: so is Gen doing here
 	Decide  Kind = "decide"  // anybody to anybody in the plan: this is how Gen ended
+	News    Kind = "news"    // to an idle member: generation Gen has begun already
 	Stop    Kind = "stop"    // anybody to all: checkpoint and end
 )
 
-// Message goes from agent to agent. Plan is set in Prepare, Start, Query and Decide.
+// Message goes from agent to agent. Plan is set in Prepare, Start, Query and Decide; in
+// Idle it is the plan of the generation that ended, if the sender took part.
 type Message struct {
 	Kind    Kind     `json:"kind"`
 	From    string   `json:"from"`
