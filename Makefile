@@ -15,7 +15,7 @@ TESTSUM  := $(TOOLS)/testsum
 SKIPS    := .cache/skipped.txt
 ORACLE   := .cache/oracle
 # Packages with goroutines or shared state: their tests run under the race detector too.
-RACE_PACKAGES := ./cmd/... ./csrc/... ./collective/... ./fsdp/... ./model ./model/infer/... ./model/tokenizer/... ./launcher/... ./rank/...
+RACE_PACKAGES := ./cmd/... ./csrc/... ./collective/... ./fsdp/... ./model ./model/hub/... ./model/infer/... ./model/tokenizer/... ./launcher/... ./rank/...
 DEMO_MODEL := demo:smollm2-135m
 DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
@@ -79,11 +79,15 @@ $(GOLANGCI):
 $(TESTSUM): $(wildcard tools/testsum/*.go tools/skip/*.go)
 	$(GO) build -o $@ ./tools/testsum
 
-oracle: ## regenerate the golden values with torch, transformers and PEFT, and compare (about 5 GB to download)
+oracle: build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
 	@mkdir -p .cache
 	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
+	$(ORACLE)/bin/python tools/oracle/schedule.py --check
+	$(ORACLE)/bin/python tools/oracle/metrics.py --check
+	$(GO) build -o .cache/localhub ./tools/localhub
+	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
 
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null

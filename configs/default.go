@@ -44,7 +44,7 @@ func Default() *Recipe {
 		LRScheduler:          LRScheduler{Name: "constant"},
 		ClipGradNorm:         ClipGradNorm{MaxNorm: 1},
 		Checkpoint:           Checkpoint{Enabled: true, Dir: "checkpoints", Resume: "auto", SaveOptimizer: true},
-		Logging:              Logging{EverySteps: 1, JSONL: true, Wandb: Wandb{Mode: "online"}},
+		Logging:              Logging{EverySteps: 1, JSONL: true, Wandb: Wandb{Mode: "offline"}},
 		GenerateSamples:      GenerateSamples{MaxNewTokens: 32},
 	}
 }

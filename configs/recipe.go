@@ -49,6 +49,7 @@ type RNG struct {
 // Model names the base model and how to compute with it.
 type Model struct {
 	PretrainedModelNameOrPath string `toml:"pretrained_model_name_or_path" default:"required" doc:"Hub id (ORG/NAME), folder with config.json and safetensors, .gguf file, or demo:NAME."`
+	Revision                  string `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
 	DType                     string `toml:"dtype" values:"bf16|f32" doc:"Compute dtype, and that of frozen weights. Adapters, gradients and optimizer state are f32."`
 	Attention                 string `toml:"attention" values:"auto|blockwise|cudnn" doc:"Attention kernel. auto: cudnn on CUDA where it applies, blockwise elsewhere."`
 }
@@ -90,6 +91,7 @@ type LossFn struct {
 type Dataset struct {
 	Kind                string  `toml:"kind" values:"squad|hellaswag|columns|chat|text|mock" doc:"The format of a sample and of its prompt."`
 	PathOrID            string  `toml:"path_or_id" default:"required, but for mock" doc:"File (.json .jsonl .parquet, also .gz .zst), folder, Hub dataset id, or demo:NAME."`
+	Revision            string  `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
 	Split               string  `toml:"split" default:"\"train\"; of a validation set \"validation\"" doc:"Which split of a Hub dataset or folder; slices like train[:100] are not read, use limit_dataset_samples."`
 	LimitDatasetSamples int     `toml:"limit_dataset_samples" range:">=0" doc:"Take only the first so many samples; 0 = all."`
 	SeqLength           int     `toml:"seq_length" range:">=0" doc:"Longest sample in tokens; 0 = what the model allows."`
@@ -161,7 +163,7 @@ type Logging struct {
 	Dir         string `toml:"dir" default:"checkpoint.dir" doc:"Folder of the logs."`
 	JSONL       bool   `toml:"jsonl" doc:"Write training.jsonl and validation.jsonl."`
 	Tensorboard bool   `toml:"tensorboard" doc:"Write TensorBoard events."`
-	Prometheus  string `toml:"prometheus" default:"off" doc:"Serve metrics on this address, such as 127.0.0.1:9400."`
+	Prometheus  string `toml:"prometheus" default:"off" doc:"Serve metrics on this address, such as 127.0.0.1:9400; without a host on 127.0.0.1 only."`
 	Wandb       Wandb  `toml:"wandb" doc:"Weights & Biases; used if project is given."`
 }
 
@@ -170,7 +172,7 @@ type Wandb struct {
 	Project string `toml:"project" default:"off" doc:"Project; empty = no W&B."`
 	Entity  string `toml:"entity" default:"the account's own" doc:"Team or user."`
 	Name    string `toml:"name" default:"chosen by W&B" doc:"Name of the run."`
-	Mode    string `toml:"mode" values:"online|offline|disabled" doc:"online: over HTTP; offline: files to sync later."`
+	Mode    string `toml:"mode" values:"online|offline|disabled" doc:"offline: a run's folder to upload with wandb sync; disabled: none. online is refused."`
 }
 
 // GenerateSamples asks for answers to look at.

@@ -14,7 +14,7 @@ const referenceHead = `# The recipe, key by key
 A recipe is a TOML file. Every key has a default except the model and the data; unknown keys and wrong
 types are errors, and all faults are reported at once. ` + "`--set section.key=value`" + ` changes a key on the
 command line; quotes around strings may be left out. ` + "`gorun plan RECIPE.toml`" + ` checks a recipe and says what
-it would do. The effective recipe is saved with the run.
+it would do. The effective recipe is saved with the run; [records.md](records.md) says what else is.
 
 This page is generated from the program's own table: ` + "`go test ./configs -run Reference -rewrite`" + `.
 

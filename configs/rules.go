@@ -201,6 +201,9 @@ func (c *checker) output(r *Recipe) {
 	default:
 		c.exists("checkpoint.resume", k.Resume, `want "auto", "never" or the path of a checkpoint`)
 	}
+	if r.Logging.Wandb.Mode == "online" {
+		c.fault("logging.wandb.mode", `"online" is not supported; use "offline" and upload the run with 'wandb sync', or "disabled"`)
+	}
 	if a := r.Logging.Prometheus; a != "" {
 		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
 			c.fault("logging.prometheus", "%q is no address; want HOST:PORT, such as 127.0.0.1:9400", clip(a))

@@ -92,6 +92,7 @@ func TestValidate(t *testing.T) {
 		{"samples from nowhere", "generate_samples.num_samples", "there is no [validation_dataset]", func(r *Recipe) { r.ValidationDataset, r.GenerateSamples.NumSamples = nil, 3 }},
 		{"no folder", "checkpoint.dir", "empty", func(r *Recipe) { r.Checkpoint.Dir = "" }},
 		{"no checkpoint", "checkpoint.resume", `"Auto" does not exist; want "auto", "never" or the path of a checkpoint`, func(r *Recipe) { r.Checkpoint.Resume = "Auto" }},
+		{"W&B over HTTP", "logging.wandb.mode", `"online" is not supported; use "offline"`, func(r *Recipe) { r.Logging.Wandb.Mode = "online" }},
 		{"address", "logging.prometheus", `"9400" is no address`, func(r *Recipe) { r.Logging.Prometheus = "9400" }},
 		{"set's name", "validation_dataset", `set name "a.b"`, func(r *Recipe) { r.ValidationDataset = map[string]Dataset{"a.b": r.Dataset} }},
 	} {

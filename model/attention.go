@@ -14,6 +14,10 @@ import (
 // longer sequences are cut into maxSpans spans, each a loop over its blocks, so that programs stay small.
 //
 // Query heads that share a key head are stacked as rows of one product: q is [B*K, G, S, E], k and v [B*K, S, E].
+//
+// In packed rows a query sees no key before its own document's start. As documents are contiguous, that and the
+// diagonal are the whole mask: documents need no numbers, and what is masked adds exact zeros, so that no document's
+// values depend on another's. No block looks farther back than the longest document is long.
 const (
 	queryBlock = 64
 	maxSpans   = 16
@@ -22,8 +26,8 @@ const (
 // span is a run of query blocks [lo, lo+blocks*size) that sees keys [keys, lo+blocks*size).
 type span struct{ lo, size, blocks, keys int }
 
-// spans cuts seq queries for a window (0 = none).
-func spans(seq, window int) []span {
+// spans cuts seq queries that see so many keys back, themselves included (0 = all).
+func spans(seq, reach int) []span {
 	perSpan := (seq + queryBlock*maxSpans - 1) / (queryBlock * maxSpans)
 	var out []span
 	for lo := 0; lo < seq; {
@@ -33,8 +37,8 @@ func spans(seq, window int) []span {
 		} else if whole := rest / queryBlock; whole < perSpan {
 			s.blocks = whole
 		}
-		if window > 0 {
-			s.keys = max(0, lo-window+1)
+		if reach > 0 {
+			s.keys = max(0, lo-reach+1)
 		}
 		out = append(out, s)
 		lo += s.size * s.blocks
@@ -48,16 +52,18 @@ func (s span) end() int { return s.lo + s.size*s.blocks }
 type attention struct {
 	e       *emit
 	q, k, v hlo.Value // [B*K,G,S,E], [B*K,S,E], [B*K,S,E]
+	starts  hlo.Value // [B*K,S] int32: the first key that each query may see; invalid unless rows are packed
 	group   int       // G
 	scale   float64
 	window  int
+	reach   int // keys that a query may see for any reason; 0 = all before it
 }
 
 // newAttention stacks heads: q [B,H,S,E], k and v [B,K,S,E].
 func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 	d := e.cfg.Decoder
 	bk, g := e.rows*d.KVHeads, d.Heads/d.KVHeads
-	return attention{
+	a := attention{
 		e:      e,
 		q:      e.Reshape(q, bk, g, e.seq, d.HeadDim),
 		k:      e.Reshape(k, bk, k.Dim(2), d.HeadDim),
@@ -65,44 +71,81 @@ func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 		group:  g,
 		scale:  1 / math.Sqrt(float64(d.HeadDim)),
 		window: window,
+		reach:  window,
 	}
+	if e.reach > 0 && (window == 0 || e.reach < window) {
+		a.reach = e.reach
+	}
+	if e.starts.Valid() {
+		a.starts = e.Reshape(e.Broadcast(e.starts, []int{e.rows, d.KVHeads, e.seq}, 0, 2), bk, e.seq)
+	}
+	return a
 }
 
-// scores are scale * q k^T [B*K,G,n,m] float32 for a block of n queries from row lo (a run-time value) and the keys of
-// its span, with what a query must not see at a huge negative value.
-func (a attention) scores(g *hlo.Graph, q, k hlo.Value, lo hlo.Value, s span) hlo.Value {
+// queries are a block of n consecutive queries of every row.
+type queries struct {
+	q      hlo.Value // [B*K,G,n,E]
+	lo     hlo.Value // place of the first in its row, a run-time value
+	starts hlo.Value // [B*K,n]; invalid unless rows are packed
+}
+
+// block is the block that is all of a span.
+func (a attention) block(s span) queries {
+	b := queries{q: a.e.Slice(a.q, 2, s.lo, s.end()), lo: a.e.Const(dtypes.Int32, float64(s.lo))}
+	if a.starts.Valid() {
+		b.starts = a.e.Slice(a.starts, 1, s.lo, s.end())
+	}
+	return b
+}
+
+// part is the block of s.size queries from place at of a whole span's.
+func (b queries) part(g *hlo.Graph, at hlo.Value, s span) queries {
+	p := queries{q: g.DynamicSlice(b.q, 2, at, s.size), lo: g.Add(at, g.Const(dtypes.Int32, float64(s.lo)))}
+	if b.starts.Valid() {
+		p.starts = g.DynamicSlice(b.starts, 1, at, s.size)
+	}
+	return p
+}
+
+// scores are scale * q k^T [B*K,G,n,m] float32 for a block of n queries and the keys of its span, with what a query
+// must not see at a huge negative value.
+func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Value {
 	bk, n, m, e := k.Dim(0), s.size, k.Dim(1), k.Dim(2)
-	x := g.Scale(g.Dot(g.Reshape(q, bk, a.group*n, e), 2, k, 2, 1), a.scale)
+	x := g.Scale(g.Dot(g.Reshape(b.q, bk, a.group*n, e), 2, k, 2, 1), a.scale)
 	x = g.Reshape(x, bk, a.group, n, m)
-	row := g.Add(g.Iota(dtypes.Int32, 0, n, m), lo)
+	row := g.Add(g.Iota(dtypes.Int32, 0, n, m), b.lo)
 	col := g.Add(g.Iota(dtypes.Int32, 1, n, m), g.Const(dtypes.Int32, float64(s.keys)))
 	seen := g.Compare(col, "<=", row)
 	if a.window > 0 {
 		seen = g.And(seen, g.Compare(g.Sub(row, col), "<", g.Const(dtypes.Int32, float64(a.window))))
 	}
-	return g.Select(g.Broadcast(seen, x.Dims(), 2, 3), x, g.Const(dtypes.Float32, -1e30))
+	axes := []int{2, 3}
+	if b.starts.Valid() {
+		dims := []int{bk, n, m}
+		own := g.Compare(g.Broadcast(col, dims, 1, 2), ">=", g.Broadcast(b.starts, dims, 0, 1))
+		seen, axes = g.And(g.Broadcast(seen, dims, 1, 2), own), []int{0, 2, 3}
+	}
+	return g.Select(g.Broadcast(seen, x.Dims(), axes...), x, g.Const(dtypes.Float32, -1e30))
 }
 
 // forward returns the output [T, H*E] in the compute dtype and the log-sum-exp of each query's scores [B*K,G,S].
 func (a attention) forward() (oTN, lse hlo.Value) {
 	e := a.e
 	var os, ls []hlo.Value
-	for _, s := range spans(e.seq, a.window) {
+	for _, s := range spans(e.seq, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		if s.blocks == 1 {
-			o, l := a.forwardBlock(e.Graph, e.Slice(a.q, 2, s.lo, s.end()), k, v, e.Const(dtypes.Int32, float64(s.lo)), s)
+			o, l := a.forwardBlock(e.Graph, a.block(s), k, v, s)
 			os, ls = append(os, o), append(ls, l)
 			continue
 		}
-		rows := s.end() - s.lo
-		q := e.Slice(a.q, 2, s.lo, s.end())
+		all := a.block(s)
 		state := e.Loop(s.blocks, []hlo.Value{
-			e.Full(e.cfg.Compute, 0, q.Dims()...),
-			e.Full(dtypes.Float32, 0, q.Dim(0), a.group, rows),
+			e.Full(e.cfg.Compute, 0, all.q.Dims()...),
+			e.Full(dtypes.Float32, 0, all.q.Dims()[:3]...),
 		}, func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
 			at := g.Mul(i, g.Const(dtypes.Int32, float64(s.size)))
-			lo := g.Add(at, g.Const(dtypes.Int32, float64(s.lo)))
-			o, l := a.forwardBlock(g, g.DynamicSlice(q, 2, at, s.size), k, v, lo, s)
+			o, l := a.forwardBlock(g, all.part(g, at, s), k, v, s)
 			return []hlo.Value{g.DynamicUpdate(st[0], o, 2, at), g.DynamicUpdate(st[1], l, 2, at)}
 		})
 		os, ls = append(os, state[0]), append(ls, state[1])
@@ -111,12 +154,12 @@ func (a attention) forward() (oTN, lse hlo.Value) {
 }
 
 // forwardBlock is softmax(scores) v [B*K,G,n,E] and the log-sum-exp [B*K,G,n] of one block of queries.
-func (a attention) forwardBlock(g *hlo.Graph, q, k, v, lo hlo.Value, s span) (o, lse hlo.Value) {
-	x := a.scores(g, q, k, lo, s)
+func (a attention) forwardBlock(g *hlo.Graph, b queries, k, v hlo.Value, s span) (o, lse hlo.Value) {
+	x := a.scores(g, b, k, s)
 	top := g.MaxOver(x, 3)
 	p := g.Exp(g.Sub(x, g.Like(top, x, 0, 1, 2)))
 	sum := g.Sum(p, 3)
-	dims := q.Dims()
+	dims := b.q.Dims()
 	o = g.Dot(g.To(g.Reshape(p, dims[0], a.group*s.size, x.Dim(3)), v.DType()), 2, v, 1, 1)
 	o = g.Reshape(o, dims...)
 	o = g.Div(o, g.Like(sum, o, 0, 1, 2))
@@ -147,20 +190,19 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 	zero := e.Full(dtypes.Float32, 0, a.k.Dims()...)
 	dk, dv = zero, zero
 	var dqs []hlo.Value
-	for _, s := range spans(e.seq, a.window) {
+	for _, s := range spans(e.seq, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		part := func(x hlo.Value) hlo.Value { return e.Slice(x, 2, s.lo, s.end()) }
-		q, dos, lses, deltas := part(a.q), part(do), part(lse), part(delta)
+		all, dos, lses, deltas := a.block(s), part(do), part(lse), part(delta)
 		var dqSpan, dkSpan, dvSpan hlo.Value
 		if s.blocks == 1 {
-			dqSpan, dkSpan, dvSpan = a.backwardBlock(e.Graph, q, k, v, dos, lses, deltas, e.Const(dtypes.Int32, float64(s.lo)), s)
+			dqSpan, dkSpan, dvSpan = a.backwardBlock(e.Graph, all, k, v, dos, lses, deltas, s)
 		} else {
 			empty := e.Full(dtypes.Float32, 0, k.Dims()...)
-			st := e.Loop(s.blocks, []hlo.Value{e.Full(dtypes.Float32, 0, q.Dims()...), empty, empty}, func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
+			st := e.Loop(s.blocks, []hlo.Value{e.Full(dtypes.Float32, 0, all.q.Dims()...), empty, empty}, func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
 				at := g.Mul(i, g.Const(dtypes.Int32, float64(s.size)))
-				lo := g.Add(at, g.Const(dtypes.Int32, float64(s.lo)))
 				cut := func(x hlo.Value) hlo.Value { return g.DynamicSlice(x, 2, at, s.size) }
-				bq, bk, bv := a.backwardBlock(g, cut(q), k, v, cut(dos), cut(lses), cut(deltas), lo, s)
+				bq, bk, bv := a.backwardBlock(g, all.part(g, at, s), k, v, cut(dos), cut(lses), cut(deltas), s)
 				return []hlo.Value{g.DynamicUpdate(st[0], bq, 2, at), g.Add(st[1], bk), g.Add(st[2], bv)}
 			})
 			dqSpan, dkSpan, dvSpan = st[0], st[1], st[2]
@@ -175,9 +217,9 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 }
 
 // backwardBlock returns one block's dq [B*K,G,n,E] and its share of dk and dv [B*K,m,E], float32.
-func (a attention) backwardBlock(g *hlo.Graph, q, k, v, do, lse, delta, lo hlo.Value, s span) (dq, dk, dv hlo.Value) {
-	x := a.scores(g, q, k, lo, s)
-	dims, bk, m, dt := q.Dims(), k.Dim(0), k.Dim(1), k.DType()
+func (a attention) backwardBlock(g *hlo.Graph, b queries, k, v, do, lse, delta hlo.Value, s span) (dq, dk, dv hlo.Value) {
+	x := a.scores(g, b, k, s)
+	dims, bk, m, dt := b.q.Dims(), k.Dim(0), k.Dim(1), k.DType()
 	rows := func(x hlo.Value) hlo.Value { return g.Reshape(x, bk, a.group*s.size, x.Dim(3)) }
 	p := g.Exp(g.Sub(x, g.Like(lse, x, 0, 1, 2)))
 	dv = g.Dot(g.To(rows(p), dt), 1, rows(do), 1, 1)
@@ -185,6 +227,6 @@ func (a attention) backwardBlock(g *hlo.Graph, q, k, v, do, lse, delta, lo hlo.V
 	ds := g.Scale(g.Mul(p, g.Sub(dp, g.Like(delta, x, 0, 1, 2))), a.scale)
 	dsRows := g.To(rows(ds), dt)
 	dq = g.Reshape(g.Dot(dsRows, 2, k, 1, 1), dims...)
-	dk = g.Dot(dsRows, 1, rows(q), 1, 1)
+	dk = g.Dot(dsRows, 1, rows(b.q), 1, 1)
 	return dq, dk, dv
 }

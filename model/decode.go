@@ -69,7 +69,7 @@ func (d *Decoding) Feed(p Params, ids, positions, last []int32) ([]float32, erro
 		rows[b] = int32(b*n) + at
 	}
 	r.rows = r.upload(rows, d.rows)
-	r.embedAt(p.Root(), d.capacity)
+	r.embedAt(p.Root(), d.capacity, d.capacity)
 	for l := range m.blocks {
 		w := p.Unshard(l)
 		d.block(r, l, w)
@@ -118,7 +118,7 @@ func (m *Model) logits(s Shape) (*device.Program, error) {
 func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, error) {
 	return hlo.Build("extend", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
-		e.context(false)
+		e.context(s, false)
 		at := g.Input(device.MakeShape(dtypes.Int32, s.Rows, s.Seq))
 		x := g.Input(cfg.stream(s))
 		dec := cfg.Decoder

@@ -268,7 +268,7 @@ func (b *bench) checkDirection(x model.Batch, g int, p model.Param, grad []float
 }
 
 func Example_rotaryTable() {
-	cos, sin := model.RotaryTable(spec.Rope{Theta: 10000, Dim: 4, Kind: "default"}, 2)
+	cos, sin := model.RotaryTable(spec.Rope{Theta: 10000, Dim: 4, Kind: "default"}, 2, 2)
 	fmt.Printf("%.4f %.4f\n", cos, sin)
 	// Output: [1.0000 1.0000 0.5403 0.9999] [0.0000 0.0000 0.8415 0.0100]
 }

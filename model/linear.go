@@ -15,7 +15,9 @@ type emit struct {
 	w       []hlo.Value // the group's parameters
 	cos     hlo.Value   // [B,S,Rot/2] float32
 	sin     hlo.Value
-	dropKey hlo.Value // [B] uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
+	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
+	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
+	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
 	grads   map[int]hlo.Value
 }
 
@@ -120,7 +122,9 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 		dy := e.Slice(dyTN, 1, s.from, s.to)
 		t := e.Slice(tTR, 1, at, at+s.Dim)
 		at += s.Dim
-		e.grad(s.b, e.Scale(e.TN(dy, t), s.Scale))
+		// B^T's gradient is the product that is fast on CPU (3.7 times: [T,16] x [T,1536]); the barrier keeps XLA from
+		// turning it round.
+		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.TN(t, dy), s.Scale)), 1, 0))
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
 	if !e.dropKey.Valid() {
@@ -141,14 +145,18 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 }
 
 // drop zeroes elements of x [T,in] with the configured probability and scales the rest up. The mask is a function of
-// the sample's key, the place in the sequence, the feature and salt (which adapter), so backward draws it again and no
-// batching or sharding changes it.
+// the sample's key, the place in the sample, the feature and salt (which adapter), so backward draws it again and no
+// batching, packing or sharding changes it.
 func (e *emit) drop(x hlo.Value, salt int) hlo.Value {
 	n := x.Dim(1)
 	u := func(v uint32) hlo.Value { return e.Const(dtypes.Uint32, float64(v)) }
 	dims := []int{e.rows, e.seq, n}
-	place := e.Add(e.Mul(e.Iota(dtypes.Uint32, 1, dims...), u(uint32(n))), e.Iota(dtypes.Uint32, 2, dims...))
-	key := e.Broadcast(e.mix(e.Add(e.dropKey, u(uint32(salt)*0x9e3779b9))), dims, 0)
+	at, keyAxes := e.Iota(dtypes.Uint32, 1, dims...), []int{0}
+	if e.starts.Valid() {
+		at, keyAxes = e.Sub(at, e.Broadcast(e.To(e.starts, dtypes.Uint32), dims, 0, 1)), []int{0, 1}
+	}
+	place := e.Add(e.Mul(at, u(uint32(n))), e.Iota(dtypes.Uint32, 2, dims...))
+	key := e.Broadcast(e.mix(e.Add(e.dropKey, u(uint32(salt)*0x9e3779b9))), dims, keyAxes...)
 	bits := e.mix(e.Xor(e.mix(e.Add(place, key)), key))
 	keep := e.Compare(bits, ">=", u(uint32(e.cfg.Dropout*(1<<32))))
 	scaled := e.Scale(x, 1/(1-e.cfg.Dropout))

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"math"
+
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
@@ -65,19 +67,28 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 	return a
 }
 
-// logProbs returns logits [C,V], their soft-max p, and the log-probability of each row's label [C] (0 where ignored)
-// with valid [C] as 0 or 1.
-func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (p, hot, logp, valid hlo.Value) {
-	logits := g.NT(hCD, head)
-	top := g.MaxOver(logits, 1)
-	shifted := g.Sub(logits, g.Like(top, logits, 0))
-	ex := g.Exp(shifted)
-	sum := g.Sum(ex, 1)
-	hot = g.Compare(g.Iota(dtypes.Int32, 1, logits.Dims()...), "==", g.Broadcast(labels, logits.Dims(), 0))
-	valid = g.F32(g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored)))
+// logProbs returns logits [C,V], the log-sum-exp of each row [C], the log-probability of its label [C] (0 where
+// ignored), the label's column [C] (0 where ignored), and whether there is one [C].
+func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (logits, lse, logp, col, valid hlo.Value) {
+	logits = g.NT(hCD, head)
 	zero := g.Const(dtypes.Float32, 0)
-	logp = g.Mul(g.Sub(g.Sum(g.Select(hot, shifted, zero), 1), g.Log(sum)), valid)
-	return g.Mul(ex, g.Like(g.Div(g.Const(dtypes.Float32, 1), sum), ex, 0)), hot, logp, valid
+	valid = g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))
+	col = g.Select(valid, labels, g.Const(dtypes.Int32, 0))
+	top := g.MaxOver(logits, 1)
+	lse = g.Add(top, g.Log(g.Sum(g.Exp(g.Sub(logits, g.Like(top, logits, 0))), 1)))
+	return logits, lse, g.Select(valid, g.Sub(g.At(logits, col), lse), zero), col, valid
+}
+
+// lossSlope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
+// label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
+// is exact.
+func lossSlope(g *hlo.Graph, cfg Config, hCD, head, labels hlo.Value) (dl, logp hlo.Value) {
+	logits, lse, logp, col, valid := logProbs(g, hCD, head, labels)
+	zero := g.Const(dtypes.Float32, 0)
+	lse = g.Select(valid, lse, g.Const(dtypes.Float32, math.MaxFloat32)) // exp of anything less is 0
+	p := g.To(g.Exp(g.Sub(logits, g.Like(lse, logits, 0))), cfg.Compute)
+	at := g.Select(valid, g.Sub(g.Exp(logp), g.Const(dtypes.Float32, 1)), zero)
+	return g.SetAt(p, col, g.To(at, cfg.Compute)), logp
 }
 
 // overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
@@ -114,9 +125,7 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			p, hot, logp, valid := logProbs(g, h, a.head, labels)
-			d := g.Mul(g.Sub(p, g.F32(hot)), g.Like(valid, p, 0))
-			dl := g.To(d, cfg.Compute)
+			dl, logp := lossSlope(g, cfg, h, a.head, labels)
 			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
 			if cfg.Full {
 				s = append(s, g.TN(dl, h))
@@ -139,7 +148,7 @@ func (r root) buildScore(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("score", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, -1)
 		outs, _ := a.overChunks(a.norm(a.xND, 0), []hlo.Value{g.Full(dtypes.Float32, 0, s.Loss)}, nil, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			_, _, logp, _ := logProbs(g, h, a.head, labels)
+			_, _, logp, _, _ := logProbs(g, h, a.head, labels)
 			return []hlo.Value{logp}, nil
 		})
 		return outs

@@ -21,8 +21,8 @@ type Model struct {
 
 	mu       sync.Mutex
 	programs map[string]func() (*device.Program, error)
-	tables   map[int][2]*device.Buffer // per sequence length: cosine and sine [S,Rot/2]
-	layerIDs []*device.Buffer          // per layer: its number as uint32, for dropout
+	tables   map[table][2]*device.Buffer // cosine and sine [S,Rot/2]
+	layerIDs []*device.Buffer            // per layer: its number as uint32, for dropout
 }
 
 // New lays the decoder out; programs are compiled when first needed, or ahead by Prepare.
@@ -33,7 +33,7 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Full && len(cfg.Adapters) > 0 {
 		return nil, errors.New("model: full fine-tuning and adapters exclude each other")
 	}
-	m := &Model{dev: dev, cfg: cfg, root: newRoot(cfg), programs: map[string]func() (*device.Program, error){}, tables: map[int][2]*device.Buffer{}}
+	m := &Model{dev: dev, cfg: cfg, root: newRoot(cfg), programs: map[string]func() (*device.Program, error){}, tables: map[table][2]*device.Buffer{}}
 	first := map[string]int{}
 	found := 0
 	for n := range cfg.Decoder.Layers {
@@ -111,7 +111,7 @@ func (m *Model) program(key string, build func() (device.Source, error)) (*devic
 }
 
 func (m *Model) forward(layer int, s Shape, dropout bool, remat Remat) (*device.Program, error) {
-	s.Loss = 0
+	s = s.block()
 	kind, cfg := m.kinds[layer], m.cfg
 	cfg.Remat = remat
 	return m.program(fmt.Sprint("forward ", kind, s, dropout, remat), func() (device.Source, error) {
@@ -120,7 +120,7 @@ func (m *Model) forward(layer int, s Shape, dropout bool, remat Remat) (*device.
 }
 
 func (m *Model) backward(layer int, s Shape, dropout bool) (*device.Program, error) {
-	s.Loss = 0
+	s = s.block()
 	kind := m.kinds[layer]
 	return m.program(fmt.Sprint("backward ", kind, s, dropout), func() (device.Source, error) {
 		src, err := m.blocks[kind].buildForward(m.cfg, s, dropout) // for the shapes of what it saves
@@ -132,20 +132,22 @@ func (m *Model) backward(layer int, s Shape, dropout bool) (*device.Program, err
 }
 
 func (m *Model) embed(s Shape, positions int) (*device.Program, error) {
-	s.Loss = 0
+	s = s.stream()
 	return m.program(fmt.Sprint("embed ", s, positions), func() (device.Source, error) { return m.root.buildEmbed(m.cfg, s, positions) })
 }
 
 func (m *Model) embedBackward(s Shape) (*device.Program, error) {
-	s.Loss = 0
+	s = s.stream()
 	return m.program(fmt.Sprint("embed backward ", s), func() (device.Source, error) { return m.root.buildEmbedBackward(m.cfg, s) })
 }
 
 func (m *Model) loss(s Shape) (*device.Program, error) {
+	s = s.head()
 	return m.program(fmt.Sprint("loss ", s), func() (device.Source, error) { return m.root.buildLoss(m.cfg, s) })
 }
 
 func (m *Model) score(s Shape) (*device.Program, error) {
+	s = s.head()
 	return m.program(fmt.Sprint("score ", s), func() (device.Source, error) { return m.root.buildScore(m.cfg, s) })
 }
 
@@ -171,14 +173,19 @@ func (m *Model) Prepare(shapes []Shape) error {
 	return g.Wait()
 }
 
-// rotary returns the cosine and sine tables of positions 0..seq-1, each [seq, Rot/2] float32.
-func (m *Model) rotary(seq int) (cos, sin *device.Buffer, err error) {
+// table names rotary tables: how many positions, and the length that their frequencies are for.
+type table struct{ seq, length int }
+
+// rotary returns the cosine and sine tables of positions 0..seq-1, each [seq, Rot/2] float32, for sequences of length
+// tokens.
+func (m *Model) rotary(seq, length int) (cos, sin *device.Buffer, err error) {
+	key := table{seq, ropeLength(m.cfg.Decoder.Rope, length)}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t, ok := m.tables[seq]; ok {
+	if t, ok := m.tables[key]; ok {
 		return t[0], t[1], nil
 	}
-	c, s := RotaryTable(m.cfg.Decoder.Rope, seq)
+	c, s := RotaryTable(m.cfg.Decoder.Rope, seq, key.length)
 	half := m.cfg.Decoder.Rope.Dim / 2
 	if cos, err = device.FromSlice(m.dev, dtypes.Float32, c, seq, half); err != nil {
 		return nil, nil, err
@@ -187,7 +194,7 @@ func (m *Model) rotary(seq int) (cos, sin *device.Buffer, err error) {
 		cos.Free()
 		return nil, nil, err
 	}
-	m.tables[seq] = [2]*device.Buffer{cos, sin}
+	m.tables[key] = [2]*device.Buffer{cos, sin}
 	return cos, sin, nil
 }
 

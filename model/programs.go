@@ -14,9 +14,23 @@ type Shape struct {
 	Rows int // B
 	Seq  int // S
 	Loss int // rows of the loss: positions that have a label, rounded up
+
+	Packed bool // a row may hold several documents
+	Reach  int  // of packed rows: no document is longer, so no query sees farther back
 }
 
 func (s Shape) tokens() int { return s.Rows * s.Seq }
+
+// block is what a block's programs depend on: no loss is in them.
+func (s Shape) block() Shape {
+	return Shape{Rows: s.Rows, Seq: s.Seq, Packed: s.Packed, Reach: s.Reach}
+}
+
+// stream is what the programs of token rows depend on: documents and loss mean nothing to them.
+func (s Shape) stream() Shape { return Shape{Rows: s.Rows, Seq: s.Seq} }
+
+// head is what the programs of the loss depend on.
+func (s Shape) head() Shape { return Shape{Rows: s.Rows, Seq: s.Seq, Loss: s.Loss} }
 
 // newEmit opens a block's program: its parameters come first in the argument list.
 func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
@@ -27,13 +41,20 @@ func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
 	return e
 }
 
-// context declares the arguments that forward and backward share besides parameters: rotary tables and dropout keys.
-func (e *emit) context(dropout bool) {
+// context declares the arguments that forward and backward share besides parameters: rotary tables, in packed rows
+// where documents start, and dropout keys.
+func (e *emit) context(s Shape, dropout bool) {
 	half := e.cfg.Decoder.Rope.Dim / 2
 	e.cos = e.Input(device.MakeShape(dtypes.Float32, e.rows, e.seq, half))
 	e.sin = e.Input(device.MakeShape(dtypes.Float32, e.rows, e.seq, half))
+	keyDims := []int{e.rows}
+	if s.Packed {
+		e.reach = s.Reach
+		keyDims = []int{e.rows, e.seq}
+		e.starts = e.Input(device.MakeShape(dtypes.Int32, keyDims...))
+	}
 	if dropout {
-		keys := e.Input(device.MakeShape(dtypes.Uint32, e.rows))
+		keys := e.Input(device.MakeShape(dtypes.Uint32, keyDims...))
 		layer := e.Input(device.MakeShape(dtypes.Uint32))
 		e.dropKey = e.mix(e.Add(keys, e.Mul(layer, e.Const(dtypes.Uint32, 0x9e3779b1))))
 	}
@@ -48,7 +69,7 @@ func (c Config) stream(s Shape) device.Shape {
 func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, error) {
 	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
-		e.context(dropout)
+		e.context(s, dropout)
 		y, a := b.forward(e, g.Input(cfg.stream(s)))
 		out := []hlo.Value{y}
 		for _, v := range b.saved(&a, cfg.Remat) {
@@ -63,7 +84,7 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
 	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
-		e.context(dropout)
+		e.context(s, dropout)
 		x := g.Input(cfg.stream(s))
 		var a acts
 		b.restore(e, x, &a, saved)

@@ -1,41 +1,10 @@
 package model
 
 import (
-	"fmt"
-
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
 )
-
-// Batch is one micro-batch on the host: Rows x Seq tokens, right-padded.
-type Batch struct {
-	Rows, Seq int
-	IDs       []int32  // [Rows*Seq]
-	Positions []int32  // [Rows*Seq], each below Seq
-	Labels    []int32  // [Rows*Seq]: what position t should predict; -100 = nothing
-	Keys      []uint32 // [Rows]: dropout keys of the samples; nil = no dropout (evaluation)
-}
-
-// supervised lists the positions with a label and their labels, padded to LossRows.
-func (b Batch) supervised() (rows, labels []int32, valid int) {
-	for i, l := range b.Labels {
-		if l != ignored {
-			rows, labels = append(rows, int32(i)), append(labels, l)
-		}
-	}
-	valid = len(rows)
-	for n := LossRows(valid); len(rows) < n; {
-		rows, labels = append(rows, 0), append(labels, ignored)
-	}
-	return rows, labels, valid
-}
-
-// Shape is what the batch's programs are compiled for.
-func (b Batch) Shape() Shape {
-	rows, _, _ := b.supervised()
-	return Shape{b.Rows, b.Seq, len(rows)}
-}
 
 // Run takes one micro-batch through the model. It owns every activation; the caller passes parameters in and takes
 // gradients out. After the first error its methods do nothing and return nil; End returns that error and frees all.
@@ -43,30 +12,33 @@ type Run struct {
 	m     *Model
 	shape Shape
 	valid int
+	span  int // what rotary frequencies go by
 	err   error
 
-	ids, positions, cos, sin *device.Buffer
-	rows, labels, keys       *device.Buffer
-	x                        []*device.Buffer   // input of each block, and the last block's output
-	saved                    [][]*device.Buffer // what each block's forward saved
-	dx                       *device.Buffer
+	ids, positions, cos, sin   *device.Buffer
+	rows, labels, starts, keys *device.Buffer
+	x                          []*device.Buffer   // input of each block, and the last block's output
+	saved                      [][]*device.Buffer // what each block's forward saved
+	dx                         *device.Buffer
 }
 
 // Begin uploads a micro-batch.
 func (m *Model) Begin(b Batch) *Run {
 	r := &Run{m: m, saved: make([][]*device.Buffer, len(m.blocks))}
-	if n := b.Rows * b.Seq; len(b.IDs) != n || len(b.Positions) != n || len(b.Labels) != n {
-		r.err = fmt.Errorf("model: batch of %dx%d has %d ids, %d positions, %d labels", b.Rows, b.Seq, len(b.IDs), len(b.Positions), len(b.Labels))
+	if r.err = b.valid(); r.err != nil {
 		return r
 	}
 	rows, labels, valid := b.supervised()
-	r.shape, r.valid = Shape{b.Rows, b.Seq, len(rows)}, valid
+	r.shape, r.valid, r.span = b.shape(len(rows)), valid, b.span()
 	r.ids = r.upload(b.IDs, b.Rows, b.Seq)
 	r.positions = r.upload(b.Positions, b.Rows, b.Seq)
 	r.rows = r.upload(rows, len(rows))
 	r.labels = r.upload(labels, len(rows))
-	if b.Keys != nil && m.cfg.Dropout > 0 {
-		r.keys, r.err = device.FromSlice(m.dev, dtypes.Uint32, b.Keys, b.Rows)
+	if b.Starts != nil {
+		r.starts = r.upload(b.Starts, b.Rows, b.Seq)
+	}
+	if b.Keys != nil && m.cfg.Dropout > 0 && r.err == nil {
+		r.keys, r.err = device.FromSlice(m.dev, dtypes.Uint32, b.Keys, b.keyDims()...)
 	}
 	return r
 }
@@ -97,14 +69,14 @@ func (r *Run) execute(p *device.Program, err error, args ...*device.Buffer) []*d
 }
 
 // Embed looks up the tokens; root are the root group's parameters.
-func (r *Run) Embed(root []*device.Buffer) { r.embedAt(root, r.shape.Seq) }
+func (r *Run) Embed(root []*device.Buffer) { r.embedAt(root, r.shape.Seq, r.span) }
 
-// embedAt is Embed with positions below the given number.
-func (r *Run) embedAt(root []*device.Buffer, positions int) {
+// embedAt is Embed with positions below the given number, for documents of length tokens.
+func (r *Run) embedAt(root []*device.Buffer, positions, length int) {
 	if r.err != nil || root == nil {
 		return
 	}
-	cos, sin, err := r.m.rotary(positions)
+	cos, sin, err := r.m.rotary(positions, length)
 	if err != nil {
 		r.err = err
 		return
@@ -118,6 +90,9 @@ func (r *Run) embedAt(root []*device.Buffer, positions int) {
 // context appends to a block's parameters what its programs also take.
 func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*device.Buffer {
 	args := append(append([]*device.Buffer(nil), w...), r.cos, r.sin)
+	if r.starts != nil {
+		args = append(args, r.starts)
+	}
 	if r.keys != nil {
 		id, err := r.m.layerID(layer)
 		if err != nil && r.err == nil {
@@ -232,7 +207,7 @@ func (r *Run) EmbedBackward(grads map[int]*device.Buffer) []*device.Buffer {
 
 // End frees what the run holds and returns its first error.
 func (r *Run) End() error {
-	device.FreeAll(r.x, []*device.Buffer{r.ids, r.positions, r.cos, r.sin, r.rows, r.labels, r.keys, r.dx})
+	device.FreeAll(r.x, []*device.Buffer{r.ids, r.positions, r.cos, r.sin, r.rows, r.labels, r.starts, r.keys, r.dx})
 	device.FreeAll(r.saved...)
 	return r.err
 }

@@ -39,7 +39,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 		return nil, err
 	}
 	defer func() {
-		if cerr := t.close(); err == nil {
+		if cerr := t.close(err); err == nil {
 			err = cerr
 		}
 	}()

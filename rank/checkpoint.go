@@ -84,7 +84,7 @@ func (t *trainer) capture() (*ckpt.State, error) {
 // describeAdapter is the adapter without its values.
 func (t *trainer) describeAdapter() *export.Adapter {
 	c := t.recipe.PEFT
-	a := &export.Adapter{Base: t.recipe.Model.PretrainedModelNameOrPath, Dim: c.Dim, Alpha: float64(c.Alpha), Dropout: c.Dropout, RSLoRA: c.UseRSLora}
+	a := &export.Adapter{Base: t.recipe.Model.PretrainedModelNameOrPath, Revision: t.recipe.Model.Revision, Dim: c.Dim, Alpha: float64(c.Alpha), Dropout: c.Dropout, RSLoRA: c.UseRSLora}
 	if t.from != nil {
 		a.Dim, a.Alpha, a.RSLoRA = t.from.Dim, t.from.Alpha, t.from.RSLoRA
 	}

@@ -8,6 +8,7 @@ import (
 
 	"gorun/model/infer"
 	"gorun/rank/data"
+	"gorun/rank/metrics"
 	"gorun/rank/squad"
 )
 
@@ -74,7 +75,7 @@ func (s *Session) Perplexity(ctx context.Context, d *data.Dataset) (nll float64,
 	return s.meanLoss(ctx, d)
 }
 
-// samples shows answers before and after training, as the recipe asks.
+// samples shows and records answers before and after training, as the recipe asks.
 func (t *trainer) samples(ctx context.Context, when string) error {
 	c := t.recipe.GenerateSamples
 	questions, err := t.sampleQuestions(c.NumSamples)
@@ -86,7 +87,10 @@ func (t *trainer) samples(ctx context.Context, when string) error {
 		return fmt.Errorf("samples %s training: %w", when, err)
 	}
 	for _, a := range answers {
-		t.log.Print(fmt.Sprintf("%s | Q: %s | gold: %s | answer: %s", when, a.Question, strings.Join(a.SQuADExample.Answers, " / "), a.Text))
+		err := t.log.Sample(metrics.SampleRecord{Step: t.state.Steps(), When: when, Prompt: a.Question, Gold: a.SQuADExample.Answers, Answer: a.Text})
+		if err != nil {
+			return err
+		}
 	}
 	for _, prompt := range c.Prompts {
 		ids, err := t.Base.Encode(prompt)
@@ -97,7 +101,10 @@ func (t *trainer) samples(ctx context.Context, when string) error {
 		if err != nil {
 			return fmt.Errorf("samples %s training: %w", when, err)
 		}
-		t.log.Print(fmt.Sprintf("%s | %s | %s", when, prompt, t.Base.Tokenizer.Decode(got[0].IDs(), true)))
+		err = t.log.Sample(metrics.SampleRecord{Step: t.state.Steps(), When: when, Prompt: prompt, Answer: t.Base.Tokenizer.Decode(got[0].IDs(), true)})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -105,7 +112,7 @@ func (t *trainer) samples(ctx context.Context, when string) error {
 // sampleQuestions takes n questions, spread over the first SQuAD validation set.
 func (t *trainer) sampleQuestions(n int) ([]data.SQuADExample, error) {
 	for _, name := range t.job.valNames {
-		c := t.recipe.ValidationDataset[name]
+		c := t.job.located.local(t.recipe.ValidationDataset[name])
 		if c.Kind != "squad" || n == 0 {
 			continue
 		}
@@ -116,6 +123,9 @@ func (t *trainer) sampleQuestions(n int) ([]data.SQuADExample, error) {
 		var out []data.SQuADExample
 		for i := range min(n, len(all)) {
 			out = append(out, all[i*len(all)/min(n, len(all))])
+		}
+		if c.ChatTemplate {
+			return out, data.WriteTurns(t.Base.Tokenizer, out)
 		}
 		return out, nil
 	}

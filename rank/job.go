@@ -24,11 +24,12 @@ type Job struct {
 	Train    *data.Dataset
 	Val      map[string]*data.Dataset
 	valNames []string
+	located  located
 }
 
-// Prepare reads everything that a recipe names; resolve turns the name of a model into a path. It reports all faults
-// that it can find at once, before any device is touched. Close the job.
-func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *Job, err error) {
+// Prepare reads everything that a recipe names. It reports all faults that it can find at once, before any device is
+// touched. Close the job.
+func Prepare(r *configs.Recipe, resolve Resolve) (j *Job, err error) {
 	j = &Job{Recipe: r, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
 	if err := unsupported(r); err != nil {
 		return nil, err
@@ -36,11 +37,10 @@ func Prepare(r *configs.Recipe, resolve func(model string) (string, error)) (j *
 	if j.Accum, err = r.ResolveAccumulation(1); err != nil {
 		return nil, err
 	}
-	path, err := resolve(r.Model.PretrainedModelNameOrPath)
-	if err != nil {
-		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %w", err)
+	if j.located, err = locate(r, j.valNames, resolve); err != nil {
+		return nil, err
 	}
-	if j.Base, err = OpenBase(path); err != nil {
+	if j.Base, err = OpenBase(j.located.base); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(j.configure(), j.read()); err != nil {
@@ -66,13 +66,9 @@ func unsupported(r *configs.Recipe) error {
 	refuse(d.CPSize > 1, "distributed.cp_size", "this version trains on one rank: use 1")
 	refuse(d.DPReplicateSize > 1, "distributed.dp_replicate_size", "this version trains on one rank: use 1")
 	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version trains on one rank: use false")
-	refuse(r.PackedSequence.PackedSequenceSize > 0, "packed_sequence.packed_sequence_size", "this version does not pack: use 0")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
 	refuse(r.Model.Attention == "cudnn", "model.attention", "this version has blockwise attention: use \"auto\"")
-	refuse(r.Logging.Tensorboard, "logging.tensorboard", "this version writes training.jsonl: use false")
-	refuse(r.Logging.Prometheus != "", "logging.prometheus", "this version writes training.jsonl: leave it out")
-	refuse(r.Logging.Wandb.Project != "", "logging.wandb.project", "this version writes training.jsonl: leave it out")
 	return errors.Join(faults...)
 }
 
@@ -92,7 +88,7 @@ func (j *Job) configure() error {
 	}
 	var err error
 	if r.PEFT.InitFrom != "" {
-		if j.From, err = export.ReadPEFT(r.PEFT.InitFrom); err != nil {
+		if j.From, err = export.ReadPEFT(j.located.adapter); err != nil {
 			return fmt.Errorf("peft.init_from: %w", err)
 		}
 	}
@@ -111,19 +107,26 @@ func (j *Job) read() error {
 			errs = append(errs, fmt.Errorf("%s.seq_length: %d is beyond the model's %d positions: lower it", field, c.SeqLength, longest))
 			return nil
 		}
-		d, err := data.Build(c, j.Base.Tokenizer, longest, vocab)
+		d, err := data.Build(j.located.local(c), j.Base.Tokenizer, longest, vocab)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", field, err))
 		}
 		return d
 	}
-	j.Train = build("dataset", j.Recipe.Dataset)
+	train := j.Recipe.Dataset
+	if size := j.Recipe.PackedSequence.PackedSequenceSize; size > 0 && train.SeqLength == 0 {
+		train.SeqLength = min(size, longest) // what does not fit a row is too long
+	}
+	j.Train = build("dataset", train)
 	for _, name := range j.valNames {
-		field := "validation_dataset"
-		if name != configs.DefaultSet {
-			field += "." + name
+		j.Val[name] = build(setField(name), j.Recipe.ValidationDataset[name])
+	}
+	if j.Train != nil {
+		steps, err := j.Train.Steps(j.loaderOptions())
+		if err == nil {
+			err = checkSchedule(j.Recipe.LRScheduler, steps)
 		}
-		j.Val[name] = build(field, j.Recipe.ValidationDataset[name])
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -133,7 +136,7 @@ func (j *Job) loaderOptions() data.LoaderOptions {
 	r := j.Recipe
 	return data.LoaderOptions{
 		Seed: r.RNG.Seed, Shuffle: r.Dataloader.Shuffle, Epochs: r.StepScheduler.NumEpochs, MaxSteps: r.StepScheduler.MaxSteps,
-		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPSize: 1, Pad: j.Base.pad(),
+		MicroBatch: r.Dataloader.BatchSize, GradAcc: j.Accum, DPSize: 1, Pack: r.PackedSequence.PackedSequenceSize, Pad: j.Base.pad(),
 	}
 }
 

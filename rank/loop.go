@@ -22,11 +22,12 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 	}
 	defer loader.Close()
 	if t.deal.Start >= total {
-		t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
-		return nil
+		return t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
 	}
-	if err := t.samples(ctx, "before"); err != nil {
-		return err
+	if t.deal.Start == 0 { // a run that resumes has its answers from before
+		if err := t.samples(ctx, metrics.Before); err != nil {
+			return err
+		}
 	}
 	var last *running // the step whose outcome has not been read yet
 	clock := time.Now()
@@ -83,7 +84,7 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 		}
 		return context.Cause(ctx)
 	}
-	return t.samples(ctx, "after")
+	return t.samples(ctx, metrics.After)
 }
 
 // running is a step that has been queued.
@@ -123,7 +124,7 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	p.tokens += int64(r.step.Tokens)
 	p.loss = loss
 	p.epoch = r.batch.Epoch
-	if r.batch.InEpoch == t.deal.StepsPerEpoch(len(t.job.Train.Samples))-1 {
+	if r.batch.EndsEpoch {
 		p.epoch, p.epochSamples = r.batch.Epoch+1, 0
 	}
 	spent := time.Since(*clock).Seconds()
@@ -201,6 +202,5 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 		return err
 	}
 	t.position.valLoss = nil
-	t.log.Print("saved " + path)
-	return nil
+	return t.log.Print("saved " + path)
 }

@@ -8,19 +8,49 @@ import (
 
 	"gorun/model"
 	"gorun/rank/data"
+	"gorun/rank/metrics"
 )
 
 const gib = 1 << 30
 
-// Describe prints what the run will do: model, modules, parameters, memory, data, where things go. It needs no device.
+// Describe prints what the run will do. It needs no device.
 func (j *Job) Describe(w io.Writer) error {
-	d, r := j.Base.Decoder, j.Recipe
-	memory, err := model.EstimateMemory(j.Config, j.largest())
+	facts, err := j.facts()
 	if err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	for _, f := range facts {
+		fmt.Fprintf(t, "%s\t%s\n", f.Name, f.Text)
+	}
+	return t.Flush()
+}
+
+// facts are what the run will do: model, modules, parameters, memory, data, where things go. A fact without a name goes
+// on with the one before.
+func (j *Job) facts() ([]metrics.Fact, error) {
+	d, r := j.Base.Decoder, j.Recipe
+	o := j.loaderOptions()
+	steps, err := j.Train.Steps(o)
+	if err != nil {
+		return nil, err
+	}
+	largest, err := j.Train.Largest(o)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := model.EstimateMemory(j.Config, shapeOf(largest))
+	if err != nil {
+		return nil, err
+	}
+	packing, err := j.Train.Packing(o)
+	if err != nil {
+		return nil, err
+	}
+	var facts []metrics.Fact
+	row := func(name, format string, args ...any) {
+		facts = append(facts, metrics.Fact{Name: name, Text: fmt.Sprintf(format, args...)})
+	}
 	params := d.Params()
 	row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", r.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), r.Model.DType)
 	trained := j.trainedParams()
@@ -30,8 +60,14 @@ func (j *Job) Describe(w io.Writer) error {
 		row("training", "LoRA on %s", j.modules())
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
-	o := j.loaderOptions()
-	row("steps", "%d of %d samples (%d rows x %d micro-batches), %d epochs", o.Steps(len(j.Train.Samples)), o.MicroBatch*o.GradAcc, o.MicroBatch, o.GradAcc, o.Epochs)
+	unit := "samples"
+	if o.Pack > 0 {
+		unit = "packed rows"
+	}
+	row("steps", "%d of %d %s (%d rows x %d micro-batches), %d epochs", steps, o.MicroBatch*o.GradAcc, unit, o.MicroBatch, o.GradAcc, o.Epochs)
+	if o.Pack > 0 {
+		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", len(j.Train.Samples), packing.Rows, o.Pack, 100*packing.Full())
+	}
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
 		c := r.ValidationDataset[name]
@@ -45,7 +81,7 @@ func (j *Job) Describe(w io.Writer) error {
 	for _, reason := range j.Train.Reasons {
 		row("left out", "%s", reason)
 	}
-	return t.Flush()
+	return facts, nil
 }
 
 func describe(path, split string, d *data.Dataset) string {
@@ -117,12 +153,6 @@ func (j *Job) trainedParams() int64 {
 		}
 	}
 	return n
-}
-
-// largest is the shape of the largest micro-batch that can come.
-func (j *Job) largest() model.Shape {
-	b := j.Train.Largest(j.Recipe.Dataloader.BatchSize)
-	return model.Batch{Rows: b.Rows, Seq: b.Seq, Labels: b.Labels}.Shape()
 }
 
 // ShowSamples prints the first n training samples with what is trained on between [[ and ]].

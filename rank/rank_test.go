@@ -123,7 +123,7 @@ dir = %q
 	return r
 }
 
-func asIs(name string) (string, error) { return name, nil }
+func asIs(_ Resource, name, _ string) (string, error) { return name, nil }
 
 // train runs a recipe and returns what it printed.
 func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error) {
@@ -372,11 +372,10 @@ func TestPrepareRefuses(t *testing.T) {
 	for set, want := range map[string]string{
 		`peft.target_modules=["*_prj"]`:                  "_prj",
 		"distributed.tp_size=2":                          "distributed.tp_size",
-		"packed_sequence.packed_sequence_size=64":        "packed_sequence",
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",
-		"logging.tensorboard=true":                       "logging.tensorboard",
+		"lr_scheduler.warmup_steps=9":                    "lr_scheduler.warmup_steps",
 		"model.pretrained_model_name_or_path=/nowhere/x": "/nowhere/x",
 	} {
 		r := configsOrNil(t, base, set)
@@ -404,31 +403,6 @@ func configsOrNil(t *testing.T, base, set string) *configs.Recipe {
 		return nil
 	}
 	return r
-}
-
-// TestSchedule compares with transformers' factors (get_linear_schedule_with_warmup and so on), worked by hand.
-func TestSchedule(t *testing.T) {
-	o := configs.Optimizer{LR: 2}
-	for _, c := range []struct {
-		s    configs.LRScheduler
-		step int
-		want float64
-	}{
-		{configs.LRScheduler{Name: "constant"}, 7, 2},
-		{configs.LRScheduler{Name: "constant", WarmupSteps: 4}, 0, 0},
-		{configs.LRScheduler{Name: "constant", WarmupSteps: 4}, 3, 1.5},
-		{configs.LRScheduler{Name: "linear", WarmupSteps: 2}, 2, 2},
-		{configs.LRScheduler{Name: "linear", WarmupSteps: 2}, 6, 1},
-		{configs.LRScheduler{Name: "cosine"}, 0, 2},
-		{configs.LRScheduler{Name: "cosine"}, 5, 1},
-		{configs.LRScheduler{Name: "cosine", MinLR: 0.5}, 5, 1.25},
-		{configs.LRScheduler{Name: "wsd", DecaySteps: 4}, 6, 2},
-		{configs.LRScheduler{Name: "wsd", DecaySteps: 4}, 8, 1},
-	} {
-		if got := learningRate(o, c.s, c.step, 10); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("%+v at step %d: %g, want %g", c.s, c.step, got, c.want)
-		}
-	}
 }
 
 func TestInitA(t *testing.T) {

@@ -44,19 +44,12 @@ func (t *trainer) step(ctx context.Context, batch *data.Step, lr float64) (*fsdp
 	return p.Finish(lr, t.recipe.ClipGradNorm.MaxNorm)
 }
 
-// microBatch is what the model takes of a micro-batch. Dropout is keyed by seed, step and sample, so neither batching
-// nor sharding changes it.
+// microBatch is what the model takes of a micro-batch. Dropout is keyed by seed, step and sample, so neither batching,
+// packing nor sharding changes it.
 func (t *trainer) microBatch(mb data.Batch, step int) model.Batch {
-	b := model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels}
+	b := model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Starts: mb.Starts, Labels: mb.Labels}
 	if t.recipe.PEFT.Dropout > 0 {
-		b.Keys = make([]uint32, mb.Rows)
-		for i := range b.Keys {
-			sample := -1 // a row that only fills the batch
-			if i < len(mb.Samples) {
-				sample = mb.Samples[i]
-			}
-			b.Keys[i] = dropoutKey(t.recipe.RNG.Seed, step, sample)
-		}
+		b.Keys = mb.Keys(func(sample int) uint32 { return dropoutKey(t.recipe.RNG.Seed, step, sample) })
 	}
 	return b
 }

@@ -19,7 +19,8 @@ import (
 // Options are what a run needs beside its job.
 type Options struct {
 	Device  Device
-	Version string    // of gorun, for checkpoints
+	Version string    // of gorun, for checkpoints and the run's records
+	Command []string  // the command line, for the run's records
 	Out     io.Writer // for people
 }
 
@@ -57,7 +58,7 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, t.close(err)) }()
 
 	t.deal = j.loaderOptions()
 	if saved != nil {
@@ -78,14 +79,14 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 	} else if err := t.state.ZeroMoments(t.dev); err != nil {
 		return err
 	}
-	steps := t.deal.Steps(len(j.Train.Samples))
-	logDir := ""
-	if j.Recipe.Logging.JSONL && (t.dir != nil || j.Recipe.Logging.Dir != "") {
-		logDir = j.Recipe.LogDir()
-	}
-	t.log, err = metrics.New(metrics.Options{Dir: logDir, ResumeStep: t.state.Steps(), TotalSteps: steps, EverySteps: j.Recipe.Logging.EverySteps,
-		Output: o.Out, DefaultSet: configs.DefaultSet})
+	steps, err := j.Train.Steps(t.deal)
 	if err != nil {
+		return err
+	}
+	if t.log, err = metrics.New(t.logOptions(steps)); err != nil {
+		return err
+	}
+	if err := t.describe(); err != nil {
 		return err
 	}
 	return t.loop(ctx, steps)
@@ -157,13 +158,14 @@ func (j *Job) firstShapes(o data.LoaderOptions) ([]model.Shape, error) {
 }
 
 func shapeOf(mb data.Batch) model.Shape {
-	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels}.Shape()
+	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels, Starts: mb.Starts}.Shape()
 }
 
-func (t *trainer) close() error {
+// close ends the run, outcome being how it ended, and writes its report.
+func (t *trainer) close(outcome error) error {
 	var errs []error
 	if t.log != nil {
-		errs = append(errs, t.log.Close())
+		errs = append(errs, t.log.Close(outcome), t.writeReport())
 	}
 	if t.Session != nil {
 		errs = append(errs, t.Session.Close())

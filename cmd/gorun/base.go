@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"gorun/csrc/plugins"
@@ -11,8 +12,8 @@ import (
 
 // baseFlags name a model, for the commands that run one.
 type baseFlags struct {
-	Base    string `required:"" placeholder:"MODEL" help:"The base: a Hugging Face folder, a GGUF file, or a demo model (demo:smollm2-135m)."`
-	Adapter string `placeholder:"FOLDER" help:"PEFT adapter to put on the base."`
+	Base    string `required:"" placeholder:"MODEL" help:"The base: a Hub id (ORG/NAME), a Hugging Face folder, a GGUF file, or a demo model (demo:smollm2-135m)."`
+	Adapter string `placeholder:"FOLDER" help:"PEFT adapter to put on the base: a folder or a Hub id."`
 	DType   string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 }
 
@@ -22,10 +23,10 @@ type opened struct {
 	adapter *export.Adapter
 }
 
-func (f baseFlags) open() (*opened, error) {
-	path, err := plugins.Resolve(f.Base)
+func (f baseFlags) open(resolve rank.Resolve) (*opened, error) {
+	path, err := resolve(rank.ModelResource, f.Base, "")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--base: %w", err)
 	}
 	base, err := rank.OpenBase(path)
 	if err != nil {
@@ -33,7 +34,10 @@ func (f baseFlags) open() (*opened, error) {
 	}
 	o := &opened{base: base}
 	if f.Adapter != "" {
-		if o.adapter, err = export.ReadPEFT(f.Adapter); err != nil {
+		if path, err = resolve(rank.ModelResource, f.Adapter, ""); err != nil {
+			return nil, errors.Join(fmt.Errorf("--adapter: %w", err), base.Close())
+		}
+		if o.adapter, err = export.ReadPEFT(path); err != nil {
 			return nil, errors.Join(err, base.Close())
 		}
 	}

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
@@ -28,7 +27,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.BatchSize < 1 || c.SeqLength < 2 || c.Steps < 1 || c.Warmup < 1 {
 		return fmt.Errorf("%w: --batch-size, --steps and --warmup must be at least 1, --seq-length 2", errUsage)
 	}
-	job, err := rank.Prepare(rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength), plugins.Resolve)
+	job, err := rank.Prepare(rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength), a.resolve(ctx))
 	if err != nil {
 		return err
 	}

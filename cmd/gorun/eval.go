@@ -18,7 +18,7 @@ type evalCmd struct {
 	baseFlags
 
 	Task      string `enum:"squad,perplexity" required:"" help:"squad (exact match and F1) or perplexity (of the answers)."`
-	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: SQuAD's JSON, JSON lines, parquet, or a folder. Default: the demo's."`
+	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: SQuAD's JSON, JSON lines, parquet, a folder, or a Hub id. Default: the demo's."`
 	Split     string `default:"validation" placeholder:"NAME" help:"Split of a folder or of the demo's data."`
 	Limit     int    `placeholder:"N" help:"Only the first N samples."`
 	MaxTokens int    `default:"24" placeholder:"N" help:"Longest answer."`
@@ -37,11 +37,15 @@ func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Limit < 0 || c.MaxTokens < 1 || c.Show < 0 {
 		return fmt.Errorf("%w: --limit and --show must not be negative, --max-tokens at least 1", errUsage)
 	}
-	m, err := c.open()
+	resolve := a.resolve(ctx)
+	m, err := c.open(resolve)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.base.Close()) }()
+	if c.Data, err = resolve(rank.DatasetResource, c.Data, ""); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
 	questions, err := data.SQuAD(c.Data, c.Split, c.Limit)
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := sampling.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	m, err := c.open()
+	m, err := c.open(a.resolve(ctx))
 	if err != nil {
 		return err
 	}

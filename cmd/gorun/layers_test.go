@@ -34,8 +34,10 @@ var layers = []layer{
 	{"model/safetensors", "read and write safetensors, by slice", nil},
 	{"model/gguf", "read and write GGUF, by slice", nil},
 	{"model/tokenizer", "tokenizer.json and GGUF vocabularies to ids and back", nil},
-	{"model/chat", "Jinja chat templates, exactly as transformers renders them", nil},
+	{"model/chat", "conversations to text by chat templates, and which of it the assistant wrote", []string{"model/chat/jinja"}},
+	{"model/chat/jinja", "Jinja chat templates, exactly as transformers renders them, bounded", nil},
 	{"model/hub", "the Hugging Face Hub: cache, tokens, resume, offline, upload", nil},
+	{"model/hub/hubtest", "a Hub in memory, for tests", nil},
 	{"model/infer", "prefill and decode with a KV cache; sampling; scoring", []string{"model", "model/tokenizer", "csrc/device"}},
 	{"model/export", "PEFT adapter, merged Hugging Face folder, GGUF adapter, vLLM bundle", []string{"model/safetensors", "model/gguf", "configs"}},
 	{"fsdp", "who holds which shard and when it is whole; gradient reduction; sharded AdamW; clipping", []string{"collective", "csrc/device"}},
@@ -46,16 +48,19 @@ var layers = []layer{
 	{"rank/data/demo", "the demo's question-answering set, embedded", nil},
 	{"rank/squad", "SQuAD's official exact match and F1", nil},
 	{"rank/ckpt", "save and restore: adapter, optimizer, RNG, data position; atomic publish; retention", []string{"fsdp", "model/export", "model/safetensors"}},
-	{"rank/metrics", "step line, progress bar, JSONL, TensorBoard, W&B, Prometheus", []string{"configs"}},
+	{"rank/metrics", "step line, progress bar, JSONL, TensorBoard, W&B, Prometheus; what ran where", nil},
+	{"rank/report", "a run's records as one page of HTML", []string{"rank/metrics"}},
+	{"rank/card", "what is published of a run: its files, and its model card", []string{"configs", "model/export", "model/hub", "model/safetensors", "rank/ckpt", "rank/metrics"}},
 	{"rank", "joins the parts; the step; the loop; validation", []string{"csrc", "csrc/*", "collective", "configs", "model", "model/*", "fsdp", "rank/*"}},
 	{"cmd/gorun", "flags to a call; errors to exit codes", []string{"*"}},
 	{"bench", "speed beside other trainers", []string{"*"}},
+	{"tools/localhub", "the tests' Hub, for other programs to talk to", []string{"model/hub/hubtest"}},
 	{"tools/skip", "how tests skip themselves", nil},
 	{"tools/testsum", "a summary of go test's output, with what was skipped and why", []string{"tools/skip"}},
 }
 
 // forTests are packages that any test may import; model/gguf reads the demo model.
-var forTests = []string{"csrc/device/devicetest", "model/gguf", "tools/skip"}
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "tools/skip"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {

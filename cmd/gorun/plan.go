@@ -1,6 +1,9 @@
 package main
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 type planCmd struct {
 	recipeFlags
@@ -9,8 +12,8 @@ type planCmd struct {
 }
 
 // Run prints what training would do.
-func (c *planCmd) Run(a *app) (err error) {
-	job, err := c.prepare()
+func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
+	job, err := c.prepare(ctx, a)
 	if err != nil {
 		return err
 	}

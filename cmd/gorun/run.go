@@ -27,7 +27,10 @@ type cli struct {
 	Generate generateCmd `cmd:"" help:"Write text with a model and, if given, an adapter."`
 	Eval     evalCmd     `cmd:"" help:"Score a model and, if given, an adapter."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
+	Report   reportCmd   `cmd:"" help:"Write report.html over a run's records, as the end of a run does."`
 	Bench    benchCmd    `cmd:"" help:"Measure training speed on this machine."`
+	Fetch    fetchCmd    `cmd:"" help:"Download a model or a dataset from the Hugging Face Hub."`
+	Publish  publishCmd  `cmd:"" help:"Upload an adapter or a model to the Hugging Face Hub, with a card."`
 	Setup    setupCmd    `cmd:"" help:"Fetch the XLA plugin, and on demand the NVIDIA libraries and the demo model, into the cache."`
 	Version  versionCmd  `cmd:"" help:"Print versions: gorun, Go, XLA plugins."`
 }

@@ -2,19 +2,23 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"gorun/csrc/plugins"
+	"gorun/configs"
+	"gorun/model/tokenizer"
 	"gorun/rank"
+	"gorun/rank/data"
 )
 
 type tokenizeCmd struct {
-	Model  string `required:"" placeholder:"MODEL" help:"Whose tokenizer: a Hugging Face folder, a tokenizer.json, a GGUF file, or a demo model."`
-	Decode bool   `help:"Ids in, text out."`
+	Model  string `required:"" placeholder:"MODEL" help:"Whose tokenizer: a Hub id, a Hugging Face folder, a tokenizer.json, a GGUF file, or a demo model."`
+	Decode bool   `xor:"what" help:"Ids in, text out."`
+	Chat   bool   `xor:"what" help:"Conversations in ({\"messages\": [...], \"tools\": [...]}): show the text that the chat template makes of them, with what would be trained on in [[ ]]."`
 	Input  string `arg:"" optional:"" default:"-" name:"FILE" help:"JSON lines; - is standard input."`
 }
 
@@ -28,9 +32,10 @@ type tokenizeLine struct {
 // maxLine is the longest line that is read.
 const maxLine = 64 << 20
 
-// Run turns {"text": ...} or "..." into ids, or, with --decode, {"ids": [...]} or [...] into text, line by line.
-func (c *tokenizeCmd) Run(a *app) (err error) {
-	path, err := plugins.Resolve(c.Model)
+// Run turns {"text": ...} or "..." into ids, or, with --decode, {"ids": [...]} or [...] into text, line by line; with
+// --chat it shows conversations as training would see them.
+func (c *tokenizeCmd) Run(ctx context.Context, a *app) (err error) {
+	path, err := a.resolve(ctx)(rank.ModelResource, c.Model, "")
 	if err != nil {
 		return err
 	}
@@ -46,6 +51,9 @@ func (c *tokenizeCmd) Run(a *app) (err error) {
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		in, name = f, c.Input
+	}
+	if c.Chat {
+		return showChats(a.stdout, tok, in, name)
 	}
 	out := bufio.NewWriter(a.stdout)
 	defer func() { err = errors.Join(err, out.Flush()) }()
@@ -73,6 +81,24 @@ func (c *tokenizeCmd) Run(a *app) (err error) {
 			return err
 		}
 		return enc.Encode(tokenizeLine{Text: &text, IDs: got.IDs, Offsets: got.Offsets})
+	})
+}
+
+// showChats shows the conversations of JSON lines, one after the other.
+func showChats(w io.Writer, tok *tokenizer.Tokenizer, in io.Reader, name string) error {
+	chat, err := data.NewChat(tok, configs.Default().Dataset.Columns)
+	if err != nil {
+		return err
+	}
+	n := 0
+	return eachLine(in, name, func(line []byte) error {
+		n++
+		s, err := chat.Encode(line, fmt.Sprintf("conversation %d", n))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n\n", data.Show(s, func(ids []int32) string { return tok.Decode(ids, false) }))
+		return err
 	})
 }
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"gorun/configs"
-	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
@@ -21,17 +21,17 @@ type recipeFlags struct {
 }
 
 // prepare loads the recipe and reads everything that it names.
-func (f recipeFlags) prepare() (*rank.Job, error) {
+func (f recipeFlags) prepare(ctx context.Context, a *app) (*rank.Job, error) {
 	recipe, err := configs.Load(f.Recipe, f.Set)
 	if err != nil {
 		return nil, err
 	}
-	return rank.Prepare(recipe, plugins.Resolve)
+	return rank.Prepare(recipe, a.resolve(ctx))
 }
 
 // Run trains.
 func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
-	job, err := c.prepare()
+	job, err := c.prepare(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -44,5 +44,5 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "device  %s by %s\n\n", kind, device.Plugin)
-	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout})
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
 }

@@ -3,7 +3,6 @@ package device
 import (
 	"errors"
 	"fmt"
-	"maps"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -30,13 +29,7 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
-	flags := maps.Clone(c.flags)
-	if flags == nil {
-		flags = map[string]string{}
-	}
-	maps.Copy(flags, src.Flags)
-	options := compileOptions(flags)
-	h, err := c.compile(src, options)
+	h, err := c.compile(src, compileOptions(src.Flags))
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
 	}

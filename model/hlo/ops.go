@@ -269,6 +269,37 @@ func (g *Graph) AddRows(x, ids, updates Value) Value {
 	return must(stablehlo.Scatter(x.v, ids.v, updates.v, []int{1}, []int{0}, nil, nil, []int{0}, 1, false, false, fn))
 }
 
+// At picks x[i, cols[i]] of x [N, M] for cols [N] (int32): one element of every row.
+func (g *Graph) At(x, cols Value) Value {
+	return must(stablehlo.Gather(x.v, g.everyRow(cols).v, 1, nil, []int{0, 1}, nil, nil, []int{0, 1}, []int{1, 1}, false))
+}
+
+// SetAt is x [N, M] with x[i, cols[i]] replaced by v[i]; cols [N] (int32), v [N].
+func (g *Graph) SetAt(x, cols, v Value) Value {
+	fn := g.fn.Closure()
+	scalar := shapes.Make(x.DType())
+	_, b := must(fn.Input(scalar)), must(fn.Input(scalar))
+	if err := fn.Return(b.v); err != nil {
+		panic(err)
+	}
+	return must(stablehlo.Scatter(x.v, g.everyRow(cols).v, v.v, nil, []int{0, 1}, nil, nil, []int{0, 1}, 1, true, true, fn))
+}
+
+// everyRow makes indices [N, 2] (i, cols[i]).
+func (g *Graph) everyRow(cols Value) Value {
+	n := cols.Dim(0)
+	return g.Concat(1, g.Iota(dtypes.Int32, 0, n, 1), g.Reshape(cols, n, 1))
+}
+
+// Barrier keeps the compiler from moving operations across x.
+func (g *Graph) Barrier(x Value) Value {
+	out, err := stablehlo.OptimizationBarrier(x.v)
+	if err != nil {
+		panic(err)
+	}
+	return Value{out[0]}
+}
+
 // DynamicSlice takes size elements of one axis from a start that is known only at run time (int32 scalar).
 func (g *Graph) DynamicSlice(x Value, axis int, start Value, size int) Value {
 	sizes := slices.Clone(x.Dims())

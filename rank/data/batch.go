@@ -5,9 +5,43 @@ import "slices"
 // Batch is one micro-batch of one rank, right-padded to a common length.
 type Batch struct {
 	Rows, Seq              int
-	IDs, Positions, Labels []int32 // [Rows*Seq]
-	Samples                []int   // data set indexes of the rows; rows beyond them only fill the batch
+	IDs, Positions, Labels []int32 // [Rows*Seq]; positions begin at 0 in each sample
+	Starts                 []int32 // [Rows*Seq]: where in its row each token's sample begins; nil unless rows are packed
+	Samples                []int   // data set indexes, row by row; what is beyond them only fills the batch
 	Valid                  int     // supervised positions
+
+	places [][2]int // of packed rows: the tokens [lo, hi) that each of Samples has
+}
+
+// Keys gives dropout keys as the model takes them: one per row, or, of packed rows, one per token. What only fills the
+// batch has that of sample -1.
+func (b Batch) Keys(of func(sample int) uint32) []uint32 {
+	filler := of(-1)
+	if b.Starts == nil {
+		out := slices.Repeat([]uint32{filler}, b.Rows)
+		for i, sample := range b.Samples {
+			out[i] = of(sample)
+		}
+		return out
+	}
+	out := slices.Repeat([]uint32{filler}, b.Rows*b.Seq)
+	for i, at := range b.places {
+		key := of(b.Samples[i])
+		for t := at[0]; t < at[1]; t++ {
+			out[t] = key
+		}
+	}
+	return out
+}
+
+// empty is a batch of padding.
+func empty(rows, seq int, padID int32) Batch {
+	n := rows * seq
+	b := Batch{Rows: rows, Seq: seq, IDs: make([]int32, n), Positions: make([]int32, n), Labels: make([]int32, n)}
+	for at := range n {
+		b.IDs[at], b.Positions[at], b.Labels[at] = padID, int32(at%seq), Ignored
+	}
+	return b
 }
 
 // bucket is the length that rows of n tokens are padded to. Each distinct length costs a compilation of the block
@@ -37,12 +71,8 @@ func (d *Dataset) pad(rows int, samples []int, padID int32, limit int) Batch {
 	for _, i := range samples {
 		longest = max(longest, len(d.Samples[i].IDs))
 	}
-	b := Batch{Rows: rows, Seq: min(bucket(longest), max(1, limit)), Samples: samples}
-	n := rows * b.Seq
-	b.IDs, b.Positions, b.Labels = make([]int32, n), make([]int32, n), make([]int32, n)
-	for at := range n {
-		b.IDs[at], b.Positions[at], b.Labels[at] = padID, int32(at%b.Seq), Ignored
-	}
+	b := empty(rows, min(bucket(longest), max(1, limit)), padID)
+	b.Samples = samples
 	for r, i := range samples {
 		s := d.Samples[i]
 		copy(b.IDs[r*b.Seq:], s.IDs)
@@ -62,9 +92,70 @@ func (d *Dataset) Batches(rows int, padID int32) []Batch {
 	return out
 }
 
-// Largest is the micro-batch of rows rows that takes most memory: the longest samples.
-func (d *Dataset) Largest(rows int) Batch {
-	all := order(0, 0, len(d.Samples), false)
-	slices.SortStableFunc(all, func(a, b int) int { return len(d.Samples[b].IDs) - len(d.Samples[a].IDs) })
-	return d.pad(rows, all[:min(rows, len(all))], 0, d.longest())
+// batch makes a micro-batch of the rows [lo, hi) of a deck.
+func (l *dealer) batch(rows deck, lo, hi int) Batch {
+	if l.o.Pack > 0 {
+		return l.d.packed(rows, lo, hi, l.o)
+	}
+	return l.d.pad(l.o.MicroBatch, rows.samples[lo:hi:hi], l.o.Pad, l.longest)
+}
+
+// packed makes a micro-batch of the rows [lo, hi) of a deck. Rows are always as long as they may be: the few that a
+// window leaves part empty are not worth programs of their own. Each token of padding is a document of its own, so that
+// the longest document, by which attention is cut, is a sample.
+func (d *Dataset) packed(rows deck, lo, hi int, o LoaderOptions) Batch {
+	b := empty(o.MicroBatch, o.Pack, o.Pad)
+	b.Starts = make([]int32, len(b.IDs))
+	for t := range b.Starts {
+		b.document(t, t+1, int32(t%b.Seq))
+	}
+	for r := lo; r < hi; r++ {
+		row := (r - lo) * b.Seq
+		at := row
+		for _, i := range rows.row(r) {
+			s := d.Samples[i]
+			end := at + len(s.IDs)
+			copy(b.IDs[at:], s.IDs)
+			copy(b.Labels[at:], s.Labels)
+			b.document(at, end, int32(at-row))
+			b.Samples, b.places = append(b.Samples, i), append(b.places, [2]int{at, end})
+			b.Valid += s.Valid()
+			at = end
+		}
+	}
+	return b
+}
+
+// document makes the tokens [lo, hi) one that starts at place start of its row.
+func (b *Batch) document(lo, hi int, start int32) {
+	for t := lo; t < hi; t++ {
+		b.Starts[t], b.Positions[t] = start, int32(t-lo)
+	}
+}
+
+// Largest is the micro-batch of a run that takes most memory: the longest samples, or the packed rows of the first
+// epoch in which most tokens are trained on.
+func (d *Dataset) Largest(o LoaderOptions) (Batch, error) {
+	l, err := d.dealer(o)
+	if err != nil {
+		return Batch{}, err
+	}
+	if o.Pack == 0 {
+		all := order(0, 0, len(d.Samples), false)
+		slices.SortStableFunc(all, func(a, b int) int { return len(d.Samples[b].IDs) - len(d.Samples[a].IDs) })
+		return d.pad(o.MicroBatch, all[:min(o.MicroBatch, len(all))], o.Pad, d.longest()), nil
+	}
+	rows := l.rows(0)
+	end := func(lo int) int { return min(lo+o.MicroBatch, rows.rows()) }
+	at, most := 0, -1
+	for lo := 0; lo < rows.rows(); lo += o.MicroBatch {
+		valid := 0
+		for _, i := range rows.samples[rows.before(lo):rows.before(end(lo))] {
+			valid += d.Samples[i].Valid()
+		}
+		if valid > most {
+			at, most = lo, valid
+		}
+	}
+	return d.packed(rows, at, end(at), o), nil
 }

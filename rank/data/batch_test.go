@@ -36,8 +36,9 @@ func TestPad(t *testing.T) {
 	if b := d.pad(2, nil, 9, d.longest()); b.Valid != 0 || b.Rows != 2 || len(b.IDs) != 2*b.Seq {
 		t.Errorf("no samples: %+v", b)
 	}
-	if b := d.Largest(2); !slices.Equal(b.Samples, []int{2, 0}) || b.Seq != 5 || b.Rows != 2 {
-		t.Errorf("largest: %+v", b)
+	o := LoaderOptions{Epochs: 1, MicroBatch: 2, GradAcc: 1, DPSize: 1}
+	if b, err := d.Largest(o); err != nil || !slices.Equal(b.Samples, []int{2, 0}) || b.Seq != 5 || b.Rows != 2 {
+		t.Errorf("largest: %+v, %v", b, err)
 	}
 }
 

@@ -3,10 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"gorun/configs"
 )
@@ -55,55 +52,69 @@ func Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, erro
 	if longest < 1 {
 		return nil, errors.New("dataset.seq_length: neither the recipe nor the model says how long a sample may be: set it")
 	}
-	switch c.Kind {
-	case "squad":
-		if c.ChatTemplate {
-			return nil, errors.New("dataset.chat_template: this version writes SQuAD's prompt in AutoModel's words only: leave it off")
-		}
-		f, err := newSQuADFormat(tok, c.Compat == "automodel")
-		if err != nil {
-			return nil, err
-		}
-		examples, faults, err := readSQuAD(c.PathOrID, c.Split, c.LimitDatasetSamples)
-		if err != nil {
-			return nil, err
-		}
-		return assemble(c, longest, faults, len(examples), func(i int) ([]Sample, error) {
-			s, err := f.encode(examples[i])
-			return []Sample{s}, err
-		})
-	case "text":
-		texts, faults, err := readTexts(c.PathOrID, c.Split, c.Columns.Text, c.LimitDatasetSamples)
-		if err != nil {
-			return nil, err
-		}
-		return assemble(c, longest, faults, len(texts), func(i int) ([]Sample, error) {
-			return encodeText(tok, texts[i], longest)
-		})
-	case "mock":
+	if c.Kind == "mock" {
 		if c.VocabSize > 0 {
 			vocab = c.VocabSize
 		}
 		return mock(c.NumSamples, longest, vocab)
 	}
-	return nil, fmt.Errorf("dataset.kind: this version reads \"squad\", \"text\" and \"mock\", not yet %q", c.Kind)
+	read, err := newReader(c, tok, longest)
+	if err != nil {
+		return nil, err
+	}
+	visitAll := visitFiles
+	switch c.Kind {
+	case "squad":
+		visitAll = visitSQuAD
+	case "text":
+		visitAll = visitTexts
+	}
+	chunks, err := stream(c.NumWorkers, c.LimitDatasetSamples, read, func(fn visit) error { return visitAll(c.PathOrID, c.Split, fn) })
+	if err != nil {
+		return nil, err
+	}
+	return assemble(c, longest, chunks)
 }
 
-// assemble tokenises n pieces of text on all cores and applies the recipe's rules for what cannot be used; faults are
-// of pieces that could not even be read.
-func assemble(c configs.Dataset, longest int, faults []error, n int, encode func(i int) ([]Sample, error)) (*Dataset, error) {
-	pieces, errs := encodeAll(c.NumWorkers, n, encode)
-	a := assembly{config: c, longest: longest}
-	for _, err := range faults {
-		a.leave(c.OnBad, err)
-	}
-	for i, piece := range pieces {
-		if errs[i] != nil {
-			a.leave(c.OnBad, errs[i])
-			continue
+// newReader chooses what makes samples of a recipe's records.
+func newReader(c configs.Dataset, tok Tokenizer, longest int) (reader, error) {
+	switch c.Kind {
+	case "text":
+		return textReader(tok, c.Columns.Text, longest), nil
+	case "chat":
+		chat, err := NewChat(tok, c.Columns)
+		if err != nil {
+			return nil, fmt.Errorf("dataset.kind: %w", err)
 		}
-		for _, s := range piece {
-			a.take(s)
+		return chat.read, nil
+	}
+	w, err := newWriter(c, tok)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Kind {
+	case "squad":
+		return squadReader(w), nil
+	case "columns":
+		return columnsReader(w, c.Columns), nil
+	case "hellaswag":
+		return hellaswagReader(w), nil
+	}
+	return nil, fmt.Errorf("dataset.kind: %q is not known: use squad, hellaswag, columns, chat, text or mock", c.Kind)
+}
+
+// assemble puts samples together in the order of their records, by the recipe's rules for what cannot be used.
+func assemble(c configs.Dataset, longest int, chunks []*chunk) (*Dataset, error) {
+	a := assembly{config: c, longest: longest}
+	for _, part := range chunks {
+		for i, samples := range part.samples {
+			if part.errs[i] != nil {
+				a.leave(c.OnBad, part.errs[i])
+				continue
+			}
+			for _, s := range samples {
+				a.take(s)
+			}
 		}
 	}
 	if err := report(a.faults); err != nil {
@@ -119,25 +130,6 @@ func assemble(c configs.Dataset, longest int, faults []error, n int, encode func
 		return nil, fmt.Errorf("data: %s: no sample is left (%d left out: %s)", c.PathOrID, d.Skipped, strings.Join(d.Reasons[:min(3, len(d.Reasons))], "; "))
 	}
 	return d, nil
-}
-
-// encodeAll calls encode(0) ... encode(n-1) in some goroutines (0 = one per core); results are in order.
-func encodeAll(workers, n int, encode func(i int) ([]Sample, error)) ([][]Sample, []error) {
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	out, errs := make([][]Sample, n), make([]error, n)
-	var g errgroup.Group
-	for w := range workers {
-		g.Go(func() error {
-			for i := w; i < n; i += workers {
-				out[i], errs[i] = encode(i)
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // no goroutine returns an error: each sample has its own
-	return out, errs
 }
 
 // assembly is a data set that is being put together.
@@ -165,7 +157,7 @@ func (a *assembly) take(s Sample) {
 	c, n := a.config, len(s.IDs)
 	if n > a.longest {
 		if c.OnLong != "truncate" {
-			a.leave(c.OnLong, fmt.Errorf("%s: %d tokens, longer than seq_length %d: raise dataset.seq_length, or set dataset.on_long to \"truncate\" or \"skip\"", s.Origin, n, a.longest))
+			a.leave(c.OnLong, fmt.Errorf("%s: %d tokens, longer than seq_length %d: raise dataset.seq_length (and packed_sequence_size, if rows are packed), or set dataset.on_long to \"truncate\" or \"skip\"", s.Origin, n, a.longest))
 			return
 		}
 		s.IDs, s.Labels = s.IDs[:a.longest], s.Labels[:a.longest]

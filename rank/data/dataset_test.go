@@ -47,7 +47,8 @@ func TestBuild(t *testing.T) {
 		set  configs.Dataset
 		want string
 	}{
-		{configs.Dataset{Kind: "chat"}, "dataset.kind"},
+		{configs.Dataset{Kind: "poem"}, "dataset.kind"},
+		{configs.Dataset{Kind: "chat"}, "no chat template"},
 		{configs.Dataset{Kind: "squad", ChatTemplate: true}, "dataset.chat_template"},
 		{configs.Dataset{Kind: "mock", SeqLength: 5, NumSamples: 3}, "dataset.vocab_size"},
 	} {

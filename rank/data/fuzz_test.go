@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -41,7 +42,14 @@ func FuzzParquet(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c := collector[SQuADExample]{limit: 1000, make: exampleOf}
-		err := visitRows("file", bytes.NewReader(raw), int64(len(raw)), c.visit)
+		err := visitRows("file", bytes.NewReader(raw), int64(len(raw)), func(origin string, r record, err error) error {
+			for _, field := range r.fields() {
+				if v, _, err := r.value(field); err == nil && v != nil && !json.Valid(v) {
+					t.Errorf("%s: %s is %s, which is no JSON", origin, field, v)
+				}
+			}
+			return c.visit(origin, r, err)
+		})
 		if err != nil && !errors.Is(err, errEnough) && err.Error() == "" {
 			t.Error("an empty error")
 		}

@@ -18,7 +18,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // words is a tokenizer whose tokens are words with the space before them: id = 10 + length. With special tokens, a text
 // begins with 1.
-type words struct{ noEOS bool }
+type words struct {
+	noEOS bool
+	chat  string // its chat template
+}
+
+func (w words) ChatTemplate() string { return w.chat }
+
+func (words) Token(id int32) string { return map[int32]string{1: "<s>", 2: "</s>"}[id] }
+
+func (words) BOS() (int32, bool) { return 1, true }
+
+func (words) Pad() (int32, bool) { return -1, false }
 
 func (words) Encode(text string, addSpecial bool) (tokenizer.Encoding, error) {
 	var e tokenizer.Encoding

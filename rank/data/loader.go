@@ -8,12 +8,12 @@ import (
 
 // Step is what one rank trains on in one optimizer step.
 type Step struct {
-	Epoch   int
-	Step    int // of the run, from 0
-	InEpoch int // of the epoch, from 0; the epoch's last is StepsPerEpoch-1
-	Micro   []Batch
-	Samples int // samples of all ranks
-	Last    bool
+	Epoch     int
+	Step      int // of the run, from 0
+	Micro     []Batch
+	Samples   int  // samples of all ranks
+	EndsEpoch bool // it is the epoch's last
+	Last      bool // it is the run's last
 }
 
 // Loader makes steps ahead of their use, in a goroutine of its own. Close it.
@@ -32,33 +32,34 @@ var errClosed = errors.New("data: the loader is closed")
 
 // NewLoader starts at step o.Start.
 func (d *Dataset) NewLoader(o LoaderOptions) (*Loader, error) {
-	if err := o.valid(len(d.Samples)); err != nil {
+	deal, err := d.dealer(o)
+	if err != nil {
+		return nil, err
+	}
+	at, err := deal.start()
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Loader{steps: make(chan *Step, ahead), cancel: cancel, closed: ctx.Done(), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		d.produce(ctx, o, l.steps)
+		deal.produce(ctx, at, l.steps)
 	}()
 	return l, nil
 }
 
-// produce sends the steps from o.Start to the last, then closes out, unless ctx ends it.
-func (d *Dataset) produce(ctx context.Context, o LoaderOptions, out chan<- *Step) {
-	n := len(d.Samples)
-	total, limit := o.Steps(n), d.longest()
-	epoch, sequence := -1, []int(nil)
-	for at := o.position(n); at.step < total; at = o.after(at, n) {
-		if at.epoch != epoch {
-			epoch, sequence = at.epoch, order(o.Seed, at.epoch, n, o.Shuffle)
-		}
+// produce sends the steps from at to the last, then closes out, unless ctx ends it.
+func (l *dealer) produce(ctx context.Context, at position, out chan<- *Step) {
+	for total := l.total(at); at.step < total; at = l.next(at) {
+		rows := l.rows(at.epoch)
+		end := min(at.row+l.o.globalBatch(), rows.rows())
 		step := &Step{
-			Epoch: at.epoch, Step: at.step, InEpoch: at.inEpoch,
-			Samples: min(n-at.first, o.globalBatch()), Last: at.step == total-1,
+			Epoch: at.epoch, Step: at.step, EndsEpoch: end == rows.rows(), Last: at.step == total-1,
+			Samples: rows.before(end) - rows.before(at.row),
 		}
-		for _, samples := range o.deal(sequence, at.first) {
-			step.Micro = append(step.Micro, d.pad(o.MicroBatch, samples, o.Pad, limit))
+		for _, hand := range l.hands(at) {
+			step.Micro = append(step.Micro, l.batch(rows, hand[0], hand[1]))
 		}
 		select {
 		case out <- step:

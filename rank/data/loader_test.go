@@ -51,7 +51,7 @@ func run(t interface {
 // show writes what is in steps, but for the padding.
 func show(steps []*Step) (out []string) {
 	for _, s := range steps {
-		line := fmt.Sprint(s.Step, " ", s.Epoch, " ", s.InEpoch, " ", s.Samples, " ", s.Last)
+		line := fmt.Sprint(s.Step, " ", s.Epoch, " ", s.EndsEpoch, " ", s.Samples, " ", s.Last)
 		for _, m := range s.Micro {
 			line += fmt.Sprint(" ", m.Samples, m.Seq)
 		}
@@ -68,8 +68,22 @@ func seen(s *Step) (out []int) {
 	return out
 }
 
+// total is the length of a run.
+func total(t interface {
+	Helper()
+	Fatal(...any)
+}, d *Dataset, o LoaderOptions) int {
+	t.Helper()
+	n, err := d.Steps(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func drawOptions(t *rapid.T) LoaderOptions {
 	return LoaderOptions{
+		Pack: rapid.SampledFrom([]int{0, 70, 200}).Draw(t, "pack"),
 		Seed: rapid.Int64().Draw(t, "seed"), Shuffle: rapid.Bool().Draw(t, "shuffle"), Epochs: rapid.IntRange(1, 3).Draw(t, "epochs"),
 		MicroBatch: rapid.IntRange(1, 3).Draw(t, "micro"), GradAcc: rapid.IntRange(1, 3).Draw(t, "acc"), DPSize: 1,
 	}
@@ -83,11 +97,13 @@ func TestRanks(t *testing.T) {
 		d, base := numberedSet(n), drawOptions(t)
 		base.MicroBatch *= 8
 		var want [][]int
+		var epochEnds []bool
 		for _, dp := range []int{1, 2, 4, 8} {
 			o := base
 			o.MicroBatch, o.DPSize = base.MicroBatch/dp, dp
-			got := make([][]int, o.Steps(n))
-			micros := make([]int, o.Steps(n))
+			got := make([][]int, total(t, d, o))
+			micros := make([]int, len(got))
+			ends := make([]bool, len(got))
 			for o.DPRank = range dp {
 				steps := run(t, d, o)
 				if len(steps) != len(got) {
@@ -97,7 +113,7 @@ func TestRanks(t *testing.T) {
 					if o.DPRank > 0 && len(s.Micro) != micros[i] {
 						t.Fatalf("ranks have %d and %d micro-batches in step %d", len(s.Micro), micros[i], i)
 					}
-					micros[i] = len(s.Micro)
+					micros[i], ends[i] = len(s.Micro), s.EndsEpoch
 					got[i] = append(got[i], seen(s)...)
 				}
 			}
@@ -105,19 +121,26 @@ func TestRanks(t *testing.T) {
 				slices.Sort(got[i])
 			}
 			if want == nil {
-				want = got
+				want, epochEnds = got, ends
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Fatalf("%d ranks see %v, one sees %v", dp, got, want)
 			}
 		}
-		per := base.StepsPerEpoch(n)
-		for e := range base.Epochs {
-			all := slices.Concat(want[e*per : (e+1)*per]...)
+		epochs := 0
+		var all []int
+		for i, samples := range want {
+			if all = append(all, samples...); !epochEnds[i] {
+				continue
+			}
 			slices.Sort(all)
 			if !slices.Equal(all, order(0, 0, n, false)) {
-				t.Fatalf("epoch %d sees %v", e, all)
+				t.Fatalf("epoch %d sees %v", epochs, all)
 			}
+			epochs, all = epochs+1, nil
+		}
+		if epochs != base.Epochs || len(all) > 0 {
+			t.Fatalf("%d epochs end, want %d; %v are of none", epochs, base.Epochs, all)
 		}
 	})
 }
@@ -130,8 +153,8 @@ func TestResume(t *testing.T) {
 		o.MaxSteps = rapid.SampledFrom([]int{0, 0, 5}).Draw(t, "max steps")
 		steps := run(t, d, o)
 		whole := show(steps)
-		if len(whole) != o.Steps(n) || !steps[len(steps)-1].Last {
-			t.Fatalf("%d steps of %d: %v", len(whole), o.Steps(n), whole)
+		if len(whole) != total(t, d, o) || !steps[len(steps)-1].Last {
+			t.Fatalf("%d steps of %d: %v", len(whole), total(t, d, o), whole)
 		}
 		o.Start = rapid.IntRange(0, len(whole)).Draw(t, "start")
 		if rest := show(run(t, d, o)); !slices.Equal(rest, whole[o.Start:]) {
@@ -140,7 +163,7 @@ func TestResume(t *testing.T) {
 		for _, s := range steps[:o.Start] {
 			o.StartSamples += int64(s.Samples)
 		}
-		if total := o.Steps(n); total != len(whole) {
+		if total := total(t, d, o); total != len(whole) {
 			t.Fatalf("resumed at %d, sample %d: %d steps, want %d", o.Start, o.StartSamples, total, len(whole))
 		}
 		if rest := show(run(t, d, o)); !slices.Equal(rest, whole[o.Start:]) {
@@ -156,7 +179,11 @@ func TestResumeOtherSize(t *testing.T) {
 		d, o := numberedSet(n), drawOptions(t)
 		var whole []int
 		for e := range o.Epochs {
-			whole = append(whole, order(o.Seed, e, n, o.Shuffle)...)
+			rows := deck{samples: order(o.Seed, e, n, o.Shuffle)}
+			if o.Pack > 0 {
+				rows = d.pack(rows.samples, o.Pack)
+			}
+			whole = append(whole, rows.samples...)
 		}
 		first := run(t, d, o)
 		o.Start = rapid.IntRange(1, len(first)).Draw(t, "start")
@@ -167,14 +194,14 @@ func TestResumeOtherSize(t *testing.T) {
 		o.StartSamples = int64(len(got))
 		o.MicroBatch = rapid.IntRange(1, 5).Draw(t, "micro after")
 		rest := run(t, d, o)
-		if len(rest) != o.Steps(n)-o.Start {
-			t.Fatalf("%d steps are left, want %d", len(rest), o.Steps(n)-o.Start)
+		if len(rest) != total(t, d, o)-o.Start {
+			t.Fatalf("%d steps are left, want %d", len(rest), total(t, d, o)-o.Start)
 		}
 		ends := 0
 		for i, s := range rest {
 			got = append(got, seen(s)...)
 			end := len(got)%n == 0
-			if s.Step != o.Start+i || end != (s.InEpoch == o.StepsPerEpoch(n)-1) || s.Last != (i == len(rest)-1) {
+			if s.Step != o.Start+i || end != s.EndsEpoch || s.Last != (i == len(rest)-1) {
 				t.Fatalf("step %+v ends an epoch: %v", s, end)
 			}
 			if end {
@@ -250,6 +277,7 @@ func TestLoaderOptions(t *testing.T) {
 		"rank -1 of 1":      func(o *LoaderOptions) { o.DPRank = -1 },
 		"step -1, sample 0": func(o *LoaderOptions) { o.Start = -1 },
 		"sample -1":         func(o *LoaderOptions) { o.StartSamples = -1 },
+		"rows of -1 tokens": func(o *LoaderOptions) { o.Pack = -1 },
 	} {
 		o := good
 		change(&o)

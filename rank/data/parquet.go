@@ -122,12 +122,13 @@ type schema struct {
 type column struct {
 	text, texts int
 	bytes       bool // the leaf holds bytes, not numbers
+	node        *parquet.Column
 }
 
 // columnOf looks for the leaf that holds a column's text: the column itself, the one leaf of a list, or the "text" of
 // a list of structs or a struct of lists.
 func columnOf(c *parquet.Column) column {
-	out := column{text: -1, texts: -1}
+	out := column{text: -1, texts: -1, node: c}
 	if c.Leaf() {
 		out.text, out.bytes = c.Index(), isText(c)
 		if out.bytes && c.MaxRepetitionLevel() <= 1 {

@@ -17,6 +17,8 @@ type record interface {
 	// texts are a field's texts in any of the shapes that answers come in: SQuAD's own list of {text, answer_start},
 	// the Hub's {text: [...]}, a list of texts, one text.
 	texts(field string) (all []string, ok bool, err error)
+	// value is a field's value as JSON, whatever it is.
+	value(field string) (raw json.RawMessage, ok bool, err error)
 	// fields are the names of the fields, in order.
 	fields() []string
 }
@@ -53,12 +55,14 @@ func (c *collector[T]) visit(origin string, r record, err error) error {
 	return nil
 }
 
-// collect reads files one after the other until the limit. The error is of a file that cannot be read at all.
-func (c *collector[T]) collect(files []string) error {
+// visitFiles visits the records of a file, or of a folder's files of a split, one after the other.
+func visitFiles(path, split string, fn visit) error {
+	files, err := resolve(path, split)
+	if err != nil {
+		return err
+	}
 	for _, f := range files {
-		if err := visitFile(f, c.visit); errors.Is(err, errEnough) {
-			return nil
-		} else if err != nil {
+		if err := visitFile(f, fn); err != nil {
 			return err
 		}
 	}
@@ -129,6 +133,11 @@ func (r jsonRecord) text(field string) (string, bool, error) {
 	default:
 		return "", false, fmt.Errorf("%q is %s, not text", field, kind)
 	}
+}
+
+func (r jsonRecord) value(field string) (json.RawMessage, bool, error) {
+	raw := r[field]
+	return raw, kindOf(raw) != "", nil
 }
 
 func (r jsonRecord) texts(field string) ([]string, bool, error) {

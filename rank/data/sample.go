@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"gorun/model/chat"
 	"gorun/model/tokenizer"
 )
 
@@ -30,8 +31,8 @@ func (s Sample) Valid() int {
 
 // Tokenizer is what the package needs of one.
 type Tokenizer interface {
+	chat.Tokenizer
 	Encode(text string, addSpecial bool) (tokenizer.Encoding, error)
-	EOS() (int32, bool)
 }
 
 // shifted makes a sample of a whole token sequence, where trained tells which tokens are predicted; the last token is

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gorun/configs"
+	"gorun/model/chat"
 	"gorun/rank/data/demo"
 )
 
@@ -16,10 +17,14 @@ type SQuADExample struct {
 	ID, Title, Context, Question string
 	Answers                      []string // at least one, but in SQuAD v2's unanswerable questions
 	Origin                       string   // file:line
+	Turn                         string   // the prompt as a chat template writes it; "" = not written so
 }
 
-// Prompt is the text that the answer follows, in NeMo AutoModel's words.
+// Prompt is the text that the answer follows, in NeMo AutoModel's words, or in those of a chat template.
 func (e SQuADExample) Prompt() string {
+	if e.Turn != "" {
+		return e.Turn
+	}
 	return fmt.Sprintf("Context: %s Question: %s Answer: ", e.Context, e.Question)
 }
 
@@ -56,23 +61,38 @@ func ParseSQuAD(name, kind string, r io.Reader) ([]SQuADExample, []error) {
 // readSQuAD reads examples and the faults of those that cannot be read; the error is of a whole file.
 func readSQuAD(path, split string, limit int) ([]SQuADExample, []error, error) {
 	c := collector[SQuADExample]{limit: limit, make: exampleOf}
-	if path == DemoSQuAD {
-		raw := map[string]func() []byte{"train": demo.Train, "validation": demo.Validation}[split]
-		if raw == nil {
-			return nil, nil, fmt.Errorf("data: %s has the splits train and validation, not %q", path, split)
-		}
-		err := visitReader(path+"/"+split, "json", bytes.NewReader(raw()), c.visit)
-		if errors.Is(err, errEnough) {
-			err = nil
-		}
-		return c.out, c.faults, err
+	err := visitSQuAD(path, split, c.visit)
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	files, err := resolve(path, split)
-	if err != nil {
-		return nil, nil, err
-	}
-	err = c.collect(files)
 	return c.out, c.faults, err
+}
+
+// WriteTurns writes the prompts of examples by a tokenizer's chat template.
+func WriteTurns(tok Tokenizer, examples []SQuADExample) error {
+	t, err := chat.New(tok)
+	if err != nil {
+		return err
+	}
+	for i := range examples {
+		e := &examples[i]
+		if e.Turn, err = t.Render(chat.Turns("user", e.Prompt()), true); err != nil {
+			return fmt.Errorf("%s: %w", e.Origin, err)
+		}
+	}
+	return nil
+}
+
+// visitSQuAD visits the records of files, or of the set that gorun brings.
+func visitSQuAD(path, split string, fn visit) error {
+	if path != DemoSQuAD {
+		return visitFiles(path, split, fn)
+	}
+	raw := map[string]func() []byte{"train": demo.Train, "validation": demo.Validation}[split]
+	if raw == nil {
+		return fmt.Errorf("data: %s has the splits train and validation, not %q", path, split)
+	}
+	return visitReader(path+"/"+split, "json", bytes.NewReader(raw()), fn)
 }
 
 // exampleOf reads an example from a record.
@@ -121,51 +141,18 @@ func inOneLine(errs []error) error {
 	return errors.New(strings.Join(all, "; "))
 }
 
-// squadFormat writes examples as token sequences: prompt and first answer as one string, no BOS.
-type squadFormat struct {
-	tok       Tokenizer
-	eos       int32
-	automodel bool // as AutoModel writes them
-}
-
-func newSQuADFormat(tok Tokenizer, automodel bool) (*squadFormat, error) {
-	eos, ok := tok.EOS()
-	if !ok && !automodel {
-		return nil, errors.New("the tokenizer has no end-of-sequence token, so the model could not learn to stop: set eos_token in tokenizer_config.json, or use dataset.compat = \"automodel\"")
-	}
-	return &squadFormat{tok, eos, automodel}, nil
-}
-
-// encode tokenises an example. The tokens that hold any of the answer, and EOS, are trained on. As AutoModel does it
-// there is no EOS, and as many tokens are hidden as the prompt has on its own, which often hides the answer's first (a
-// tokenizer that splits before spaces gives the prompt's trailing space a token of its own, but joins it with the
-// answer); a question without an answer is kept, with nothing to train on.
-func (f *squadFormat) encode(e SQuADExample) (Sample, error) {
-	answer := ""
-	if len(e.Answers) > 0 {
-		answer = strings.TrimSpace(e.Answers[0])
-	}
-	if answer == "" && !f.automodel {
-		return Sample{}, fmt.Errorf("%s: has no answer to train on: give it one, or set dataset.on_bad = \"skip\"", e.Origin)
-	}
-	prompt := e.Prompt()
-	enc, err := f.tok.Encode(prompt+answer, false)
-	if err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", e.Origin, err)
-	}
-	trained := make([]bool, len(enc.IDs))
-	if f.automodel {
-		alone, err := f.tok.Encode(prompt, false)
+// squadReader makes samples of SQuAD's examples: prompt and first answer. As AutoModel makes them, a question without an
+// answer is kept, with nothing to train on.
+func squadReader(w writer) reader {
+	return func(origin string, r record) (encode, error) {
+		e, err := exampleOf(origin, r)
 		if err != nil {
-			return Sample{}, fmt.Errorf("%s: %w", e.Origin, err)
+			return nil, err
 		}
-		for i := range trained {
-			trained[i] = i >= len(alone.IDs)
+		p := pair{prompt: e.Prompt()}
+		if len(e.Answers) > 0 {
+			p.answer = strings.TrimSpace(e.Answers[0])
 		}
-		return shifted(enc.IDs, trained, e.Origin), nil
+		return func() ([]Sample, error) { return w.write(p, origin) }, nil
 	}
-	for i, span := range enc.Offsets {
-		trained[i] = span[1] > len(prompt)
-	}
-	return shifted(append(enc.IDs, f.eos), append(trained, true), e.Origin), nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"gorun/configs"
 )
 
 // TestEncodeSQuAD is derived by hand. The text "Context: c Question: q Answer: blue moon" has the words "Context:" of 8
@@ -11,53 +13,72 @@ import (
 // The prompt alone ends in a space, which is a word of its own: six words. So AutoModel hides six tokens of the text,
 // the answer's first with them. Inputs are all tokens but the last, labels all but the first.
 func TestEncodeSQuAD(t *testing.T) {
-	example := SQuADExample{Context: "c", Question: "q", Answers: []string{" blue moon ", "moon"}, Origin: "f:1"}
-	none := SQuADExample{Context: "c", Question: "q", Origin: "f:9"}
+	const example = `{"context":"c","question":"q","answers":[" blue moon ","moon"]}`
+	const none = `{"context":"c","question":"q","answers":[]}`
 	for _, c := range []struct {
 		name        string
-		example     SQuADExample
+		example     string
 		automodel   bool
 		ids, labels []int32
 	}{
 		{"answer and EOS", example, false, []int32{18, 12, 20, 12, 18, 15, 15}, []int32{-100, -100, -100, -100, 15, 15, 2}},
 		{"automodel", example, true, []int32{18, 12, 20, 12, 18, 15}, []int32{-100, -100, -100, -100, -100, 15}},
-		{"automodel, one word", SQuADExample{Context: "c", Question: "q", Answers: []string{"moon"}}, true,
+		{"automodel, one word", `{"context":"c","question":"q","answers":["moon"]}`, true,
 			[]int32{18, 12, 20, 12, 18}, []int32{-100, -100, -100, -100, -100}},
 		{"automodel, no answer", none, true, []int32{18, 12, 20, 12, 18}, []int32{-100, -100, -100, -100, -100}},
 	} {
-		f, err := newSQuADFormat(words{}, c.automodel)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := f.encode(c.example)
+		s, err := squadSample(words{}, c.automodel, c.example)
 		if err != nil || !slices.Equal(s.IDs, c.ids) || !slices.Equal(s.Labels, c.labels) {
 			t.Errorf("%s: ids %v labels %v (%v), want %v %v", c.name, s.IDs, s.Labels, err, c.ids, c.labels)
 		}
 	}
 	// Where the prompt's last space is a token of its own, it is no part of the answer, to us as to AutoModel.
 	for automodel, want := range map[bool][]int32{false: {'m', 'o', 2}, true: {'m', 'o'}} {
-		f, err := newSQuADFormat(letters{}, automodel)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := f.encode(SQuADExample{Context: "c", Question: "q", Answers: []string{"mo"}})
+		s, err := squadSample(letters{}, automodel, `{"context":"c","question":"q","answers":["mo"]}`)
 		if err != nil || s.Valid() != len(want) || !slices.Equal(s.Labels[len(s.Labels)-len(want):], want) {
 			t.Errorf("bytes, automodel %v: labels %v (%v), want %v at the end", automodel, s.Labels, err, want)
 		}
 	}
-	_, err := newSQuADFormat(words{noEOS: true}, false)
+	_, err := squadSample(words{noEOS: true}, false, example)
 	wantError(t, "no EOS", err, "end-of-sequence", "compat")
-	if _, err := newSQuADFormat(words{noEOS: true}, true); err != nil {
+	if _, err := squadSample(words{noEOS: true}, true, example); err != nil {
 		t.Errorf("automodel needs no EOS: %v", err)
 	}
-	f, err := newSQuADFormat(words{}, false)
-	if err != nil {
-		t.Fatal(err)
+	_, err = squadSample(words{}, false, none)
+	wantError(t, "no answer", err, "f:1: has no answer", "on_bad")
+	_, err = squadSample(words{}, false, `{"context":"c","question":"q","answers":["  "]}`)
+	wantError(t, "blank answer", err, "f:1: has no answer")
+}
+
+// squadSample makes the sample of one line of SQuAD.
+func squadSample(tok Tokenizer, automodel bool, line string) (Sample, error) {
+	c := configs.Dataset{Kind: "squad"}
+	if automodel {
+		c.Compat = "automodel"
 	}
-	_, err = f.encode(none)
-	wantError(t, "no answer", err, "f:9: has no answer", "on_bad")
-	_, err = f.encode(SQuADExample{Answers: []string{"  "}, Origin: "f:3"})
-	wantError(t, "blank answer", err, "f:3: has no answer")
+	return lineSample(c, tok, line)
+}
+
+// lineSample makes the sample of one JSON line of a data set.
+func lineSample(c configs.Dataset, tok Tokenizer, line string) (s Sample, err error) {
+	read, err := newReader(c, tok, 1000)
+	if err != nil {
+		return s, err
+	}
+	return s, visitLine("f:1", []byte(line), func(origin string, r record, err error) error {
+		if err != nil {
+			return err
+		}
+		enc, err := read(origin, r)
+		if err != nil {
+			return err
+		}
+		all, err := enc()
+		if err == nil {
+			s = all[0]
+		}
+		return err
+	})
 }
 
 func TestShow(t *testing.T) {

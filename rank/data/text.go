@@ -1,6 +1,7 @@
 package data
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -11,33 +12,35 @@ type passage struct {
 	text, origin string
 }
 
-// readTexts reads texts: each .txt file is one, and so is each record's field of JSON lines, a JSON list or parquet.
-// The faults are of those that cannot be read; the error is of a whole file.
-func readTexts(path, split, field string, limit int) ([]passage, []error, error) {
-	files, err := resolve(path, split)
-	if err != nil {
-		return nil, nil, err
-	}
-	c := collector[passage]{limit: limit, make: func(origin string, r record) (passage, error) {
+// textReader makes samples of texts: each .txt file is one, and so is each record's field of JSON lines, a JSON list or
+// parquet. Longer ones are cut in windows.
+func textReader(tok Tokenizer, field string, window int) reader {
+	return func(origin string, r record) (encode, error) {
 		text, ok, err := r.text(field)
 		if err == nil && !ok {
 			err = missing(r, []string{fmt.Sprintf("%q", field)}, "a text has it: name the field that holds the text in dataset.columns.text")
 		}
-		return passage{text, origin}, err
-	}}
+		return func() ([]Sample, error) { return encodeText(tok, passage{text, origin}, window) }, err
+	}
+}
+
+// visitTexts visits the records of files, of which those of plain text are one record each.
+func visitTexts(path, split string, fn visit) error {
+	files, err := resolve(path, split)
+	if err != nil {
+		return err
+	}
 	for _, f := range files {
 		if format(f) == "text" {
-			err = visitPlain(f, c.visit)
+			err = visitPlain(f, fn)
 		} else {
-			err = visitFile(f, c.visit)
+			err = visitFile(f, fn)
 		}
-		if errors.Is(err, errEnough) {
-			break
-		} else if err != nil {
-			return nil, nil, err
+		if err != nil {
+			return err
 		}
 	}
-	return c.out, c.faults, nil
+	return nil
 }
 
 // plainRecord is a file of plain text: whatever the field, it is the text.
@@ -46,6 +49,10 @@ type plainRecord string
 func (r plainRecord) text(string) (string, bool, error) { return string(r), true, nil }
 
 func (r plainRecord) texts(string) ([]string, bool, error) { return []string{string(r)}, true, nil }
+
+func (r plainRecord) value(string) (json.RawMessage, bool, error) {
+	return nil, false, errors.New("a file of plain text has no fields: use JSON lines")
+}
 
 func (r plainRecord) fields() []string { return nil }
 

@@ -7,85 +7,50 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
 )
 
-// maxLine bounds a line that is read back; ours have about 200 bytes.
+// Names of the files of records in a run's folder.
+const (
+	TrainingFile   = "training.jsonl"
+	ValidationFile = "validation.jsonl"
+	SamplesFile    = "samples.jsonl"
+)
+
+// maxLine bounds a line that is read back; ours have about 200 bytes, those of samples some thousand.
 const maxLine = 1 << 20
 
-// jsonl is a file of records, one a line. A line is written by one call of the system and is whole or,
-// after an error, taken back.
-type jsonl struct {
-	file    *os.File
-	size    int64 // of the whole lines
-	regular bool  // not a device or a pipe, which cannot be cut
+// jsonFiles writes records as lines of JSON.
+type jsonFiles struct {
+	training, validation, samples *logFile
 }
 
-// openJSONL opens or creates path. A run that resumes after step resume > 0 goes on behind the last
-// record up to it; later ones, and a last line that a crash tore, are cut. A new run (resume 0) sets an
-// older file aside as path.1, path.2 and so on.
-func openJSONL(path string, resume int) (*jsonl, error) {
-	if resume == 0 {
-		if err := setAside(path); err != nil {
-			return nil, err
+// openJSON opens the files in dir, or none. A run that resumes after step resume > 0 goes on behind the last record up
+// to it; later ones, and a last line that a crash tore, are cut. A new run (resume 0) sets older files aside as path.1,
+// path.2 and so on.
+func openJSON(dir string, resume int) (*jsonFiles, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	var f jsonFiles
+	for _, x := range []struct {
+		name string
+		file **logFile
+	}{{TrainingFile, &f.training}, {ValidationFile, &f.validation}, {SamplesFile, &f.samples}} {
+		path := filepath.Join(dir, x.name)
+		var err error
+		if resume == 0 {
+			err = setAside(path)
+		}
+		if err == nil {
+			*x.file, err = openLog(path, func(r io.Reader) (int64, error) { return endOf(r, resume) })
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.close(nil))
 		}
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	log := &jsonl{file: file}
-	if err := log.cut(resume); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return log, nil
-}
-
-// setAside renames an older regular file that has something in it to the first free path.N.
-func setAside(path string) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look at the older log: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return nil
-	}
-	for n := 1; ; n++ {
-		aside := fmt.Sprintf("%s.%d", path, n)
-		if _, err := os.Lstat(aside); err == nil {
-			continue
-		}
-		if err := os.Rename(path, aside); err != nil {
-			return fmt.Errorf("set the older log aside: %w", err)
-		}
-		return nil
-	}
-}
-
-// cut finds the end of the records up to step resume and removes what is behind it.
-func (l *jsonl) cut(resume int) error {
-	info, err := l.file.Stat()
-	if err != nil {
-		return fmt.Errorf("look at the log: %w", err)
-	}
-	l.regular = info.Mode().IsRegular()
-	if !l.regular {
-		return nil
-	}
-	if l.size, err = endOf(l.file, resume); err != nil {
-		return fmt.Errorf("%s: %w; set the file aside", l.file.Name(), err)
-	}
-	if err := l.file.Truncate(l.size); err != nil {
-		return fmt.Errorf("cut the log at step %d: %w", resume, err)
-	}
-	if _, err := l.file.Seek(l.size, io.SeekStart); err != nil {
-		return fmt.Errorf("go to the end of the log: %w", err)
-	}
-	return nil
+	return &f, nil
 }
 
 // endOf returns the offset behind the last record up to step resume. A last line without its end is torn
@@ -118,38 +83,49 @@ func endOf(r io.Reader, resume int) (int64, error) {
 	}
 }
 
-// write appends one record.
-func (l *jsonl) write(record any) error {
+// writeLine appends one record.
+func writeLine(l *logFile, record any) error {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(record); err != nil {
 		return fmt.Errorf("write %s: %w", l.file.Name(), err)
 	}
-	n, err := l.file.Write(b.Bytes())
-	if err == nil {
-		l.size += int64(n)
-		return nil
-	}
-	err = fmt.Errorf("write %s: %w; free some space or set logging.dir elsewhere", l.file.Name(), err)
-	if !l.regular || n == 0 {
-		return err
-	}
-	if cut := l.file.Truncate(l.size); cut != nil {
-		return errors.Join(err, fmt.Errorf("take back half a line: %w", cut))
-	}
-	if _, seek := l.file.Seek(l.size, io.SeekStart); seek != nil {
-		return errors.Join(err, fmt.Errorf("take back half a line: %w", seek))
-	}
-	return err
+	return l.append(b.Bytes())
 }
 
-// close makes the file durable and closes it.
-func (l *jsonl) close() error {
-	var err error
-	if l.regular {
-		err = l.file.Sync()
+func (f *jsonFiles) step(r Record) error {
+	return writeLine(f.training, trainingLine{
+		Step:           r.Step,
+		Epoch:          r.Epoch,
+		Loss:           number(r.Loss),
+		GradNorm:       number(r.GradNorm),
+		LR:             number(r.LR),
+		NumLabelTokens: r.NumLabelTokens,
+		TokS:           number(r.TokS),
+		StepTimeS:      number(r.StepTimeS),
+		MemGiB:         number(r.MemGiB),
+	})
+}
+
+func (f *jsonFiles) validated(v ValidationRecord) error {
+	return writeLine(f.validation, validationLine{
+		Step:           v.Step,
+		Epoch:          v.Epoch,
+		Set:            v.Set,
+		ValLoss:        number(v.ValLoss),
+		NumLabelTokens: v.NumLabelTokens,
+		TimeS:          number(v.TimeS),
+	})
+}
+
+// sample appends to samples.jsonl.
+func (f *jsonFiles) sample(s SampleRecord) error { return writeLine(f.samples, s) }
+
+func (f *jsonFiles) close(error) error {
+	var errs []error
+	for _, l := range []*logFile{f.training, f.validation, f.samples} {
+		if l != nil {
+			errs = append(errs, l.close())
+		}
 	}
-	if err = errors.Join(err, l.file.Close()); err != nil {
-		return fmt.Errorf("close log: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -52,6 +52,14 @@ func validationText(v ValidationRecord, defaultSet string) string {
 	return fmt.Sprintf("%s step %d | epoch %d | loss %s | %d label tokens | %s", tag, v.Step, v.Epoch, fixed(v.ValLoss, 4), v.NumLabelTokens, seconds(v.TimeS))
 }
 
+// sampleText is an answer as one line of text.
+func sampleText(s SampleRecord) string {
+	if len(s.Gold) == 0 {
+		return fmt.Sprintf("%s | %s | %s", s.When, s.Prompt, s.Answer)
+	}
+	return fmt.Sprintf("%s | Q: %s | gold: %s | answer: %s", s.When, s.Prompt, strings.Join(s.Gold, " / "), s.Answer)
+}
+
 // fixed gives v with so many decimals, or with two digits where those would hide it.
 func fixed(v float64, decimals int) string {
 	if v != 0 && math.Abs(v) < math.Pow(10, -float64(decimals)) {

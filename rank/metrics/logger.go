@@ -7,21 +7,21 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
-// Names of the files in Options.Dir.
-const (
-	TrainingFile   = "training.jsonl"
-	ValidationFile = "validation.jsonl"
-)
-
 // Options says where a Logger writes.
 type Options struct {
-	// Dir is the folder of the JSONL files; it is made if it is not there. Empty = no files.
+	// Dir is the run's folder, for all files; it is made if it is not there. Empty = no files.
 	Dir string
+	// JSONL, Tensorboard and Wandb (nil = none) say which files there are.
+	JSONL, Tensorboard bool
+	Wandb              *WandbOptions
+	// Prometheus is the HOST:PORT to serve metrics on; empty = none.
+	Prometheus string
 	// ResumeStep is the step that the run goes on from: later records are cut. 0 = a new run, which
 	// sets older files aside.
 	ResumeStep int
@@ -42,11 +42,13 @@ type Options struct {
 
 // Logger writes how a run goes. Its methods may be called from several goroutines.
 type Logger struct {
-	options    Options
-	training   *jsonl // nil = no files
-	validation *jsonl
+	options Options
 
 	mu    sync.Mutex // over all below, and over writing
+	files []sink     // take every EverySteps-th step
+	live  *endpoint  // takes each; nil = none
+	json  *jsonFiles // one of files; nil = none
+	wandb *wandb     // one of files; nil = none
 	bar   *progressbar.ProgressBar
 	pace  pace
 	first bool // no step written yet
@@ -59,10 +61,8 @@ func New(o Options) (*Logger, error) {
 	}
 	o.EverySteps = max(o.EverySteps, 1)
 	l := &Logger{options: o, first: true}
-	if o.Dir != "" {
-		if err := l.open(); err != nil {
-			return nil, fmt.Errorf("metrics: %w", err)
-		}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("metrics: %w", err), l.Close(err))
 	}
 	if o.Output != nil && !o.Plain && o.TotalSteps > 0 && (o.Bar || isTerminal(o.Output)) {
 		l.bar = newBar(o.Output, o.ResumeStep, o.TotalSteps)
@@ -70,26 +70,42 @@ func New(o Options) (*Logger, error) {
 	return l, nil
 }
 
-// open opens both files, or none.
-func (l *Logger) open() error {
-	dir := l.options.Dir
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+// open opens what the options ask for. After an error some of it is open.
+func (l *Logger) open() (err error) {
+	o := l.options
+	if o.Prometheus != "" {
+		if l.live, err = openEndpoint(o.Prometheus); err != nil {
+			return err
+		}
 	}
-	training, err := openJSONL(filepath.Join(dir, TrainingFile), l.options.ResumeStep)
-	if err != nil {
-		return err
+	if o.Dir == "" {
+		return nil
 	}
-	validation, err := openJSONL(filepath.Join(dir, ValidationFile), l.options.ResumeStep)
-	if err != nil {
-		return errors.Join(err, training.close())
+	if o.JSONL {
+		if l.json, err = openJSON(o.Dir, o.ResumeStep); err != nil {
+			return err
+		}
+		l.files = append(l.files, l.json)
 	}
-	l.training, l.validation = training, validation
+	if o.Tensorboard {
+		t, err := openTensorboard(filepath.Join(o.Dir, TensorboardDir), o.ResumeStep, time.Now)
+		if err != nil {
+			return err
+		}
+		l.files = append(l.files, t)
+	}
+	if o.Wandb != nil {
+		w, err := openWandb(filepath.Join(o.Dir, WandbDir), *o.Wandb, o.ResumeStep, time.Now)
+		if err != nil {
+			return err
+		}
+		l.wandb = w
+		l.files = append(l.files, w)
+	}
 	return nil
 }
 
-// Step tells a finished step. The error is that of training.jsonl, such as a full disk; the file then
-// still ends with a whole line.
+// Step tells a finished step. The error is that of a file, such as a full disk; it then still ends with a whole record.
 func (l *Logger) Step(r Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,86 +115,98 @@ func (l *Logger) Step(r Record) error {
 		l.bar.Describe(barText(r, l.options.Device, eta))
 		_ = l.bar.Set(min(r.Step, l.options.TotalSteps)) // a terminal that is gone does not stop a run
 	}
+	var errs []error
+	if l.live != nil {
+		errs = append(errs, l.live.step(r))
+	}
 	if !l.first && r.Step%l.options.EverySteps != 0 && r.Step != l.options.TotalSteps {
-		return nil
+		return errors.Join(errs...)
 	}
 	l.first = false
 	if l.bar == nil {
-		l.print(stepLine(r, l.options.TotalSteps, l.options.Device, eta))
+		errs = append(errs, l.print(stepLine(r, l.options.TotalSteps, l.options.Device, eta)))
 	}
-	if l.training == nil {
-		return nil
+	for _, f := range l.files {
+		errs = append(errs, f.step(r))
 	}
-	return l.training.write(trainingLine{
-		Step:           r.Step,
-		Epoch:          r.Epoch,
-		Loss:           number(r.Loss),
-		GradNorm:       number(r.GradNorm),
-		LR:             number(r.LR),
-		NumLabelTokens: r.NumLabelTokens,
-		TokS:           number(r.TokS),
-		StepTimeS:      number(r.StepTimeS),
-		MemGiB:         number(r.MemGiB),
-	})
+	return errors.Join(errs...)
 }
 
-// Validation tells a finished validation of one set. The error is that of validation.jsonl.
+// Validation tells a finished validation of one set. The error is that of a file.
 func (l *Logger) Validation(v ValidationRecord) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.above(validationText(v, l.options.DefaultSet))
-	if l.validation == nil {
-		return nil
+	errs := []error{l.above(validationText(v, l.options.DefaultSet))}
+	if l.live != nil {
+		errs = append(errs, l.live.validated(v))
 	}
-	return l.validation.write(validationLine{
-		Step:           v.Step,
-		Epoch:          v.Epoch,
-		Set:            v.Set,
-		ValLoss:        number(v.ValLoss),
-		NumLabelTokens: v.NumLabelTokens,
-		TimeS:          number(v.TimeS),
-	})
+	for _, f := range l.files {
+		errs = append(errs, f.validated(v))
+	}
+	return errors.Join(errs...)
 }
 
-// Print writes a line for people, above the bar if there is one.
-func (l *Logger) Print(line string) {
+// Sample tells an answer. The error is that of a file.
+func (l *Logger) Sample(s SampleRecord) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.above(line)
+	err := l.above(sampleText(s))
+	if l.json != nil {
+		err = errors.Join(err, l.json.sample(s))
+	}
+	return err
 }
 
-// Close ends the bar's line and closes the files. It may be called twice.
-func (l *Logger) Close() error {
+// Print writes a line for people, above the bar if there is one. The error is that of a file that keeps the lines.
+func (l *Logger) Print(line string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.above(line)
+}
+
+// Close ends the bar's line, the files and the endpoint; outcome is how the run ended, nil = well. It may be called
+// twice.
+func (l *Logger) Close(outcome error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.bar != nil {
 		_ = l.bar.Exit() // keeps the bar as it stands
 		l.bar = nil
-		l.print("")
+		l.show("")
 	}
 	var errs []error
-	for _, file := range []**jsonl{&l.training, &l.validation} {
-		if *file != nil {
-			errs = append(errs, (*file).close())
-			*file = nil
-		}
+	for _, f := range l.files {
+		errs = append(errs, f.close(outcome))
 	}
+	if l.live != nil {
+		errs = append(errs, l.live.close(outcome))
+	}
+	l.files, l.live, l.json, l.wandb = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
 // above prints a line and draws the bar again below it. mu is held.
-func (l *Logger) above(line string) {
+func (l *Logger) above(line string) error {
 	if l.bar == nil {
-		l.print(line)
-		return
+		return l.print(line)
 	}
 	_ = l.bar.Clear()
-	l.print(line)
+	err := l.print(line)
 	_ = l.bar.RenderBlank()
+	return err
 }
 
-// print writes a line. Nobody reading it is no reason to stop a run, so errors are let go. mu is held.
-func (l *Logger) print(line string) {
+// print writes a line for people and for W&B, which keeps what was printed. mu is held.
+func (l *Logger) print(line string) error {
+	l.show(line)
+	if l.wandb == nil {
+		return nil
+	}
+	return l.wandb.printed(line)
+}
+
+// show writes a line for people. Nobody reading it is no reason to stop a run, so errors are let go. mu is held.
+func (l *Logger) show(line string) {
 	if l.options.Output != nil {
 		_, _ = io.WriteString(l.options.Output, line+"\n")
 	}

@@ -25,7 +25,7 @@ func newLogger(t *testing.T, o Options) *Logger {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
+		if err := l.Close(nil); err != nil {
 			t.Errorf("Close: %v", err)
 		}
 	})
@@ -90,7 +90,7 @@ func TestPaceForgetsTheCompilingStep(t *testing.T) {
 func TestPlainAndFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run", "logs")
 	var out bytes.Buffer
-	l := newLogger(t, Options{Dir: dir, TotalSteps: 5, EverySteps: 2, Output: &out, Device: "gpu", DefaultSet: "default"})
+	l := newLogger(t, Options{Dir: dir, JSONL: true, TotalSteps: 5, EverySteps: 2, Output: &out, Device: "gpu", DefaultSet: "default"})
 	for step := 1; step <= 5; step++ {
 		loss := 1 / float64(step)
 		if step == 4 {
@@ -100,7 +100,9 @@ func TestPlainAndFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l.Print("hello")
+	if err := l.Print("hello"); err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Validation(ValidationRecord{Step: 5, Set: "default", ValLoss: 0.25, NumLabelTokens: 9, TimeS: 1.5}); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +143,7 @@ func TestBar(t *testing.T) {
 	if err := l.Validation(ValidationRecord{Step: 2, Set: "s", ValLoss: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
+	if err := l.Close(nil); err != nil {
 		t.Fatal(err)
 	}
 	got := out.String()
@@ -164,13 +166,15 @@ func TestNoOutput(t *testing.T) {
 	if err := errors.Join(l.Step(Record{Step: 1}), l.Validation(ValidationRecord{Step: 1})); err != nil {
 		t.Fatal(err)
 	}
-	l.Print("nobody reads this")
+	if err := l.Print("nobody reads this"); err != nil {
+		t.Error(err)
+	}
 }
 
 // steps writes records of the given steps into both files.
 func steps(t *testing.T, dir string, resume, from, to int) {
 	t.Helper()
-	l, err := New(Options{Dir: dir, ResumeStep: resume})
+	l, err := New(Options{Dir: dir, JSONL: true, ResumeStep: resume})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +183,7 @@ func steps(t *testing.T, dir string, resume, from, to int) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(l.Close(), l.Close()); err != nil {
+	if err := errors.Join(l.Close(nil), l.Close(nil)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -248,7 +252,7 @@ func TestForeignFilesAreNotCut(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := New(Options{Dir: dir, ResumeStep: 3})
+		_, err := New(Options{Dir: dir, JSONL: true, ResumeStep: 3})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("New over %.40q = %v, want within it %q and the path", text, err, want)
 		}
@@ -268,7 +272,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := newLogger(t, Options{Dir: dir})
+	l := newLogger(t, Options{Dir: dir, JSONL: true})
 	for name, err := range map[string]error{TrainingFile: l.Step(Record{Step: 1}), ValidationFile: l.Validation(ValidationRecord{Step: 1})} {
 		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
 			t.Errorf("%s: %v, want ENOSPC with the path", name, err)
@@ -280,7 +284,7 @@ func TestFullDisk(t *testing.T) {
 // line, and then goes on.
 func TestHalfALineIsTakenBack(t *testing.T) {
 	dir := t.TempDir()
-	l := newLogger(t, Options{Dir: dir})
+	l := newLogger(t, Options{Dir: dir, JSONL: true})
 	if err := l.Step(Record{Step: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +320,7 @@ func TestNewErrors(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(Options{Dir: filepath.Join(file, "logs")}); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := New(Options{Dir: filepath.Join(file, "logs"), JSONL: true}); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("New below a file = %v, want an error that names it", err)
 	}
 	if _, err := New(Options{ResumeStep: -1}); err == nil {
@@ -327,7 +331,7 @@ func TestNewErrors(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
-	l := newLogger(t, Options{Dir: dir, Output: &out, TotalSteps: 50, Bar: true})
+	l := newLogger(t, Options{Dir: dir, JSONL: true, Output: &out, TotalSteps: 50, Bar: true})
 	var group sync.WaitGroup
 	for i := range 4 {
 		group.Go(func() {
@@ -335,7 +339,9 @@ func TestConcurrentUse(t *testing.T) {
 				if err := l.Step(Record{Step: 10*i + s + 1}); err != nil {
 					t.Error(err)
 				}
-				l.Print("line")
+				if err := l.Print("line"); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}

@@ -29,6 +29,21 @@ type ValidationRecord struct {
 	TimeS          float64 // seconds it took
 }
 
+// SampleRecord is an answer of the model, before or after training, as samples.jsonl has it.
+type SampleRecord struct {
+	Step   int      `json:"step"`           // steps done before it
+	When   string   `json:"when"`           // Before or After
+	Prompt string   `json:"prompt"`         // the question, or the recipe's prompt
+	Gold   []string `json:"gold,omitempty"` // right answers; none for a recipe's prompt
+	Answer string   `json:"answer"`
+}
+
+// When an answer was given.
+const (
+	Before = "before"
+	After  = "after"
+)
+
 // trainingLine is a Record as training.jsonl has it.
 type trainingLine struct {
 	Step           int    `json:"step"`

@@ -1,0 +1,78 @@
+package rank
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"gorun/configs"
+	"gorun/rank/metrics"
+	"gorun/rank/report"
+)
+
+// folder is where the run's records go; "" = nowhere, as the run neither saves checkpoints nor was given a place.
+func (t *trainer) folder() string {
+	l := t.recipe.Logging
+	if t.dir != nil || l.Dir != "" || l.Tensorboard || t.wandb() != nil {
+		return t.recipe.LogDir()
+	}
+	return ""
+}
+
+// wandb is what the recipe says of Weights & Biases, nil = nothing.
+func (t *trainer) wandb() *metrics.WandbOptions {
+	w := t.recipe.Logging.Wandb
+	if w.Project == "" || w.Mode != "offline" {
+		return nil
+	}
+	return &metrics.WandbOptions{Project: w.Project, Entity: w.Entity, Name: w.Name, Recipe: t.recipeText, Version: t.opts.Version}
+}
+
+// logOptions says where the run's lines and records go; total is its last step.
+func (t *trainer) logOptions(total int) metrics.Options {
+	l := t.recipe.Logging
+	return metrics.Options{
+		Dir: t.folder(), JSONL: l.JSONL, Tensorboard: l.Tensorboard, Wandb: t.wandb(), Prometheus: l.Prometheus,
+		ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet,
+	}
+}
+
+// describe puts into the run's folder what runs where: environment.json and the effective recipe.
+func (t *trainer) describe() error {
+	dir := t.folder()
+	if dir == "" {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("describe the run: %w", err)
+	}
+	facts, err := t.job.facts()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("describe the run: %w", err)
+	}
+	if t.dir == nil || dir != t.recipe.Checkpoint.Dir { // there openFolder has put it already
+		if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
+			return err
+		}
+	}
+	return metrics.Environment{
+		Gorun: t.opts.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Host: host, CPUs: runtime.NumCPU(),
+		Plugin: t.opts.Device.Plugin, XLA: t.dev.Version(), Platform: t.dev.Platform(), Device: t.dev.Kind(),
+		Started: time.Now().Truncate(time.Second), ResumeStep: t.state.Steps(), Command: t.opts.Command, Facts: facts,
+	}.Write(dir)
+}
+
+// writeReport writes report.html over the run's records, if there are any.
+func (t *trainer) writeReport() error {
+	dir := t.folder()
+	if dir == "" || !t.recipe.Logging.JSONL {
+		return nil
+	}
+	return report.Write(dir)
+}
