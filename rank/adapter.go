@@ -17,8 +17,9 @@ import (
 func adapters(d *spec.Decoder, c configs.PEFT, from *export.Adapter) (map[string]model.Adapter, error) {
 	out := map[string]model.Adapter{}
 	if from != nil {
-		for _, m := range from.Modules {
-			out[m.Name] = model.Adapter{Dim: m.Dim, Scale: scaling(m.Alpha, m.Dim, from.RSLoRA)}
+		for i := range from.Modules {
+			m := &from.Modules[i]
+			out[m.Name] = model.Adapter{Dim: from.DimOf(m), Scale: from.Scaling(m)}
 		}
 		return out, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/compute/dtypes"
 
@@ -29,6 +30,7 @@ type Session struct {
 	dev   *device.Client
 	model *model.Model
 	state *fsdp.State
+	zeros [][]*device.Buffer // not nil in a view without the adapter; see Bare
 }
 
 // parameters says what to load into a session.
@@ -85,6 +87,10 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 
 // Close frees the device.
 func (s *Session) Close() error {
+	if s.zeros != nil { // a view: the rest is the session's
+		device.FreeAll(s.zeros...)
+		return nil
+	}
 	var errs []error
 	if s.state != nil {
 		s.state.Close()
@@ -101,7 +107,7 @@ func (s *Session) Close() error {
 // Generate continues prompts.
 func (s *Session) Generate(ctx context.Context, req infer.Request) ([]infer.Continuation, error) {
 	p := s.state.Begin(ctx)
-	out, err := infer.Generate(ctx, s.model, p, req)
+	out, err := infer.Generate(ctx, s.model, s.params(p), req)
 	p.Fail(err)
 	return out, p.Close()
 }
@@ -111,8 +117,9 @@ func (s *Session) Score(ctx context.Context, mb data.Batch) ([]float32, error) {
 	p := s.state.Begin(ctx)
 	r := s.model.Begin(model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels})
 	r.Embed(p.Root())
+	params := s.params(p)
 	for l := 0; l < s.model.Layers(); l++ {
-		w := p.Unshard(l)
+		w := params.Unshard(l)
 		p.Prefetch(l + 1)
 		r.Infer(l, w)
 		p.Reshard(l)
@@ -121,6 +128,32 @@ func (s *Session) Score(ctx context.Context, mb data.Batch) ([]float32, error) {
 	p.Fail(err)
 	p.Fail(r.End())
 	return logp, p.Close()
+}
+
+// Logits returns the logits [V] after each of the tokens at the places at of one text.
+func (s *Session) Logits(ctx context.Context, ids, at []int32) ([][]float32, error) {
+	p := s.state.Begin(ctx)
+	out, err := s.logits(p, ids, at)
+	p.Fail(err)
+	return out, p.Close()
+}
+
+// logits takes the text once for every place: the head is computed for one position of a row.
+func (s *Session) logits(p *fsdp.Pass, ids, at []int32) ([][]float32, error) {
+	d, err := s.model.NewDecoding(len(at), len(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	positions := make([]int32, len(ids))
+	for i := range positions {
+		positions[i] = int32(i)
+	}
+	flat, err := d.Feed(s.params(p), slices.Repeat(ids, len(at)), slices.Repeat(positions, len(at)), at)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(slices.Chunk(flat, len(flat)/len(at))), nil
 }
 
 // Encode turns a text into ids, or says why not.

@@ -4,26 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"gorun/csrc/plugins"
 	"gorun/model/export"
 	"gorun/rank"
 )
 
-// baseFlags name a model, for the commands that run one.
-type baseFlags struct {
+// modelFlags name a base and an adapter.
+type modelFlags struct {
 	Base    string `required:"" placeholder:"MODEL" help:"The base: a Hub id (ORG/NAME), a Hugging Face folder, a GGUF file, or a demo model (demo:smollm2-135m)."`
-	Adapter string `placeholder:"FOLDER" help:"PEFT adapter to put on the base: a folder or a Hub id."`
-	DType   string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
+	Adapter string `placeholder:"PATH" help:"Adapter to put on the base: a PEFT folder, such as a checkpoint, a GGUF adapter, or a Hub id."`
 }
 
-// model is an opened base and, if asked for, an adapter.
+// baseFlags name a model, for the commands that run one.
+type baseFlags struct {
+	modelFlags
+
+	DType string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
+}
+
+// opened is an opened base and, if asked for, an adapter.
 type opened struct {
 	base    *rank.Base
 	adapter *export.Adapter
 }
 
-func (f baseFlags) open(resolve rank.Resolve) (*opened, error) {
+// open finds and opens both; the caller closes the base.
+func (f modelFlags) open(resolve rank.Resolve) (*opened, error) {
 	path, err := resolve(rank.ModelResource, f.Base, "")
 	if err != nil {
 		return nil, fmt.Errorf("--base: %w", err)
@@ -37,11 +45,19 @@ func (f baseFlags) open(resolve rank.Resolve) (*opened, error) {
 		if path, err = resolve(rank.ModelResource, f.Adapter, ""); err != nil {
 			return nil, errors.Join(fmt.Errorf("--adapter: %w", err), base.Close())
 		}
-		if o.adapter, err = export.ReadPEFT(path); err != nil {
+		if o.adapter, err = readAdapter(path, base); err != nil {
 			return nil, errors.Join(err, base.Close())
 		}
 	}
 	return o, nil
+}
+
+// readAdapter reads a PEFT folder or a GGUF adapter.
+func readAdapter(path string, base *rank.Base) (*export.Adapter, error) {
+	if strings.HasSuffix(path, ".gguf") {
+		return export.ReadGGUFAdapter(path, base.Decoder)
+	}
+	return export.ReadPEFT(path)
 }
 
 // dtype settles "auto" for a kind of device.

@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 
 	"gorun/configs"
-	"gorun/model/export"
 	"gorun/rank"
 	"gorun/rank/data"
 )
@@ -17,8 +16,8 @@ import (
 type evalCmd struct {
 	baseFlags
 
-	Task      string `enum:"squad,perplexity" required:"" help:"squad (exact match and F1) or perplexity (of the answers)."`
-	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: SQuAD's JSON, JSON lines, parquet, a folder, or a Hub id. Default: the demo's."`
+	Task      string `enum:"hellaswag,choices,squad,perplexity" required:"" help:"hellaswag (acc and acc_norm as lm-eval has them), choices (the same for any data with query, choices, gold), squad (exact match and F1) or perplexity (of SQuAD's answers)."`
+	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: JSON, JSON lines, parquet, a folder, or a Hub id. Default: the demo's, for squad and perplexity."`
 	Split     string `default:"validation" placeholder:"NAME" help:"Split of a folder or of the demo's data."`
 	Limit     int    `placeholder:"N" help:"Only the first N samples."`
 	MaxTokens int    `default:"24" placeholder:"N" help:"Longest answer."`
@@ -46,7 +45,7 @@ func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Data, err = resolve(rank.DatasetResource, c.Data, ""); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
-	questions, err := data.SQuAD(c.Data, c.Split, c.Limit)
+	task, err := c.task()
 	if err != nil {
 		return err
 	}
@@ -54,51 +53,77 @@ func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	run := func(name string, adapter *export.Adapter) (sc score, err error) {
-		s, err := rank.OpenSession(device, m.base, c.dtype(kind), adapter)
-		if err != nil {
-			return score{}, err
-		}
-		defer func() { err = errors.Join(err, s.Close()) }()
-		sc, err = c.score(ctx, s, questions)
-		sc.name = name
-		return sc, err
-	}
-	base, err := run("base", nil)
+	s, err := rank.OpenSession(device, m.base, c.dtype(kind), m.adapter)
 	if err != nil {
 		return err
 	}
-	scores := []score{base}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	var scores []score
 	if m.adapter != nil {
-		tuned, err := run("with adapter", m.adapter)
+		bare, err := s.Bare()
 		if err != nil {
 			return err
 		}
-		scores = append(scores, tuned)
+		sc, err := task(ctx, bare)
+		if err := errors.Join(err, bare.Close()); err != nil {
+			return err
+		}
+		scores = append(scores, sc)
+	}
+	sc, err := task(ctx, s)
+	if err != nil {
+		return err
+	}
+	scores = append(scores, sc)
+	for i, name := range []string{"base", "with adapter"}[:len(scores)] {
+		scores[i].name = name
 	}
 	return c.print(a, scores)
 }
 
-func (c *evalCmd) score(ctx context.Context, s *rank.Session, questions []data.SQuADExample) (score, error) {
-	if c.Task == "perplexity" {
-		set := configs.Default().Dataset
-		set.PathOrID, set.Split, set.LimitDatasetSamples = c.Data, c.Split, c.Limit
-		d, err := data.Build(set, s.Base.Tokenizer, s.Base.Decoder.MaxPositions, s.Base.Decoder.Vocab)
-		if err != nil {
-			return score{}, err
-		}
-		nll, tokens, err := s.Perplexity(ctx, d)
-		return score{columns: []string{fmt.Sprintf("%.4f", math.Exp(nll)), fmt.Sprintf("%.4f", nll), fmt.Sprint(tokens)}}, err
+// task reads the data and returns what scores a session on it.
+func (c *evalCmd) task() (func(context.Context, *rank.Session) (score, error), error) {
+	switch c.Task {
+	case "perplexity":
+		return c.perplexity, nil
+	case "squad":
+		questions, err := data.SQuAD(c.Data, c.Split, c.Limit)
+		return func(ctx context.Context, s *rank.Session) (score, error) {
+			answers, err := s.Answers(ctx, questions, c.MaxTokens)
+			em, f1 := rank.SQuADScore(answers)
+			return score{columns: []string{fmt.Sprintf("%.1f", em), fmt.Sprintf("%.1f", f1), fmt.Sprint(len(answers))}, answers: answers}, err
+		}, err
 	}
-	answers, err := s.Answers(ctx, questions, c.MaxTokens)
-	em, f1 := rank.SQuADScore(answers)
-	return score{columns: []string{fmt.Sprintf("%.1f", em), fmt.Sprintf("%.1f", f1), fmt.Sprint(len(answers))}, answers: answers}, err
+	if c.Data == data.DemoSQuAD {
+		return nil, fmt.Errorf("%w: --task %s needs --data", errUsage, c.Task)
+	}
+	read := data.MultipleChoice
+	if c.Task == "hellaswag" {
+		read = data.HellaSwag
+	}
+	examples, err := read(c.Data, c.Split, c.Limit)
+	return func(ctx context.Context, s *rank.Session) (score, error) {
+		r, err := s.Choices(ctx, examples)
+		share := func(v float64) string { return fmt.Sprintf("%.4f +- %.4f", v, r.StdErr(v)) }
+		return score{columns: []string{share(r.Acc), share(r.AccNorm), share(r.AccBytes), fmt.Sprint(r.Examples)}}, err
+	}, err
+}
+
+func (c *evalCmd) perplexity(ctx context.Context, s *rank.Session) (score, error) {
+	set := configs.Default().Dataset
+	set.PathOrID, set.Split, set.LimitDatasetSamples = c.Data, c.Split, c.Limit
+	d, err := data.Build(set, s.Base.Tokenizer, s.Base.Decoder.MaxPositions, s.Base.Decoder.Vocab)
+	if err != nil {
+		return score{}, err
+	}
+	nll, tokens, err := s.Perplexity(ctx, d)
+	return score{columns: []string{fmt.Sprintf("%.4f", math.Exp(nll)), fmt.Sprintf("%.4f", nll), fmt.Sprint(tokens)}}, err
 }
 
 func (c *evalCmd) print(a *app, scores []score) error {
-	head := "\tEM\tF1\tquestions"
-	if c.Task == "perplexity" {
-		head = "\tperplexity\tnll\ttokens"
+	head := map[string]string{"squad": "\tEM\tF1\tquestions", "perplexity": "\tperplexity\tnll\ttokens"}[c.Task]
+	if head == "" {
+		head = "\tacc\tacc_norm\tacc_bytes\texamples"
 	}
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, c.Task+head)

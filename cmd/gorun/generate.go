@@ -16,6 +16,8 @@ type generateCmd struct {
 	baseFlags
 
 	Prompt      string  `default:"-" placeholder:"TEXT" help:"The prompt; - reads standard input."`
+	Prompts     string  `placeholder:"FILE" help:"Many prompts at once: JSON lines, each {\"prompt\": ...} or a string; with --out."`
+	Out         string  `placeholder:"FILE" help:"With --prompts: where the texts go, as JSON lines in the same order."`
 	MaxTokens   int     `default:"128" placeholder:"N" help:"Most tokens to write."`
 	Temperature float64 `default:"0" placeholder:"T" help:"0 is greedy; 1 samples from the model's own probabilities."`
 	TopK        int     `default:"0" placeholder:"K" help:"Sample from the K likeliest tokens; 0 is all."`
@@ -28,6 +30,19 @@ type generateCmd struct {
 
 // Run continues the prompt.
 func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
+	if c.MaxTokens < 1 || c.Logprobs < 0 {
+		return fmt.Errorf("%w: --max-tokens must be at least 1 and --logprobs at least 0", errUsage)
+	}
+	sampling := infer.Sampling{Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, Seed: c.Seed}
+	if err := sampling.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if (c.Prompts == "") != (c.Out == "") {
+		return fmt.Errorf("%w: --prompts and --out go together", errUsage)
+	}
+	if c.Prompts != "" {
+		return c.batch(ctx, a, sampling)
+	}
 	prompt := c.Prompt
 	if prompt == "-" {
 		b, err := io.ReadAll(a.stdin)
@@ -35,13 +50,6 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 			return fmt.Errorf("read the prompt: %w", err)
 		}
 		prompt = strings.TrimRight(string(b), "\n")
-	}
-	if c.MaxTokens < 1 || c.Logprobs < 0 {
-		return fmt.Errorf("%w: --max-tokens must be at least 1 and --logprobs at least 0", errUsage)
-	}
-	sampling := infer.Sampling{Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, Seed: c.Seed}
-	if err := sampling.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	m, err := c.open(a.resolve(ctx))
 	if err != nil {

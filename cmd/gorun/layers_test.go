@@ -39,7 +39,7 @@ var layers = []layer{
 	{"model/hub", "the Hugging Face Hub: cache, tokens, resume, offline, upload", nil},
 	{"model/hub/hubtest", "a Hub in memory, for tests", nil},
 	{"model/infer", "prefill and decode with a KV cache; sampling; scoring", []string{"model", "model/tokenizer", "csrc/device"}},
-	{"model/export", "PEFT adapter, merged Hugging Face folder, GGUF adapter, vLLM bundle", []string{"model/safetensors", "model/gguf", "configs"}},
+	{"model/export", "PEFT adapter, merged Hugging Face folder, merged GGUF, GGUF adapter, adapter for vLLM", []string{"model/spec", "model/weights", "model/safetensors", "model/gguf", "model/tokenizer"}},
 	{"fsdp", "who holds which shard and when it is whole; gradient reduction; sharded AdamW; clipping", []string{"collective", "csrc/device"}},
 	{"launcher/rdzv", "agree on ranks, exchange small values", nil},
 	{"launcher", "nodes, GPUs, child processes, log fan-in, failure verdicts, restarts, signals", []string{"configs", "launcher/rdzv"}},

@@ -26,6 +26,8 @@ type cli struct {
 	Plan     planCmd     `cmd:"" help:"Show what a recipe would do, without a device: modules, parameters, memory, tokens."`
 	Generate generateCmd `cmd:"" help:"Write text with a model and, if given, an adapter."`
 	Eval     evalCmd     `cmd:"" help:"Score a model and, if given, an adapter."`
+	Merge    mergeCmd    `cmd:"" help:"Write a model with an adapter merged into it, as a Hugging Face folder."`
+	Export   exportCmd   `cmd:"" help:"Write an adapter, or a model with it, for another program: PEFT, transformers, llama.cpp, vLLM."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
 	Report   reportCmd   `cmd:"" help:"Write report.html over a run's records, as the end of a run does."`
 	Bench    benchCmd    `cmd:"" help:"Measure training speed on this machine."`

@@ -45,10 +45,10 @@ func FuzzOpen(f *testing.F) {
 		if total != len(body) {
 			t.Fatalf("tensors cover %d of %d bytes", total, len(body))
 		}
-		if err := checkTensors(tensors, file.Metadata()); err != nil {
+		if err := checkItems(inMemory(tensors), file.Metadata()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseHeader(buildHeader(tensors, file.Metadata())); err != nil {
+		if _, err := parseHeader(buildHeader(inMemory(tensors), file.Metadata())); err != nil {
 			t.Fatalf("our own header: %v", err)
 		}
 	})

@@ -40,11 +40,33 @@ func Write(path string, tensors []Tensor, metadata map[string]string) error {
 }
 
 func writeFile(path string, tensors []Tensor, metadata map[string]string, create createFunc) error {
-	if err := checkTensors(tensors, metadata); err != nil {
+	return writeItems(path, inMemory(tensors), metadata, create)
+}
+
+// item is a tensor to write and how its data comes.
+type item struct {
+	name  string
+	dtype dtypes.DType
+	shape []int
+	size  int // bytes that write gives
+	write func(w io.Writer) error
+}
+
+// inMemory are tensors whose data is at hand.
+func inMemory(tensors []Tensor) []item {
+	items := make([]item, len(tensors))
+	for i, t := range tensors {
+		items[i] = item{t.Name, t.DType, t.Shape, len(t.Data), func(w io.Writer) error { _, err := w.Write(t.Data); return err }}
+	}
+	return items
+}
+
+func writeItems(path string, items []item, metadata map[string]string, create createFunc) error {
+	if err := checkItems(items, metadata); err != nil {
 		return err
 	}
-	sorted := slices.SortedFunc(slices.Values(tensors), func(a, b Tensor) int {
-		return cmp.Or(cmp.Compare(byDType(a.DType), byDType(b.DType)), cmp.Compare(a.Name, b.Name))
+	sorted := slices.SortedFunc(slices.Values(items), func(a, b item) int {
+		return cmp.Or(cmp.Compare(byDType(a.dtype), byDType(b.dtype)), cmp.Compare(a.name, b.name))
 	})
 	header := buildHeader(sorted, metadata)
 	if len(header) > maxHeader {
@@ -52,7 +74,7 @@ func writeFile(path string, tensors []Tensor, metadata map[string]string, create
 	}
 	size := int64(lengthBytes + len(header))
 	for _, t := range sorted {
-		size += int64(len(t.Data))
+		size += int64(t.size)
 	}
 	return replace(path, size, create, func(w io.Writer) error {
 		if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(header)))); err != nil {
@@ -62,36 +84,36 @@ func writeFile(path string, tensors []Tensor, metadata map[string]string, create
 			return err
 		}
 		for _, t := range sorted {
-			if _, err := w.Write(t.Data); err != nil {
-				return fmt.Errorf("tensor %q: %w", t.Name, err)
+			if err := t.write(w); err != nil {
+				return fmt.Errorf("tensor %q: %w", t.name, err)
 			}
 		}
 		return nil
 	})
 }
 
-// checkTensors refuses what could not be read back.
-func checkTensors(tensors []Tensor, metadata map[string]string) error {
+// checkItems refuses what could not be read back.
+func checkItems(items []item, metadata map[string]string) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	seen := make(map[string]bool, len(tensors))
-	for _, t := range tensors {
-		if t.Name == metadataKey || !utf8.ValidString(t.Name) {
-			fault("tensor %q: not a usable name", t.Name)
+	seen := make(map[string]bool, len(items))
+	for _, t := range items {
+		if t.name == metadataKey || !utf8.ValidString(t.name) {
+			fault("tensor %q: not a usable name", t.name)
 		}
-		if seen[t.Name] {
-			fault("tensor %q: given twice", t.Name)
+		if seen[t.name] {
+			fault("tensor %q: given twice", t.name)
 		}
-		seen[t.Name] = true
-		if byDType(t.DType) < 0 {
-			fault("tensor %q: dtype %s is not in the format; known: %s", t.Name, t.DType, knownNames())
+		seen[t.name] = true
+		if byDType(t.dtype) < 0 {
+			fault("tensor %q: dtype %s is not in the format; known: %s", t.name, t.dtype, knownNames())
 			continue
 		}
-		size, ok := byteSize(Info{DType: t.DType, Shape: t.Shape})
+		size, ok := byteSize(Info{DType: t.dtype, Shape: t.shape})
 		if !ok {
-			fault("tensor %q: impossible shape %v", t.Name, t.Shape)
-		} else if size != len(t.Data) {
-			fault("tensor %q: %s of shape %v takes %d bytes, got %d", t.Name, t.DType, t.Shape, size, len(t.Data))
+			fault("tensor %q: impossible shape %v", t.name, t.shape)
+		} else if size != t.size {
+			fault("tensor %q: %s of shape %v takes %d bytes, got %d", t.name, t.dtype, t.shape, size, t.size)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(metadata)) {
@@ -103,7 +125,7 @@ func checkTensors(tensors []Tensor, metadata map[string]string) error {
 }
 
 // buildHeader is the padded header of tensors laid out in the order given.
-func buildHeader(tensors []Tensor, metadata map[string]string) []byte {
+func buildHeader(items []item, metadata map[string]string) []byte {
 	var b bytes.Buffer
 	b.WriteByte('{')
 	if len(metadata) > 0 {
@@ -118,20 +140,20 @@ func buildHeader(tensors []Tensor, metadata map[string]string) []byte {
 		b.WriteByte('}')
 	}
 	offset := 0
-	for _, t := range tensors {
+	for _, t := range items {
 		if b.Len() > 1 {
 			b.WriteByte(',')
 		}
-		quote(&b, t.Name)
-		fmt.Fprintf(&b, `:{"dtype":"%s","shape":[`, formats[byDType(t.DType)].name)
-		for i, dim := range t.Shape {
+		quote(&b, t.name)
+		fmt.Fprintf(&b, `:{"dtype":"%s","shape":[`, formats[byDType(t.dtype)].name)
+		for i, dim := range t.shape {
 			if i > 0 {
 				b.WriteByte(',')
 			}
 			b.WriteString(strconv.Itoa(dim))
 		}
-		fmt.Fprintf(&b, `],"data_offsets":[%d,%d]}`, offset, offset+len(t.Data))
-		offset += len(t.Data)
+		fmt.Fprintf(&b, `],"data_offsets":[%d,%d]}`, offset, offset+t.size)
+		offset += t.size
 	}
 	b.WriteByte('}')
 	for b.Len()%8 != 0 {

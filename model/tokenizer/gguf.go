@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,13 +168,15 @@ func (t *Tokenizer) ggufSentencePiece(meta map[string]any, unknown int32) error 
 		return ranks[id], id, true
 	}}
 	t.model.fillBytes()
-	scheme := "always"
-	if add, ok := meta["tokenizer.ggml.add_space_prefix"].(bool); ok && !add {
-		scheme = "never"
-	} else {
+	mark := `{"type": "Replace", "pattern": {"String": " "}, "content": "` + spmSpace + `"}`
+	if add, ok := meta["tokenizer.ggml.add_space_prefix"].(bool); !ok || add {
+		mark = `{"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "` + spmSpace + `"}, ` + mark + `]}`
 		t.decode.stripStart = 1
 	}
-	t.split = []splitter{metaspace{mark: spmSpace, scheme: scheme}}
+	var err error
+	if t.normalize, err = parseNormalizers(json.RawMessage(mark)); err != nil {
+		return err
+	}
 	t.decode.byteFallback = true
 	t.decode.replace = [][2]string{{spmSpace, " "}}
 	return nil

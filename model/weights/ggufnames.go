@@ -24,8 +24,8 @@ var ggufModules = map[string]string{
 	"mlp.down_proj":            "ffn_down",
 }
 
-// ggufName gives llama.cpp's name of a Hugging Face tensor; "" when it has none.
-func ggufName(name string) string {
+// GGUFName gives llama.cpp's name of a Hugging Face tensor; "" when it has none.
+func GGUFName(name string) string {
 	switch name {
 	case spec.EmbedTensor:
 		return "token_embd.weight"
@@ -50,9 +50,9 @@ func ggufName(name string) string {
 	return fmt.Sprintf("blk.%s.%s%s", layer, module, rest[dot:])
 }
 
-// pairsRows says whether llama.cpp's converter has reordered the rows of a tensor. It does so to q and k
+// GGUFPairsRows says whether llama.cpp's converter has reordered the rows of a tensor. It does so to q and k
 // of the architectures whose rotary embedding it computes on neighbouring values.
-func pairsRows(arch, name string) bool {
+func GGUFPairsRows(arch, name string) bool {
 	return (arch == "llama" || arch == "smollm3") &&
 		(strings.Contains(name, ".self_attn.q_proj.") || strings.Contains(name, ".self_attn.k_proj."))
 }
@@ -63,4 +63,10 @@ func pairedRow(row, headDim int) int {
 	head, i := row/headDim, row%headDim
 	half, j := i/(headDim/2), i%(headDim/2)
 	return head*headDim + 2*j + half
+}
+
+// HuggingFaceRow is the inverse of pairedRow: the Hugging Face row that a row of a reordered GGUF tensor holds.
+func HuggingFaceRow(row, headDim int) int {
+	head, i := row/headDim, row%headDim
+	return head*headDim + i%2*(headDim/2) + i/2
 }

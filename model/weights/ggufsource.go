@@ -60,7 +60,7 @@ func ggufModel(path string, file *gguf.File) (*Model, error) {
 	mapped := make(map[string]bool)
 	for _, t := range decoder.Tensors() {
 		s.names = append(s.names, t.Name)
-		own := ggufName(t.Name)
+		own := GGUFName(t.Name)
 		mapped[own] = true
 		if info, ok := stored[own]; ok {
 			s.shapes[t.Name] = info.Shape
@@ -72,7 +72,7 @@ func ggufModel(path string, file *gguf.File) (*Model, error) {
 			beyond = append(beyond, name)
 		}
 	}
-	if err := check(decoder, s.Info, ggufName, beyond); err != nil {
+	if err := check(decoder, s.Info, GGUFName, beyond); err != nil {
 		return nil, err
 	}
 	if s.digest, err = digest(decoder, s); err != nil {
@@ -133,8 +133,8 @@ func (s *ggufSource) ReadRows(name string, lo, hi int, as dtypes.DType, dst []by
 	if err != nil || lo == hi {
 		return err
 	}
-	own := ggufName(name)
-	paired := pairsRows(s.arch, name)
+	own := GGUFName(name)
+	paired := GGUFPairsRows(s.arch, name)
 	if len(shape) == 1 {
 		return s.readVector(name, own, lo, hi, as, dst, paired)
 	}

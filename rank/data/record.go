@@ -55,14 +55,16 @@ func (c *collector[T]) visit(origin string, r record, err error) error {
 	return nil
 }
 
-// visitFiles visits the records of a file, or of a folder's files of a split, one after the other.
+// visitFiles visits the records of a file, or of a folder's files of a split, one after the other, until fn has enough.
 func visitFiles(path, split string, fn visit) error {
 	files, err := resolve(path, split)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		if err := visitFile(f, fn); err != nil {
+		if err := visitFile(f, fn); errors.Is(err, errEnough) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

@@ -223,6 +223,33 @@ def make_gguf(out):
     w.write_tensors_to_file()
     w.close()
     (out / "all.f32").write_bytes(golden)
+    make_written(out)
+
+
+def make_written(out):
+    """What gguf.Write must write byte for byte: one tensor of every type that it stores, ties and subnormals included."""
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((3, 64)) * 10.0 ** rng.integers(-9, 5, (3, 64))).astype(np.float32)
+    x[0, :8] = [0, -0.0, 1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-8, 1 + 3 * 2**-8, 2.0**-25, 65504]
+    x[1, :32] = 0
+    x[2, :32] = np.arange(32) - 15.5  # halves, once the scale of 127 is out
+    x[2, 31] = 127
+    w = gguf.GGUFWriter(out / "written.gguf", "llama")
+    w.add_string("general.name", "\u00e9")
+    w.add_uint32("llama.block_count", 2)
+    w.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    w.add_bool("tokenizer.ggml.add_bos_token", True)
+    w.add_token_list(["a", "", "\u00e9"])
+    w.add_token_types([1, 3, 1])
+    w.add_token_scores([0.5, -1.0, 0.0])
+    for kind in [Q.F32, Q.F16, Q.BF16, Q.Q8_0]:
+        data = gguf.quantize(x, kind)
+        w.add_tensor(kind.name, data, raw_dtype=kind)
+    w.add_tensor("vector", x[0, :5].copy())
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
 
 
 def demo_digests(path):

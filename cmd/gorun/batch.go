@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"gorun/model/infer"
+	"gorun/rank"
+)
+
+// batchRows is how many prompts are continued together.
+const batchRows = 8
+
+// batchLine is a line of --prompts and, with the rest filled in, of --out.
+type batchLine struct {
+	Prompt  *string `json:"prompt"`
+	Text    string  `json:"text"`
+	Tokens  int     `json:"tokens"`
+	Stopped bool    `json:"stopped"` // by an end token, not by --max-tokens
+	ids     []int32
+}
+
+// batch continues every prompt of a file; the lines of --out are in the order of the prompts. The file appears when all
+// are done.
+func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling) (err error) {
+	m, err := c.open(a.resolve(ctx))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.base.Close()) }()
+	lines, err := readPrompts(c.Prompts, m.base)
+	if err != nil {
+		return err
+	}
+	kind, device, err := a.device()
+	if err != nil {
+		return err
+	}
+	s, err := rank.OpenSession(device, m.base, c.dtype(kind), m.adapter)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	// Prompts of like length together: less padding.
+	order := slices.Clone(lines)
+	slices.SortStableFunc(order, func(a, b *batchLine) int { return len(a.ids) - len(b.ids) })
+	for chunk := range slices.Chunk(order, batchRows) {
+		req := infer.Request{MaxTokens: c.MaxTokens, Stop: m.base.Stops(), Sampling: sampling}
+		for _, l := range chunk {
+			req.Prompts = append(req.Prompts, l.ids)
+		}
+		got, err := s.Generate(ctx, req)
+		if err != nil {
+			return err
+		}
+		for i, l := range chunk {
+			ids := got[i].IDs()
+			l.Text, l.Tokens, l.Stopped = m.base.Tokenizer.Decode(ids, true), len(ids), got[i].Stopped
+		}
+	}
+	return writeBatch(c.Out, lines)
+}
+
+// readPrompts reads and tokenises {"prompt": ...} or "..." line by line.
+func readPrompts(path string, base *rank.Base) (lines []*batchLine, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	err = eachLine(f, path, func(raw []byte) error {
+		l := &batchLine{}
+		if json.Unmarshal(raw, &l.Prompt) != nil {
+			if err := json.Unmarshal(raw, l); err != nil || l.Prompt == nil {
+				return errors.New(`is neither a JSON string nor {"prompt": "..."}`)
+			}
+		}
+		if l.Prompt == nil {
+			return errors.New("is null, want a prompt")
+		}
+		if l.ids, err = base.Encode(*l.Prompt); err != nil {
+			return err
+		}
+		lines = append(lines, l)
+		return nil
+	})
+	if err == nil && len(lines) == 0 {
+		err = fmt.Errorf("%s holds no prompts", path)
+	}
+	return lines, err
+}
+
+// writeBatch writes the lines, whole or not at all.
+func writeBatch(path string, lines []*batchLine) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, l := range lines {
+		if err := enc.Encode(l); err != nil {
+			return err
+		}
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
+		return errors.Join(err, os.RemoveAll(tmp))
+	}
+	return os.Rename(tmp, path)
+}

@@ -1,0 +1,228 @@
+package rank
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/model/export"
+	"gorun/model/gguf"
+	"gorun/model/spec"
+)
+
+// The formats of an export.
+const (
+	FormatPEFT        = "peft"         // the adapter as PEFT reads it, names and targets normalised
+	FormatHF          = "hf"           // base and adapter merged, a folder as transformers reads it
+	FormatGGUF        = "gguf"         // base and adapter merged, one GGUF file
+	FormatGGUFAdapter = "gguf-adapter" // the adapter as a GGUF file
+	FormatVLLM        = "vllm"         // the adapter as vLLM serves it
+)
+
+// Files of an export's folder.
+const (
+	reportFile      = "export.json"
+	ggufModelFile   = "model.gguf"
+	ggufAdapterFile = "adapter.gguf"
+)
+
+// ExportOptions say what to write, and where.
+type ExportOptions struct {
+	Format   string
+	Out      string // a folder that does not exist yet
+	DType    string // f32, bf16, f16, q8_0, or auto: what the base is stored as, BF16 for a quantised one; adapters F32
+	MaxShard int64  // most bytes of a file of weights, for FormatHF
+	Name     string // of the model, for GGUF and vLLM
+	Version  string // of gorun
+	Device   Device // where the export is verified
+}
+
+// Report is what an export leaves beside its files, as export.json.
+type Report struct {
+	Gorun       string           `json:"gorun"`
+	Format      string           `json:"format"`
+	DType       string           `json:"dtype"`
+	Base        string           `json:"base"`
+	BaseDigest  string           `json:"base_digest"`
+	Adapter     string           `json:"adapter,omitempty"`
+	MaxLoraRank int              `json:"vllm_max_lora_rank,omitempty"`
+	Files       map[string]int64 `json:"files"` // sizes in bytes
+	Check       Check            `json:"check"`
+}
+
+// exporter is one export under way.
+type exporter struct {
+	ExportOptions
+	base        *Base
+	from        *export.Adapter // nil: the base alone
+	as          dtypes.DType    // of FormatHF
+	asGGUF      gguf.Type       // of GGUF files
+	maxLoraRank int
+}
+
+// Export writes base and adapter in a format, reads the result back, compares its logits with those of base and adapter,
+// and only then puts the folder in its place, with export.json in it. A result beyond its tolerance is an error, and
+// nothing is left of it.
+func Export(ctx context.Context, base *Base, from *export.Adapter, fromPath string, o ExportOptions) (r *Report, err error) {
+	e := &exporter{ExportOptions: o, base: base, from: from}
+	if err := e.settle(); err != nil {
+		return nil, err
+	}
+	out, err := filepath.Abs(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(out); err == nil {
+		return nil, fmt.Errorf("%s is there already: name a folder that is not, or remove it", o.Out)
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp's is for its owner alone
+		return nil, err
+	}
+	if err := e.write(tmp); err != nil {
+		return nil, err
+	}
+	r = &Report{Gorun: o.Version, Format: o.Format, DType: e.DType, Base: base.Path, BaseDigest: base.Digest(), Adapter: fromPath, MaxLoraRank: e.maxLoraRank}
+	if r.Check, err = e.verify(ctx, tmp); err != nil {
+		return nil, fmt.Errorf("verify the export: %w", err)
+	}
+	if r.Files, err = sizes(tmp); err != nil {
+		return nil, err
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, reportFile), append(text, '\n'), 0o644); err != nil {
+		return nil, err
+	}
+	return r, os.Rename(tmp, out)
+}
+
+// merges tells whether the format holds the base's weights.
+func (e *exporter) merges() bool { return e.Format == FormatHF || e.Format == FormatGGUF }
+
+// settle checks the options and settles dtypes.
+func (e *exporter) settle() error {
+	formats := []string{FormatPEFT, FormatHF, FormatGGUF, FormatGGUFAdapter, FormatVLLM}
+	switch {
+	case !slices.Contains(formats, e.Format):
+		return fmt.Errorf("no export has the format %q: use one of %s", e.Format, strings.Join(formats, ", "))
+	case e.from == nil && !e.merges():
+		return fmt.Errorf("the format %s is of an adapter: name one", e.Format)
+	}
+	if e.from != nil {
+		if err := e.from.Fits(e.base.Decoder); err != nil {
+			return err
+		}
+	}
+	hf := map[string]dtypes.DType{"f32": dtypes.Float32, "bf16": dtypes.BFloat16, "f16": dtypes.Float16}
+	files := map[string]gguf.Type{"f32": gguf.F32, "bf16": gguf.BF16, "f16": gguf.F16, "q8_0": gguf.Q8_0}
+	name := e.DType
+	if name == "auto" {
+		name = e.autoDType()
+	}
+	ok := false
+	switch e.Format {
+	case FormatHF:
+		e.as, ok = hf[name]
+	case FormatGGUF, FormatGGUFAdapter:
+		e.asGGUF, ok = files[name]
+	default:
+		ok = name == "f32" // PEFT's own: adapters are small
+	}
+	if !ok {
+		return fmt.Errorf("the format %s cannot be stored as %q", e.Format, e.DType)
+	}
+	e.DType = name
+	return nil
+}
+
+// autoDType is what the base is stored as, and bf16 for one that is quantised.
+func (e *exporter) autoDType() string {
+	if !e.merges() {
+		return "f32"
+	}
+	if e.base.Meta == nil {
+		switch dtype, _, _ := e.base.Info(spec.EmbedTensor); dtype {
+		case dtypes.Float32:
+			return "f32"
+		case dtypes.Float16:
+			return "f16"
+		}
+	}
+	return "bf16"
+}
+
+// write writes the format's files into dir.
+func (e *exporter) write(dir string) error {
+	switch e.Format {
+	case FormatHF, FormatGGUF:
+		m, err := export.Merge(e.base.Model, e.from)
+		if err != nil {
+			return err
+		}
+		if e.Format == FormatHF {
+			return export.WriteHF(dir, m, e.as, e.MaxShard)
+		}
+		return export.WriteGGUF(filepath.Join(dir, ggufModelFile), m, e.asGGUF, e.Name)
+	case FormatGGUFAdapter:
+		return export.WriteGGUFAdapter(filepath.Join(dir, ggufAdapterFile), e.base.Decoder, e.from, e.asGGUF)
+	}
+	a := *e.from
+	if e.Format == FormatVLLM {
+		served, most, err := export.ForVLLM(e.from)
+		if err != nil {
+			return err
+		}
+		a, e.maxLoraRank = *served, most
+	}
+	a.Linears = linears(e.base.Decoder)
+	return export.WritePEFT(dir, a)
+}
+
+// linears names every linear that PEFT could match by suffix.
+func linears(d *spec.Decoder) []string {
+	var names []string
+	for layer := range d.Layers {
+		for _, l := range d.Linears(layer) {
+			names = append(names, l.Name)
+		}
+	}
+	return append(names, d.Head().Name)
+}
+
+// sizes lists the files of a folder.
+func sizes(dir string) (map[string]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]int64{}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			return nil, err
+		}
+		out[entry.Name()] = info.Size()
+	}
+	return out, nil
+}
