@@ -38,7 +38,7 @@ func TestScenarios(t *testing.T) {
 }
 
 // play runs a scenario. Commands: config key=value..., join NODE key=value..., pass DURATION, crash NODE, lost AT NODE,
-// fail NODE key=value..., done NODE, stop NODE, cut A B, heal.
+// fail NODE key=value..., behind NODE by=N, done NODE, stop NODE, cut A B, heal.
 func play(t *testing.T, script string) string {
 	t.Helper()
 	w := newWorld(DefaultConfig(Member{}), 1)
@@ -92,8 +92,10 @@ func command(t *testing.T, w *world, verb string, args []string, opts map[string
 		w.notice(args[0], args[1])
 	case "fail":
 		n := w.nodes[args[0]]
-		n.core.RankFailed(n.gen, Failure{Cause: Cause(opts["cause"]), Rank: num("rank", 0), PID: num("pid", 0), Signal: opts["signal"], Code: num("code", 0), Step: 7, Op: "all-reduce", Seq: 3, Tail: opts["tail"]})
+		n.core.RankFailed(n.gen, Failure{Cause: Cause(opts["cause"]), Rank: num("rank", 0), PID: num("pid", 0), Signal: opts["signal"], Code: num("code", 0), Step: 7, Op: "all-reduce", Seq: 3 - n.behind, Tail: opts["tail"]})
 		w.drain(args[0])
+	case "behind":
+		w.nodes[args[0]].behind = num("by", 1)
 	case "done":
 		n := w.nodes[args[0]]
 		n.ranks = false

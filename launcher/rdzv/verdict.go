@@ -103,14 +103,14 @@ func (f *Failure) line() string {
 	case TooFew:
 		what = "gave up waiting"
 	}
-	if f.Detail != "" {
-		what += ": " + f.Detail
-	}
 	if f.Rank >= 0 && f.Cause != NoStart {
 		what += fmt.Sprintf(" after step %d", f.Step)
 		if f.Op != "" {
 			what += fmt.Sprintf(", last collective %s (number %d)", f.Op, f.Seq)
 		}
+	}
+	if f.Detail != "" {
+		what += ": " + f.Detail
 	}
 	return who + " " + what
 }
@@ -131,7 +131,8 @@ func rootCause(all []Failure) *Failure {
 	return &worst
 }
 
-// notArrived returns the live ranks that have not begun the collective that others are inside of.
+// notArrived returns the ranks that have not begun the collective that others are inside of, also those that never will:
+// of a rank that died this says that the others were waiting for it.
 func notArrived(all []Progress) (ranks []int) {
 	furthest := 0
 	for _, p := range all {
@@ -140,7 +141,7 @@ func notArrived(all []Progress) (ranks []int) {
 		}
 	}
 	for _, p := range all {
-		if p.Seq < furthest && p.Alive {
+		if p.Seq < furthest {
 			ranks = append(ranks, p.Rank)
 		}
 	}

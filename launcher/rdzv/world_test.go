@@ -37,6 +37,7 @@ type simNode struct {
 	started  map[int]*Plan
 	ranks    bool
 	gen      int
+	behind   int // collectives that its ranks are behind the others'
 }
 
 const simTick = 100 * time.Millisecond
@@ -125,8 +126,11 @@ func (w *world) post(m Message) {
 	if m.Kind == Report {
 		n, state := w.nodes[m.From], *m.Node
 		if p := n.started[m.Gen]; p != nil {
-			first := p.FirstRank(p.GroupRank(m.From))
-			state.Progress = []Progress{{Rank: first, PID: 100 + first, Step: 7, Op: "all-reduce", Seq: 3, Begun: true, Alive: n.ranks}}
+			group := p.GroupRank(m.From)
+			first := p.FirstRank(group)
+			for rank := first; rank < first+p.Nodes[group].Slots; rank++ {
+				state.Progress = append(state.Progress, Progress{Rank: rank, PID: 100 + rank, Step: 7, Op: "all-reduce", Seq: 3 - n.behind, Begun: n.behind == 0, Alive: n.ranks})
+			}
 		}
 		m.Node = &state
 	}
