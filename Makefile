@@ -100,9 +100,23 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-gpu: build ## the device tests on this machine's NVIDIA GPU
-	@bin/gorun setup --cuda >/dev/null
-	GORUN_TEST_DEVICE=cuda $(GO) test -count=1 -timeout $(TESTTIME) ./csrc/... ./model/...
+GPU_BINARIES ?= .cache/gpu
+# Packages whose tests run on a GPU.
+GPU_PACKAGES := csrc/device model rank
+
+.PHONY: gpu-binaries
+gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without Go, in .cache/gpu
+	rm -rf $(GPU_BINARIES) && mkdir -p $(GPU_BINARIES)/src
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(GPU_BINARIES)/gorun ./cmd/gorun
+	@for p in $(GPU_PACKAGES); do \
+		echo "$$p"; $(GO) test -c -ldflags "-s -w" -o $(GPU_BINARIES)/$$(echo $$p | tr / .).test ./$$p; mkdir -p $(GPU_BINARIES)/src/$$p; \
+		if [ -d $$p/testdata ]; then cp -r $$p/testdata $(GPU_BINARIES)/src/$$p/; fi; \
+	done
+	cp bench/gpu.sh bench/peft_gpu.py $(GPU_BINARIES)/
+
+gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDIA GPU
+	@$(GPU_BINARIES)/gorun setup --cuda >/dev/null
+	sh bench/gpu.sh $(GPU_BINARIES) $(GPU_BINARIES)/results
 
 rewrite: installed ## write the tests' golden files anew; look at the difference before committing
 	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \

@@ -61,3 +61,6 @@ func (c *checker) exists(field, path, hint string) {
 		c.faults[len(c.faults)-1].cause = err
 	}
 }
+
+// MockPrefix begins the names of models with random weights, for measuring speed.
+const MockPrefix = "mock:"

@@ -61,16 +61,25 @@ func (b block) forwardMLP(e *emit, a *acts) {
 	a.gate, a.up, a.tMLP = e.c(gu[0]), e.c(gu[1]), t
 }
 
-// attend is the attention of the projections in a.
-func (b block) attend(e *emit, a *acts) attention {
-	d := e.cfg.Decoder
-	return newAttention(e,
-		e.heads(a.q, d.Heads, b.qNorm, b.rope),
-		e.heads(a.k, d.KVHeads, b.kNorm, b.rope),
-		e.heads(a.v, d.KVHeads, -1, false), b.window)
+// attender is one way to compute attention and its gradients; attention says what they take and give.
+type attender interface {
+	forward() (oTN, lse hlo.Value)
+	backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value)
 }
 
-// residual is x + y in the compute dtype, y being a product in float32.
+// attend is the attention of the projections in a.
+func (b block) attend(e *emit, a *acts) attender {
+	d := e.cfg.Decoder
+	q := e.heads(a.q, d.Heads, b.qNorm, b.rope)
+	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope)
+	v := e.heads(a.v, d.KVHeads, -1, false)
+	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() { // a single token cuDNN refuses; packed rows it is not asked for
+		return newFlash(e, q, k, v, b.window)
+	}
+	return newAttention(e, q, k, v, b.window)
+}
+
+// residual is x + y in the compute dtype, y being a product.
 func (e *emit) residual(x, y hlo.Value) hlo.Value { return e.Add(x, e.c(y)) }
 
 // gated is silu(gate) * up.
@@ -79,9 +88,9 @@ func (e *emit) gated(gate, up hlo.Value) hlo.Value {
 	return e.c(e.Mul(e.Mul(g, e.Logistic(g)), e.F32(up)))
 }
 
-// gatedBackward turns the gradient of gated, float32, into those of gate and up.
+// gatedBackward turns the gradient of gated, a product, into those of gate and up.
 func (e *emit) gatedBackward(gate, up, dm hlo.Value) (dGate, dUp hlo.Value) {
-	g, u := e.F32(gate), e.F32(up)
+	g, u, dm := e.F32(gate), e.F32(up), e.F32(dm)
 	s := e.Logistic(g)
 	// d silu(g)/dg = s * (1 + g * (1 - s))
 	slope := e.Mul(s, e.Add(e.Mul(g, e.Sub(e.Const(g.DType(), 1), s)), e.Const(g.DType(), 1)))

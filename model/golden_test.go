@@ -240,7 +240,9 @@ func (b *bench) checkGradients(g *golden, prefix string, grads [][][]float32) {
 // the gradient of every tensor, whatever is computed again in the backward pass.
 func TestGolden(t *testing.T) {
 	// Families share many programs, so this test has a device of its own with a cache of executables.
-	dev, err := device.Open(device.Config{Plugin: devicetest.Plugin(t), CacheDir: t.TempDir()})
+	config := devicetest.Config(t)
+	config.CacheDir = t.TempDir()
+	dev, err := device.Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,6 +275,7 @@ func (g *golden) checkAll(t *testing.T) {
 	// What the other policies compute again differs between families only by the layout of their linears.
 	switch filepath.Base(g.Path) {
 	case "llama2", "phi3":
+		t.Run("lora, as written for GPUs", g.checkForGPU)
 		t.Run("lora, selective remat", lora(model.RematSelective))
 		t.Run("full fine-tuning, selective remat", full(model.RematSelective))
 		fallthrough
@@ -295,6 +298,14 @@ func (g *golden) checkLoRA(t *testing.T, remat model.Remat) {
 		checkLoss(t, "packed", loss, g.sums["padded"].Adapter)
 		b.checkGradients(g, "padded.grad.", grads)
 	}
+}
+
+// checkForGPU is checkLoRA, on whatever device, of the programs that GPUs get, but for cuDNN's attention.
+func (g *golden) checkForGPU(t *testing.T) {
+	b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters(), Target: model.CUDA, Remat: model.RematFull})
+	loss, grads := b.run(g.batch(t, "padded"), true)
+	checkLoss(t, "padded", loss, g.sums["padded"].Adapter)
+	b.checkGradients(g, "padded.grad.", grads)
 }
 
 // checkFull holds the loss and the gradients of the base, without adapter, to the golden ones.

@@ -52,6 +52,7 @@ func newBench(t *testing.T, cfg model.Config) *bench {
 
 func newBenchOn(t *testing.T, dev *device.Client, cfg model.Config) *bench {
 	t.Helper()
+	cfg = onDevice(dev, cfg)
 	m, err := model.New(dev, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +79,15 @@ func newBenchOn(t *testing.T, dev *device.Client, cfg model.Config) *bench {
 		b.host = append(b.host, list)
 	}
 	return b
+}
+
+// onDevice is the configuration with the programs that the device would get, unless it says itself that it wants a GPU's.
+func onDevice(dev *device.Client, cfg model.Config) model.Config {
+	if cfg.Target == model.CPU && model.TargetOf(dev.Platform()) == model.CUDA {
+		cfg.Target = model.CUDA
+		cfg.Flash = cfg.FlashRefused() == nil
+	}
+	return cfg
 }
 
 // upload sends all parameters to the device in their own dtype.

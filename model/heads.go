@@ -15,12 +15,12 @@ func (e *emit) heads(x hlo.Value, n, norm int, rotary bool) hlo.Value {
 	return e.Transpose(e.c(h), 0, 2, 1, 3)
 }
 
-// headsBackward is the gradient of heads: dh [B,n,S,E] float32, x as forward had it; the result is [T, n*E] in the
+// headsBackward is the gradient of heads: dh [B,n,S,E] of any dtype, x as forward had it; the result is [T, n*E] in the
 // compute dtype.
 func (e *emit) headsBackward(x, dh hlo.Value, norm int, rotary bool) hlo.Value {
 	d := e.Transpose(dh, 0, 2, 1, 3)
 	if rotary {
-		d = e.rotate(d, -1)
+		d = e.rotate(e.F32(d), -1)
 	}
 	if norm >= 0 {
 		d = e.normBackward(e.Reshape(x, d.Dims()...), norm, d)

@@ -42,10 +42,10 @@ func (l linear) adapted() []segment {
 }
 
 // forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A.
-// x [T,in] compute dtype. It returns the pieces [T,width] in float32, and t = drop(x) A^T [T, sum of dims] for backward
-// (invalid without adapters).
+// x [T,in] compute dtype. It returns the pieces [T,width] in float32 or the dtype of products, and t = drop(x) A^T
+// [T, sum of dims] for backward (invalid without adapters).
 func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value) {
-	yTN := e.NT(x, e.weight(l.weight))
+	yTN := e.product(x, 1, e.weight(l.weight), 1)
 	var bias hlo.Value
 	if l.bias >= 0 {
 		bias = e.F32(e.w[l.bias])
@@ -53,9 +53,12 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 	deltas := make([]hlo.Value, len(l.segs))
 	if segs := l.adapted(); segs != nil {
 		tTR = e.c(l.low(e, x, segs))
+		if e.cfg.Target == CUDA {
+			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
+		}
 		at := 0
 		for i, s := range l.segs {
-			if s.a < 0 {
+			if s.a < 0 || e.cfg.Target == CUDA {
 				continue
 			}
 			t := e.Slice(tTR, 1, at, at+s.Dim)
@@ -68,6 +71,7 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 		to := from + width
 		p := e.Slice(yTN, 1, from, to)
 		if bias.Valid() {
+			p = e.F32(p)
 			p = e.Add(p, e.Like(e.Slice(bias, 0, from, to), p, 1))
 		}
 		for i, s := range l.segs {
@@ -102,10 +106,10 @@ func (e *emit) stackA(segs []segment) hlo.Value {
 }
 
 // backward takes the gradients of the pieces, in the compute dtype, records the gradients of what is trained and
-// returns that of x [T,in] in float32. t is what forward returned.
+// returns that of x [T,in] in the dtype of products. t is what forward returned.
 func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Value {
 	dyTN := e.Concat(1, dPieces...)
-	dx := e.NN(dyTN, e.weight(l.weight))
+	dx := e.product(dyTN, 1, e.weight(l.weight), 0)
 	if e.cfg.Full {
 		e.grad(l.weight, e.TN(dyTN, x))
 		if l.bias >= 0 {
@@ -116,7 +120,30 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 	if segs == nil {
 		return dx
 	}
-	ss := make([]hlo.Value, len(segs)) // scale * dy B, [T,Dim]
+	ss := l.backwardB(e, segs, tTR, dyTN)
+	if !e.dropKey.Valid() {
+		sTR := e.Concat(1, ss...)
+		dA := e.TN(sTR, x)
+		at := 0
+		for _, s := range segs {
+			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
+			at += s.Dim
+		}
+		return e.Add(dx, e.product(sTR, 1, e.stackA(segs), 0))
+	}
+	for i, s := range segs {
+		e.grad(s.a, e.TN(ss[i], e.drop(x, s.a)))
+		dx = e.Add(dx, e.drop(e.product(ss[i], 1, e.weight(s.a), 0), s.a))
+	}
+	return dx
+}
+
+// backwardB records the gradient of every B and returns scale * dy B [T,Dim] of every segment, in the compute dtype.
+func (l linear) backwardB(e *emit, segs []segment, tTR, dyTN hlo.Value) []hlo.Value {
+	if e.cfg.Target == CUDA {
+		return l.backwardStackedB(e, segs, tTR, dyTN)
+	}
+	ss := make([]hlo.Value, len(segs))
 	at := 0
 	for i, s := range segs {
 		dy := e.Slice(dyTN, 1, s.from, s.to)
@@ -127,21 +154,7 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.TN(t, dy), s.Scale)), 1, 0))
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
-	if !e.dropKey.Valid() {
-		sTR := e.Concat(1, ss...)
-		dA := e.TN(sTR, x)
-		at = 0
-		for _, s := range segs {
-			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
-			at += s.Dim
-		}
-		return e.Add(dx, e.NN(sTR, e.stackA(segs)))
-	}
-	for i, s := range segs {
-		e.grad(s.a, e.TN(ss[i], e.drop(x, s.a)))
-		dx = e.Add(dx, e.drop(e.NN(ss[i], e.weight(s.a)), s.a))
-	}
-	return dx
+	return ss
 }
 
 // drop zeroes elements of x [T,in] with the configured probability and scales the rest up. The mask is a function of

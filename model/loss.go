@@ -15,8 +15,14 @@ import (
 // ignored is the label of a position that is not supervised.
 const ignored = -100
 
-// maxLogits is the most logits that exist at once.
-const maxLogits = 16 << 20
+// maxLogits is the most logits that exist at once. A GPU wants large products, whose result is cheap beside them only if
+// the head's weights are read for many rows.
+func maxLogits(t Target) int {
+	if t == CUDA {
+		return 256 << 20
+	}
+	return 16 << 20
+}
 
 // LossRows rounds a number of supervised positions up to a size that programs are compiled for.
 func LossRows(valid int) int {
@@ -30,10 +36,18 @@ func LossRows(valid int) int {
 	return n
 }
 
-// chunk is how many rows of logits are made at once; it divides the result of LossRows.
-func chunk(rows, vocab int) int {
+// chunk is how many rows of logits are made at once; it divides rows, which are a result of LossRows.
+func chunk(rows, vocab int, t Target) int {
+	most := maxLogits(t)
+	if t == CUDA && rows > 256 { // a multiple of 256
+		for n := 1; n < rows/256; n++ {
+			if rows/256%n == 0 && rows/n*vocab <= most {
+				return rows / n
+			}
+		}
+	}
 	c := min(rows, 256)
-	for c > 16 && c*vocab > maxLogits {
+	for c > 16 && c*vocab > most {
 		c /= 2
 	}
 	return c
@@ -69,8 +83,8 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 
 // logProbs returns logits [C,V], the log-sum-exp of each row [C], the log-probability of its label [C] (0 where
 // ignored), the label's column [C] (0 where ignored), and whether there is one [C].
-func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (logits, lse, logp, col, valid hlo.Value) {
-	logits = g.NT(hCD, head)
+func (a lossArgs) logProbs(g *hlo.Graph, hCD, labels hlo.Value) (logits, lse, logp, col, valid hlo.Value) {
+	logits = g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products()))
 	zero := g.Const(dtypes.Float32, 0)
 	valid = g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))
 	col = g.Select(valid, labels, g.Const(dtypes.Int32, 0))
@@ -82,19 +96,19 @@ func logProbs(g *hlo.Graph, hCD, head, labels hlo.Value) (logits, lse, logp, col
 // lossSlope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
 // label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
 // is exact.
-func lossSlope(g *hlo.Graph, cfg Config, hCD, head, labels hlo.Value) (dl, logp hlo.Value) {
-	logits, lse, logp, col, valid := logProbs(g, hCD, head, labels)
+func (a lossArgs) lossSlope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
+	logits, lse, logp, col, valid := a.logProbs(g, hCD, labels)
 	zero := g.Const(dtypes.Float32, 0)
 	lse = g.Select(valid, lse, g.Const(dtypes.Float32, math.MaxFloat32)) // exp of anything less is 0
-	p := g.To(g.Exp(g.Sub(logits, g.Like(lse, logits, 0))), cfg.Compute)
+	p := g.To(g.Exp(g.Sub(logits, g.Like(lse, logits, 0))), a.cfg.Compute)
 	at := g.Select(valid, g.Sub(g.Exp(logp), g.Const(dtypes.Float32, 1)), zero)
-	return g.SetAt(p, col, g.To(at, cfg.Compute)), logp
+	return g.SetAt(p, col, g.To(at, a.cfg.Compute)), logp
 }
 
 // overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
 func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) ([]hlo.Value, []hlo.Value) {
 	n := hND.Dim(0)
-	c := chunk(n, a.head.Dim(0))
+	c := chunk(n, a.head.Dim(0), a.cfg.Target)
 	if c == n {
 		return body(a.Graph, hND, a.labels)
 	}
@@ -125,7 +139,7 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			dl, logp := lossSlope(g, cfg, h, a.head, labels)
+			dl, logp := a.lossSlope(g, h, labels)
 			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
 			if cfg.Full {
 				s = append(s, g.TN(dl, h))
@@ -133,7 +147,10 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 			return []hlo.Value{g.NN(dl, a.head)}, s
 		})
 		dxND := a.c(a.normBackward(a.xND, 0, outs[0]))
-		dx := g.AddRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(a.rows, s.Loss, 1), dxND)
+		// Rows that only fill up get places of their own, beyond the last, where nothing is added.
+		beyond := g.Add(g.Iota(dtypes.Int32, 0, s.Loss), g.Const(dtypes.Int32, float64(s.tokens())))
+		places := g.Select(g.Compare(a.labels, "==", g.Const(dtypes.Int32, ignored)), beyond, a.rows)
+		dx := g.AddUniqueRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(places, s.Loss, 1), dxND)
 		result := []hlo.Value{dx, sums[0]}
 		if cfg.Full {
 			result = append(result, a.grads[0], sums[1])
@@ -148,7 +165,7 @@ func (r root) buildScore(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("score", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, -1)
 		outs, _ := a.overChunks(a.norm(a.xND, 0), []hlo.Value{g.Full(dtypes.Float32, 0, s.Loss)}, nil, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			_, _, logp, _, _ := logProbs(g, h, a.head, labels)
+			_, _, logp, _, _ := a.logProbs(g, h, labels)
 			return []hlo.Value{logp}, nil
 		})
 		return outs

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/gomlx/compute/dtypes"
+	"golang.org/x/sync/errgroup"
 
 	"gorun/csrc/device"
 )
@@ -22,12 +23,36 @@ func (t *Maths) trained(group int) []Param { return t.m.Groups()[group].Trainabl
 
 // run executes the program made by build for the trained parameters of a group.
 func (t *Maths) run(name string, group int, build func([]Param) (device.Source, error), args ...*device.Buffer) ([]*device.Buffer, error) {
-	params := t.trained(group)
-	p, err := t.m.program(name+shapeKey(params), func() (device.Source, error) { return build(params) })
+	p, err := t.program(name, group, build)
 	if err != nil {
 		return nil, err
 	}
 	return p.Execute(args...)
+}
+
+func (t *Maths) program(name string, group int, build func([]Param) (device.Source, error)) (*device.Program, error) {
+	params := t.trained(group)
+	return t.m.program(name+shapeKey(params), func() (device.Source, error) { return build(params) })
+}
+
+// prepare compiles the programs of a step without gradient accumulation.
+func (t *Maths) prepare(g *errgroup.Group) {
+	trained := 0
+	for group, list := range t.m.Groups() {
+		if len(list.Trainable()) == 0 {
+			continue
+		}
+		trained++
+		g.Go(func() error { _, err := t.program("squares", group, buildSquares); return err })
+		g.Go(func() error { _, err := t.program("update", group, t.buildUpdate); return err })
+	}
+	g.Go(func() error { _, err := t.clip(trained); return err })
+}
+
+func (t *Maths) buildUpdate(params []Param) (device.Source, error) { return buildUpdate(t.opt, params) }
+
+func (t *Maths) clip(n int) (*device.Program, error) {
+	return t.m.program(fmt.Sprint("clip ", n), func() (device.Source, error) { return buildClip(n) })
 }
 
 // Add adds gradients to acc, which is donated.
@@ -47,7 +72,7 @@ func (t *Maths) Squares(group int, grads []*device.Buffer) (*device.Buffer, erro
 // Clip returns the factor that turns sums of gradients into what Update uses, and the norm of the mean gradient:
 // tokens is what to divide by, most the greatest norm (0 = no clipping).
 func (t *Maths) Clip(squares []*device.Buffer, tokens int, most float64) (scale, norm *device.Buffer, err error) {
-	p, err := t.m.program(fmt.Sprint("clip ", len(squares)), func() (device.Source, error) { return buildClip(len(squares)) })
+	p, err := t.clip(len(squares))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,7 +108,7 @@ func (t *Maths) Update(group int, p, m1, m2, grads []*device.Buffer, hyper, scal
 	for _, l := range [][]*device.Buffer{p, m1, m2, grads} {
 		args = append(args, l...)
 	}
-	out, err := t.run("update", group, func(params []Param) (device.Source, error) { return buildUpdate(t.opt, params) }, append(args, hyper, scale)...)
+	out, err := t.run("update", group, t.buildUpdate, append(args, hyper, scale)...)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/gomlx/compute/dtypes"
@@ -151,10 +152,10 @@ func (m *Model) score(s Shape) (*device.Program, error) {
 	return m.program(fmt.Sprint("score ", s), func() (device.Source, error) { return m.root.buildScore(m.cfg, s) })
 }
 
-// Prepare compiles, in parallel, the training programs of the given shapes.
-func (m *Model) Prepare(shapes []Shape) error {
+// Prepare compiles, in parallel, the training programs of the given shapes, and the optimizer's if there are any.
+func (m *Model) Prepare(shapes []Shape, maths *Maths) error {
 	var g errgroup.Group
-	g.SetLimit(4)
+	g.SetLimit(max(4, runtime.GOMAXPROCS(0)))
 	want := func(_ *device.Program, err error) error { return err }
 	for _, s := range shapes {
 		for n, kind := range m.kinds {
@@ -169,6 +170,9 @@ func (m *Model) Prepare(shapes []Shape) error {
 		if m.cfg.Full {
 			g.Go(func() error { return want(m.embedBackward(s)) })
 		}
+	}
+	if len(shapes) > 0 {
+		maths.prepare(&g)
 	}
 	return g.Wait()
 }

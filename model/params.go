@@ -24,6 +24,8 @@ type Config struct {
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Dropout  float64            // on the input of A
 	Remat    Remat              // what a block saves for its backward pass
+	Target   Target             // what the programs are written for
+	Flash    bool               // attention by cuDNN; only where FlashRefused is nil
 }
 
 // Remat is what is computed again in the backward pass instead of saved.

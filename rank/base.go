@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"gorun/configs"
 	"gorun/model/tokenizer"
 	"gorun/model/weights"
 )
@@ -26,6 +27,23 @@ func OpenBase(path string) (*Base, error) {
 		return nil, errors.Join(fmt.Errorf("model %s: %w", path, err), m.Close())
 	}
 	return &Base{m, tok}, nil
+}
+
+// openTrained opens the base of a recipe, which may be a mock one ("mock:llama3-8b") if its data is mock too: such a base
+// has no tokenizer.
+func openTrained(r *configs.Recipe, path string) (*Base, error) {
+	name, mock := strings.CutPrefix(path, configs.MockPrefix)
+	if !mock {
+		return OpenBase(path)
+	}
+	if r.Dataset.Kind != "mock" || len(r.ValidationDataset) > 0 {
+		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %q is random weights without a tokenizer: train on dataset.kind = \"mock\" only, without validation", path)
+	}
+	m, err := weights.Mock(name)
+	if err != nil {
+		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %w", err)
+	}
+	return &Base{Model: m}, nil
 }
 
 // OpenTokenizer opens the tokenizer of a Hugging Face folder, a tokenizer.json or a GGUF file, without the weights.
@@ -65,6 +83,9 @@ func (b *Base) Stops() []int32 {
 
 // pad is an id to fill rows with; nothing ever looks at it.
 func (b *Base) pad() int32 {
+	if b.Tokenizer == nil { // a mock base
+		return 0
+	}
 	if id, ok := b.Tokenizer.Pad(); ok {
 		return id
 	}

@@ -7,28 +7,37 @@ import (
 	"time"
 
 	"gorun/configs"
+	"gorun/fsdp"
+	"gorun/rank/data"
 )
 
 // BenchResult is the outcome of a benchmark; times in seconds.
 type BenchResult struct {
-	Open      float64   `json:"open_s"`       // client, weights, programs
-	FirstStep float64   `json:"first_step_s"` // from the start to the end of the first step
-	Steps     []float64 `json:"step_s"`       // each measured step: data, all micro-batches, optimizer
-	Median    float64   `json:"median_step_s"`
-	Best      float64   `json:"best_step_s"`
-	Worst     float64   `json:"worst_step_s"`
-	TokS      float64   `json:"tok_s"`    // tokens per second of the median step
-	TFLOPS    float64   `json:"tflop_s"`  // by NeMo AutoModel's formula
-	DeviceGiB float64   `json:"mem_gib"`  // peak of the device's allocator
-	Loss      float64   `json:"loss"`     // of the last step
-	Platform  string    `json:"platform"` // "cpu", "cuda"
-	Kind      string    `json:"device"`
-	Plugin    string    `json:"plugin"`
+	Open      float64       `json:"open_s"`       // client, weights, programs
+	FirstStep float64       `json:"first_step_s"` // from the start to the end of the first step
+	Steps     []float64     `json:"step_s"`       // each measured step: data, all micro-batches, optimizer
+	Median    float64       `json:"median_step_s"`
+	Best      float64       `json:"best_step_s"`
+	Worst     float64       `json:"worst_step_s"`
+	TokS      float64       `json:"tok_s"`   // tokens per second of the median step
+	TFLOPS    float64       `json:"tflop_s"` // by NeMo AutoModel's formula
+	DeviceGiB float64       `json:"mem_gib"` // peak of the device's allocator
+	FirstLoss float64       `json:"first_loss"`
+	Loss      float64       `json:"loss"`     // of the last step
+	Platform  string        `json:"platform"` // "cpu", "cuda"
+	Programs  []ProgramTime `json:"programs"` // of one more step, in which every execution is waited for
+	Kind      string        `json:"device"`
+	Plugin    string        `json:"plugin"`
 }
 
-// Bench trains on the job's data for warmup steps and then measures. Nothing is saved.
+// Bench trains on the job's data for warmup steps and then measures. Nothing is saved. As in training, the outcome of a
+// step is read when the next one has been queued (on CPU at once): a step lasts from one reading to the next. So one more
+// step is queued after the last that counts.
 func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *BenchResult, err error) {
 	start := time.Now()
+	if err := j.Settle(o.Device.CUDA); err != nil {
+		return nil, err
+	}
 	first, err := j.firstShapes(j.loaderOptions())
 	if err != nil {
 		return nil, err
@@ -48,40 +57,22 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	}
 	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version()}
 	lo := j.loaderOptions()
-	lo.Epochs = warmup + steps // more than enough
+	lo.Epochs = warmup + steps + 2 // more than enough
 	loader, err := j.Train.NewLoader(lo)
 	if err != nil {
 		return nil, err
 	}
 	defer loader.Close()
-	tokens := 0
-	for s := range warmup + steps {
-		at := time.Now()
-		batch, err := loader.Next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		step, err := t.step(ctx, batch, j.Recipe.Optimizer.LR)
-		if err != nil {
-			return nil, fmt.Errorf("step %d: %w", s, err)
-		}
-		if res.Loss, _, err = step.Read(); err != nil {
-			return nil, fmt.Errorf("step %d: %w", s, err)
-		}
-		if s == 0 {
-			res.FirstStep = time.Since(start).Seconds()
-		}
-		if s >= warmup {
-			res.Steps = append(res.Steps, time.Since(at).Seconds())
-		}
-		tokens = 0
-		for _, mb := range batch.Micro {
-			tokens += mb.Rows * mb.Seq
-		}
+	b := benchmark{trainer: t, loader: loader, result: res, start: start}
+	if err := b.run(ctx, warmup, steps); err != nil {
+		return nil, err
 	}
 	sorted := slices.Sorted(slices.Values(res.Steps))
 	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
-	res.TokS = float64(tokens) / res.Median
+	if res.Programs, err = b.programs(ctx); err != nil {
+		return nil, err
+	}
+	res.TokS = float64(b.tokens) / res.Median
 	adapter := j.trainedParams()
 	if j.Config.Full {
 		adapter = 0
@@ -89,6 +80,102 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	res.TFLOPS = j.Base.Decoder.FLOPsPerToken(j.Recipe.Dataset.SeqLength, adapter) * res.TokS / 1e12
 	res.DeviceGiB = float64(t.dev.Memory().Peak) / gib
 	return res, nil
+}
+
+// benchmark is a measurement in progress.
+type benchmark struct {
+	*trainer
+	loader *data.Loader
+	result *BenchResult
+	start  time.Time // of everything
+	read   int       // steps whose outcome has been read
+	at     time.Time // when the last one was
+	tokens int       // of the last step
+}
+
+// run takes the steps and leaves the times of those that count in the result.
+func (b *benchmark) run(ctx context.Context, warmup, steps int) error {
+	var ahead *fsdp.Step // queued, not read
+	b.at = time.Now()
+	for range warmup + steps + 1 {
+		batch, err := b.loader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		b.tokens = 0
+		for _, mb := range batch.Micro {
+			b.tokens += mb.Rows * mb.Seq
+		}
+		step, err := b.step(ctx, batch, b.recipe.Optimizer.LR)
+		if err != nil {
+			return fmt.Errorf("step %d: %w", batch.Step, err)
+		}
+		if err := b.take(ahead); err != nil {
+			return err
+		}
+		ahead = step
+		if b.dev.Platform() == "cpu" || batch.Step == 0 {
+			if err := b.take(ahead); err != nil {
+				return err
+			}
+			ahead = nil
+		}
+	}
+	if err := b.take(ahead); err != nil {
+		return err
+	}
+	b.result.Steps = b.result.Steps[warmup : warmup+steps]
+	return nil
+}
+
+// take waits for a step and takes its time.
+func (b *benchmark) take(step *fsdp.Step) error {
+	if step == nil {
+		return nil
+	}
+	loss, _, err := step.Read()
+	if err != nil {
+		return fmt.Errorf("step %d: %w", b.read, err)
+	}
+	now := time.Now()
+	b.result.Loss = loss
+	if b.read == 0 {
+		b.result.FirstStep, b.result.FirstLoss = now.Sub(b.start).Seconds(), loss
+	}
+	b.result.Steps = append(b.result.Steps, now.Sub(b.at).Seconds())
+	b.read++
+	b.at = now
+	return nil
+}
+
+// ProgramTime is what the executions of one program took in a step.
+type ProgramTime struct {
+	Name    string  `json:"name"`
+	Calls   int     `json:"calls"`
+	Seconds float64 `json:"s"` // of all calls
+}
+
+// programs takes one more step, waiting for every execution.
+func (b *benchmark) programs(ctx context.Context) ([]ProgramTime, error) {
+	batch, err := b.loader.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []ProgramTime
+	b.dev.Observe(func(name string, took time.Duration) {
+		i := slices.IndexFunc(list, func(p ProgramTime) bool { return p.Name == name })
+		if i < 0 {
+			i, list = len(list), append(list, ProgramTime{Name: name})
+		}
+		list[i].Calls++
+		list[i].Seconds += took.Seconds()
+	})
+	defer b.dev.Observe(nil)
+	step, err := b.step(ctx, batch, b.recipe.Optimizer.LR)
+	if err == nil {
+		_, _, err = step.Read()
+	}
+	return list, err
 }
 
 // BenchRecipe is the protocol's work on a base: random ids, no padding, every token but the last supervised, LoRA of

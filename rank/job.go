@@ -40,7 +40,7 @@ func Prepare(r *configs.Recipe, resolve Resolve) (j *Job, err error) {
 	if j.located, err = locate(r, j.valNames, resolve); err != nil {
 		return nil, err
 	}
-	if j.Base, err = OpenBase(j.located.base); err != nil {
+	if j.Base, err = openTrained(r, j.located.base); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(j.configure(), j.read()); err != nil {
@@ -68,7 +68,6 @@ func unsupported(r *configs.Recipe) error {
 	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version trains on one rank: use false")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
-	refuse(r.Model.Attention == "cudnn", "model.attention", "this version has blockwise attention: use \"auto\"")
 	return errors.Join(faults...)
 }
 

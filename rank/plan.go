@@ -73,6 +73,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		c := r.ValidationDataset[name]
 		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
 	}
+	row("attention", "%s", j.attention())
 	row("memory", "%.2f GiB on the device: base %.2f, trained %.2f, activations %.2f, working %.2f (longest micro-batch)",
 		float64(memory.Total())/gib, float64(memory.Base)/gib, float64(memory.Trained)/gib, float64(memory.Activations)/gib, float64(memory.Working)/gib)
 	if r.Checkpoint.Enabled {
@@ -82,6 +83,19 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("left out", "%s", reason)
 	}
 	return facts, nil
+}
+
+// attention says which kernels compute it, and why not cuDNN's if a GPU goes without.
+func (j *Job) attention() string {
+	switch refused := j.Config.FlashRefused(); {
+	case j.Config.Flash:
+		return "cuDNN"
+	case j.Recipe.PackedSequence.PackedSequenceSize > 0:
+		return "blockwise (packed rows)"
+	case j.Config.Target == model.CUDA && refused != nil:
+		return fmt.Sprintf("blockwise (%v)", refused)
+	}
+	return "blockwise"
 }
 
 func describe(path, split string, d *data.Dataset) string {

@@ -138,8 +138,15 @@ func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error)
 		}
 	}()
 	var out bytes.Buffer
-	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Version: "test", Out: &out})
+	err = job.Run(ctx, Options{Device: testDevice(t), Version: "test", Out: &out})
 	return out.String(), err
+}
+
+// testDevice is the device of the tests.
+func testDevice(t *testing.T) Device {
+	t.Helper()
+	c := devicetest.Config(t)
+	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: cacheDir}
 }
 
 // cacheDir keeps compiled programs between tests.
@@ -252,7 +259,7 @@ func TestTrain(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Out: watch})
+	err = job.Run(ctx, Options{Device: testDevice(t), Out: watch})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
@@ -332,7 +339,7 @@ func TestSession(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	s, err := OpenSession(Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, base, "f32", nil)
+	s, err := OpenSession(testDevice(t), base, "f32", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

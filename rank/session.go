@@ -21,6 +21,7 @@ import (
 // Device says where to compute.
 type Device struct {
 	Plugin string // path of the XLA plugin
+	CUDA   bool   // the plugin is XLA's for CUDA
 	Cache  string // folder of compiled programs; "" = none
 }
 
@@ -45,6 +46,9 @@ type parameters struct {
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
 func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
 	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from}
+	if err := settle(&p.Config, d.CUDA, "auto"); err != nil {
+		return nil, err
+	}
 	if from != nil {
 		var err error
 		if p.Adapters, err = adapters(base.Decoder, configs.PEFT{}, from); err != nil {
@@ -71,15 +75,15 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 			s = nil
 		}
 	}()
-	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CacheDir: d.Cache}); err != nil {
+	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CUDA: d.CUDA, CacheDir: d.Cache}); err != nil {
 		return s, err
 	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
 	}
-	m, compiled := s.model, make(chan error, 1)
-	go func() { compiled <- m.Prepare(shapes) }()
-	s.state = fsdp.New(collective.Solo{}, s.model.Maths(p.opt), groups(s.model))
+	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
+	go func() { compiled <- m.Prepare(shapes, maths) }()
+	s.state = fsdp.New(collective.Solo{}, maths, groups(s.model))
 	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)

@@ -50,6 +50,9 @@ type position struct {
 
 // Run trains as the job says. When ctx is cancelled it ends the step it is in, saves, and returns the context's error.
 func (j *Job) Run(ctx context.Context, o Options) (err error) {
+	if err := j.Settle(o.Device.CUDA); err != nil {
+		return err
+	}
 	t := &trainer{job: j, opts: o, recipe: j.Recipe, from: j.From}
 	if t.recipeText, err = j.recipeText(); err != nil {
 		return err

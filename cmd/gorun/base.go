@@ -81,5 +81,5 @@ func (a *app) device() (kind string, d rank.Device, err error) {
 	if err != nil {
 		return "", d, err
 	}
-	return kind, rank.Device{Plugin: path, Cache: filepath.Join(cache, "programs")}, nil
+	return kind, rank.Device{Plugin: path, CUDA: kind == plugins.CUDA, Cache: filepath.Join(cache, "programs")}, nil
 }

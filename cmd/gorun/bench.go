@@ -13,8 +13,8 @@ import (
 )
 
 type benchCmd struct {
-	Base      string `default:"demo:smollm2-135m" placeholder:"MODEL" help:"The model to train."`
-	DType     string `name:"dtype" enum:"f32,bf16" default:"f32" help:"Compute dtype."`
+	Base      string `default:"demo:smollm2-135m" placeholder:"MODEL" help:"The model to train: as for train, or random weights of a known shape (mock:llama3-8b, mock:llama3.2-1b, mock:qwen2.5-7b, mock:smollm2-135m)."`
+	DType     string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 	BatchSize int    `default:"4" placeholder:"N" help:"Samples in a micro-batch."`
 	SeqLength int    `default:"256" placeholder:"N" help:"Tokens of a sample."`
 	Steps     int    `default:"10" placeholder:"N" help:"Steps to measure, after the warm-up."`
@@ -27,15 +27,18 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.BatchSize < 1 || c.SeqLength < 2 || c.Steps < 1 || c.Warmup < 1 {
 		return fmt.Errorf("%w: --batch-size, --steps and --warmup must be at least 1, --seq-length 2", errUsage)
 	}
+	kind, device, err := a.device()
+	if err != nil {
+		return err
+	}
+	if c.DType == "auto" {
+		c.DType = baseFlags{DType: c.DType}.dtype(kind)
+	}
 	job, err := rank.Prepare(rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength), a.resolve(ctx))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, job.Close()) }()
-	_, device, err := a.device()
-	if err != nil {
-		return err
-	}
 	r, err := job.Bench(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout}, c.Warmup, c.Steps)
 	if err != nil {
 		return err
@@ -57,8 +60,11 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		}{c.Base, r, c.DType, c.BatchSize, c.SeqLength, peak, runtime.NumCPU(), gorunVersion()})
 	}
 	fmt.Fprintf(a.stdout, "%s, LoRA dim 16 on all projections, %d x %d tokens, %s, %s (%s)\n", c.Base, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform)
-	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | peak RSS %.2f GiB\n",
-		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, peak)
+	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB | peak RSS %.2f GiB\n",
+		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, peak)
+	for _, p := range r.Programs {
+		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls))
+	}
 	return nil
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+
+	"gorun/csrc/plugins"
 )
 
 type planCmd struct {
@@ -18,6 +20,9 @@ func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, job.Close()) }()
+	if err := job.Settle(a.deviceKind() == plugins.CUDA); err != nil {
+		return err
+	}
 	if err := job.Describe(a.stdout); err != nil {
 		return err
 	}

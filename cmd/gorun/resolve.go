@@ -59,7 +59,7 @@ func (a *app) resolve(ctx context.Context) rank.Resolve {
 // hubID returns the repository that a name stands for, nil if it stands for a file, a folder or a demo. What there is
 // on the disk comes first; what looks like a path is one although nothing is there, so that its reader says so.
 func hubID(what rank.Resource, name string) (*hub.Repo, error) {
-	if strings.HasPrefix(name, configs.DemoPrefix) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~") || filepath.IsAbs(name) ||
+	if strings.HasPrefix(name, configs.DemoPrefix) || strings.HasPrefix(name, configs.MockPrefix) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~") || filepath.IsAbs(name) ||
 		strings.HasSuffix(name, "/") || strings.Count(name, "/") > 1 || filepath.Ext(name) == ".gguf" || what == rank.DatasetResource && isDataFile(name) {
 		return nil, nil
 	}

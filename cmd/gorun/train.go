@@ -40,6 +40,9 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := job.Settle(device.CUDA); err != nil {
+		return err
+	}
 	if err := job.Describe(a.stdout); err != nil {
 		return err
 	}

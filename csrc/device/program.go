@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -16,7 +17,7 @@ type Source struct {
 	Inputs  []Shape           // main's arguments
 	Outputs []Shape           // main's results
 	Donated []int             // arguments whose memory the program may reuse (they are marked so in the text)
-	Flags   map[string]string // XLA flags for this program alone
+	Flags   map[string]string // XLA flags for this program alone; booleans are "True" and "False"
 }
 
 // Program is a compiled Source.
@@ -29,7 +30,7 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
-	h, err := c.compile(src, compileOptions(src.Flags))
+	h, err := c.compile(src, compileOptions(c.flags(src)))
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
 	}
@@ -99,7 +100,9 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 		in[i] = a.handle
 	}
 	handles := make([]csrc.Buffer, len(p.source.Outputs))
-	if _, err := p.client.plugin.Execute(p.handle, in, handles, false); err != nil {
+	start := time.Now()
+	ended, err := p.client.plugin.Execute(p.handle, in, handles, p.client.observer != nil)
+	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, err)
 	}
 	for i, a := range args {
@@ -110,6 +113,13 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	out := make([]*Buffer, len(handles))
 	for i, h := range handles {
 		out[i] = p.client.own(h, p.source.Outputs[i])
+	}
+	if ended.Valid() {
+		if err := p.client.finish(ended, "program "+p.source.Name); err != nil {
+			FreeAll(out)
+			return nil, err
+		}
+		p.client.observer(p.source.Name, time.Since(start))
 	}
 	return out, nil
 }

@@ -198,11 +198,21 @@ func (g *Graph) Pad(x Value, axis, before, after int) Value {
 // whatever the operands are: that is both exact enough and, on CPU, the fast path for bf16. Float32 operands are
 // multiplied as such: XLA would else round them to 10 bits (TF32) on NVIDIA GPUs.
 func (g *Graph) Dot(a Value, ca int, b Value, cb, batch int) Value {
+	return g.dot(a, ca, b, cb, batch, dtypes.Float32)
+}
+
+// Product contracts axis ca of a matrix with axis cb of another, as Dot does, and rounds the result to dtype: on a GPU a
+// wide result costs as much to write as the product to compute.
+func (g *Graph) Product(a Value, ca int, b Value, cb int, dtype dtypes.DType) Value {
+	return g.dot(a, ca, b, cb, 0, dtype)
+}
+
+func (g *Graph) dot(a Value, ca int, b Value, cb, batch int, dtype dtypes.DType) Value {
 	axes := make([]int, batch)
 	for i := range axes {
 		axes[i] = i
 	}
-	dot := stablehlo.DotGeneral(a.v, []int{ca}, axes, b.v, []int{cb}, axes).OutputDType(dtypes.Float32)
+	dot := stablehlo.DotGeneral(a.v, []int{ca}, axes, b.v, []int{cb}, axes).OutputDType(dtype)
 	if a.DType() == dtypes.Float32 {
 		dot = dot.Precision(types.DotGeneralPrecisionHighest, types.DotGeneralPrecisionHighest)
 	}
@@ -259,14 +269,19 @@ func (g *Graph) Rows(x, ids Value) Value {
 }
 
 // AddRows is x [N, D] with rows of updates [M, D] added at ids [M, 1]; ids out of range add nothing.
-func (g *Graph) AddRows(x, ids, updates Value) Value {
+func (g *Graph) AddRows(x, ids, updates Value) Value { return g.addRows(x, ids, updates, false) }
+
+// AddUniqueRows is AddRows where no two ids are the same, which spares a GPU atomic additions.
+func (g *Graph) AddUniqueRows(x, ids, updates Value) Value { return g.addRows(x, ids, updates, true) }
+
+func (g *Graph) addRows(x, ids, updates Value, unique bool) Value {
 	fn := g.fn.Closure()
 	scalar := shapes.Make(x.DType())
 	a, b := must(fn.Input(scalar)), must(fn.Input(scalar))
 	if err := fn.Return(must(stablehlo.Add(a.v, b.v)).v); err != nil {
 		panic(err)
 	}
-	return must(stablehlo.Scatter(x.v, ids.v, updates.v, []int{1}, []int{0}, nil, nil, []int{0}, 1, false, false, fn))
+	return must(stablehlo.Scatter(x.v, ids.v, updates.v, []int{1}, []int{0}, nil, nil, []int{0}, 1, false, unique, fn))
 }
 
 // At picks x[i, cols[i]] of x [N, M] for cols [N] (int32): one element of every row.

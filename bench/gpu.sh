@@ -1,0 +1,61 @@
+#!/bin/sh
+# All GPU tests and benchmarks, from binaries alone: the machine needs an NVIDIA driver and an XLA plugin (gorun setup
+# --cuda, or JAX with CUDA where python3 finds it), but neither Go nor the network.
+#
+#   bench/gpu.sh BINARIES OUTPUT [test] [bench] [peers]
+#
+# BINARIES is what 'make gpu-binaries' fills: gorun, and the tests of packages with their testdata. OUTPUT gets one log
+# for each test and measurement. Without a third argument tests and benchmarks run; peers needs torch, transformers, PEFT.
+set -u
+bin=$(cd "$1" && pwd) || exit 2
+mkdir -p "$2" && out=$(cd "$2" && pwd) || exit 2
+shift 2
+what=${*:-test bench}
+failed=0
+
+# run NAME SECONDS COMMAND...: one log each, a line of outcome
+run() {
+	name=$1 limit=$2
+	shift 2
+	begin=$(date +%s)
+	timeout "$limit" "$@" >"$out/$name.log" 2>&1
+	code=$?
+	[ $code -eq 0 ] || failed=1
+	echo "== $name: exit $code after $(($(date +%s) - begin)) s"
+}
+
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader || exit 2
+for kind in $what; do
+	case $kind in
+	test)
+		# Without autotuning: it takes seconds for each of hundreds of small programs and changes no result's meaning.
+		export GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0
+		for test in "$bin"/*.test; do
+			name=$(basename "$test" .test)
+			cd "$bin/src/$(echo "$name" | tr . /)" || exit 2
+			run "test.$name" 300 "$test" -test.v -test.parallel 8
+			grep -E '^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$name.log" | head -30
+		done
+		unset GORUN_TEST_DEVICE XLA_FLAGS
+		;;
+	bench)
+		cd "$bin" || exit 2
+		for work in "llama3-8b 2 4096" "llama3.2-1b 8 512" "qwen2.5-7b 2 4096"; do
+			set -- $work
+			run "bench.$1" 180 ./gorun --device cuda bench --base "mock:$1" --batch-size "$2" --seq-length "$3"
+			cat "$out/bench.$1.log"
+		done
+		;;
+	peers)
+		cd "$bin" || exit 2
+		run peft.8b 240 python3 peft_gpu.py 8b 2 4096 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
+		run peft.1b 180 python3 peft_gpu.py 1b 8 512 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
+		grep -h '^PEFT' "$out"/peft.*.log
+		;;
+	*)
+		echo "bench/gpu.sh: $kind: the words are test, bench and peers" >&2
+		exit 2
+		;;
+	esac
+done
+exit $failed

@@ -1,0 +1,67 @@
+package model_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device/devicetest"
+	"gorun/model"
+	"gorun/model/spec"
+	"gorun/tools/skip"
+)
+
+// TestFlash holds cuDNN's attention to the blockwise one, in a whole model: the losses and the gradients of all adapters,
+// computed in bfloat16, are as near to those in float32 with the one as with the other.
+func TestFlash(t *testing.T) {
+	dev := devicetest.Open(t)
+	if model.TargetOf(dev.Platform()) != model.CUDA {
+		skip.Because(t, "cuDNN needs an NVIDIA GPU")
+	}
+	for _, c := range []struct{ heads, kvHeads, headDim, seq, window int }{
+		{4, 2, 64, 128, 0},
+		{8, 1, 128, 256, 0},
+		{9, 3, 64, 200, 0}, // as SmolLM2's, and no multiple of cuDNN's tiles
+		{4, 4, 96, 64, 0},
+		{2, 1, 8, 24, 0},
+		{2, 2, 16, 37, 0},
+		{2, 1, 32, 1, 0},
+		{4, 2, 64, 256, 40},
+		{4, 2, 64, 256, 256},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			d := tiny(func(d *spec.Decoder) {
+				d.Hidden, d.Heads, d.KVHeads, d.HeadDim, d.Rope.Dim, d.MaxPositions = 64, c.heads, c.kvHeads, c.headDim, c.headDim, 512
+				if c.window > 0 {
+					d.Window = []int{c.window, 0}
+				}
+			})
+			x := batch(d, 2, c.seq, false)
+			if c.seq == 1 {
+				x.Labels[0], x.Labels[1] = 1, 2
+			}
+			run := func(compute dtypes.DType, flash bool) (float64, []float32) {
+				b := newBenchOn(t, dev, model.Config{Decoder: d, Compute: compute, Adapters: adapters(d, 4), Target: model.CUDA, Flash: flash})
+				loss, grads := b.run(x, true)
+				var all []float32
+				for _, group := range grads {
+					for _, g := range group {
+						all = append(all, g...)
+					}
+				}
+				return loss, all
+			}
+			loss, grads := run(dtypes.BFloat16, true)
+			_, blockwise := run(dtypes.BFloat16, false)
+			wantLoss, want := run(dtypes.Float32, false)
+			if off := math.Abs(loss/wantLoss - 1); !(off < 0.02) {
+				t.Errorf("loss %g, want %g", loss, wantLoss)
+			}
+			if off, other := distance(grads, want), distance(blockwise, want); !(off < 1.25*other+0.005) {
+				t.Errorf("gradients are off by %.4f of their size, with blockwise attention by %.4f", off, other)
+			}
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/model/hlo"
+)
+
+// Target is the kind of device that programs are written for. What they compute is the same; how differs where it
+// decides the speed: what the products come out in, and how many small ones there are.
+type Target int
+
+// The targets.
+const (
+	CPU  Target = iota
+	CUDA        // an NVIDIA GPU
+)
+
+// TargetOf is the target of a device's platform.
+func TargetOf(platform string) Target {
+	if platform == "cuda" {
+		return CUDA
+	}
+	return CPU
+}
+
+// products is the dtype that the large products come out in. On CPU it is float32, which costs nothing there; a GPU
+// would spend as long on writing and reading the wider result as on the product.
+func (c Config) products() dtypes.DType {
+	if c.Target == CUDA {
+		return c.Compute
+	}
+	return dtypes.Float32
+}
+
+// product contracts axis ca of a with axis cb of b, in the dtype of products.
+func (e *emit) product(a hlo.Value, ca int, b hlo.Value, cb int) hlo.Value {
+	return e.Product(a, ca, b, cb, e.cfg.products())
+}
+
+// FlashRefused says why cuDNN's attention cannot serve the configuration; nil if it can.
+func (c Config) FlashRefused() error {
+	size := c.Decoder.HeadDim
+	switch {
+	case c.Target != CUDA:
+		return errors.New("cuDNN is for NVIDIA GPUs")
+	case c.Compute != dtypes.BFloat16:
+		return fmt.Errorf("cuDNN's attention is for bfloat16, not %s", c.Compute)
+	case size%8 != 0 || size > 128: // larger ones have no backward kernel on most GPUs
+		return fmt.Errorf("cuDNN's attention is for head sizes that are multiples of 8 up to 128, not %d", size)
+	}
+	return nil
+}

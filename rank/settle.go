@@ -1,0 +1,35 @@
+package rank
+
+import (
+	"errors"
+	"fmt"
+
+	"gorun/model"
+)
+
+// settle chooses what depends on the device: how programs are written and which attention they have. attention is the
+// recipe's model.attention.
+func settle(c *model.Config, cuda bool, attention string) error {
+	c.Target = model.CPU
+	if cuda {
+		c.Target = model.CUDA
+	}
+	refused := c.FlashRefused()
+	if attention == "cudnn" && refused != nil {
+		return fmt.Errorf("model.attention: %w: use \"auto\" or \"blockwise\"", refused)
+	}
+	c.Flash = attention != "blockwise" && refused == nil
+	return nil
+}
+
+// Settle makes the job one for the CPU or for an NVIDIA GPU, or says what of it that device cannot do.
+func (j *Job) Settle(cuda bool) error {
+	attention := j.Recipe.Model.Attention
+	if j.Recipe.PackedSequence.PackedSequenceSize > 0 {
+		if attention == "cudnn" {
+			return errors.New("model.attention: packed rows have blockwise attention: use \"auto\", or packed_sequence.packed_sequence_size = 0")
+		}
+		attention = "blockwise"
+	}
+	return settle(&j.Config, cuda, attention)
+}
