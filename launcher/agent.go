@@ -59,6 +59,9 @@ func Run(ctx context.Context, c *Config, signals <-chan os.Signal) error {
 	if _, err := rand.Read(a.key); err != nil {
 		return fmt.Errorf("a key for the run: %w", err)
 	}
+	if err := a.forget(); err != nil {
+		return err
+	}
 	rc := rdzv.DefaultConfig(a.self)
 	rc.MaxRestarts = c.MaxRestarts
 	a.core = rdzv.New(rc, 0)

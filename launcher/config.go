@@ -31,6 +31,9 @@ type Config struct {
 	Log      zerolog.Logger
 }
 
+// DefaultRunID is the folder of a launch if the user names none.
+const DefaultRunID = "launch"
+
 // Validate returns all faults at once.
 func (c *Config) Validate() error {
 	var faults []error

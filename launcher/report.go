@@ -19,8 +19,16 @@ type record struct {
 	Nodes    []rdzv.Member   `json:"nodes"`    // of the last one
 }
 
-// verdictFile is in the run's folder. With several nodes and a shared folder each writes the same.
+// verdictFile is in the run's folder.
 const verdictFile = "verdict.json"
+
+// forget removes the verdict of an earlier launch into the same folder: until it ends, this one has none.
+func (a *Agent) forget() error {
+	if err := os.Remove(filepath.Join(a.cfg.RunDir(), verdictFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("--log-dir: %w", err)
+	}
+	return nil
+}
 
 // announce prints the line and keeps the verdict.
 func (a *Agent) announce(v *rdzv.Verdict) {
@@ -36,7 +44,7 @@ func (a *Agent) announce(v *rdzv.Verdict) {
 
 func (a *Agent) keep(v *rdzv.Verdict) error {
 	rec, err := readRecord(a.cfg.RunDir())
-	if errors.Is(err, os.ErrNotExist) || v.Gen == 0 {
+	if errors.Is(err, os.ErrNotExist) {
 		rec, err = &record{}, nil
 	}
 	if err != nil {
@@ -98,18 +106,26 @@ func parseRecord(b []byte) (*record, error) {
 	return &rec, nil
 }
 
-// Why explains how a run ended, from what its agents left in its folder.
+// Why explains how a run ended, from what its agent left in dir or in the launch folder there.
 func Why(w io.Writer, dir string) error {
 	rec, err := readRecord(dir)
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s has no %s: name the folder of a run (--log-dir/--rdzv-id), one that several ranks or restarts were asked of", dir, verdictFile)
+		inner := filepath.Join(dir, DefaultRunID)
+		if rec, err = readRecord(inner); err == nil {
+			dir = inner
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s has no %s: name the folder of a run of several ranks that has ended", dir, verdictFile)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	fmt.Fprintf(w, "run %s, %d nodes\n", rec.Run, len(rec.Nodes))
-	for _, v := range rec.Verdicts {
-		fmt.Fprintf(w, "\n%s\n", v.Line())
+	for i, v := range rec.Verdicts {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w, v.Line())
 		if v.OK || v.Failure.Rank < 0 {
 			continue
 		}

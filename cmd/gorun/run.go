@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"gorun/launcher"
 )
 
 // Exit codes of gorun.
@@ -30,6 +32,7 @@ type cli struct {
 	Export   exportCmd   `cmd:"" help:"Write an adapter, or a model with it, for another program: PEFT, transformers, llama.cpp, vLLM."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
 	Report   reportCmd   `cmd:"" help:"Write report.html over a run's records, as the end of a run does."`
+	Why      whyCmd      `cmd:"" help:"Tell why a run of several ranks ended."`
 	Bench    benchCmd    `cmd:"" help:"Measure training speed on this machine."`
 	Fetch    fetchCmd    `cmd:"" help:"Download a model or a dataset from the Hugging Face Hub."`
 	Publish  publishCmd  `cmd:"" help:"Upload an adapter or a model to the Hugging Face Hub, with a card."`
@@ -91,7 +94,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func report(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
 	case ctx.Err() != nil:
-		if err != nil && !errors.Is(err, context.Canceled) {
+		if err != nil && !errors.Is(err, context.Canceled) && !told(err) {
 			fmt.Fprintln(stderr, "gorun:", err)
 		}
 		fmt.Fprintln(stderr, "gorun: interrupted")
@@ -99,11 +102,19 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "gorun: %v\nSee 'gorun --help'.\n", err)
 		return exitUsage
+	case told(err):
+		return exitFailure
 	case err != nil:
 		fmt.Fprintln(stderr, "gorun:", err)
 		return exitFailure
 	}
 	return exitOK
+}
+
+// told tells whether the launcher has printed the error, as its verdict.
+func told(err error) bool {
+	var ended *launcher.Ended
+	return errors.As(err, &ended)
 }
 
 // hyphens spells flags with hyphens: --max_tokens is --max-tokens, as torchrun has it. Values, and what follows "--",
