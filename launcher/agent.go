@@ -160,6 +160,8 @@ func freePort(addr string) int {
 
 func (a *Agent) start(p *rdzv.Plan) {
 	a.plan, a.ranks, a.alive, a.ended, a.abort, a.kill = p, nil, 0, 0, false, time.Time{}
+	a.out.mute(false)
+	a.err.mute(false)
 	group := p.GroupRank(a.self.ID)
 	a.cfg.Log.Debug().Int("gen", p.Gen).Int("node", group).Int("world", p.World()).Msg("starting ranks")
 	for local := range p.Nodes[group].Slots {
@@ -219,6 +221,8 @@ const abortGrace = 500 * time.Millisecond
 // abortRanks ends the generation's ranks; the core hears of it when the last is gone.
 func (a *Agent) abortRanks() {
 	a.abort = true
+	a.out.mute(true)
+	a.err.mute(true)
 	if a.alive == 0 {
 		a.core.RanksGone(a.core.Gen())
 		return

@@ -182,6 +182,9 @@ func TestVerdicts(t *testing.T) {
 			if err := Why(&why, c.RunDir()); err != nil {
 				t.Fatal(err)
 			}
+			if strings.Contains(errs.String(), "SIGABRT: abort") {
+				t.Error("the console shows how aborted ranks ended")
+			}
 			for _, text := range tt.says {
 				if !strings.Contains(line, text) {
 					t.Errorf("the verdict is %q, want %q in it", line, text)

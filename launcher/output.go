@@ -9,8 +9,16 @@ import (
 
 // console writes whole lines of several ranks to one writer.
 type console struct {
-	mu sync.Mutex
-	w  io.Writer // protected by mu
+	mu    sync.Mutex
+	w     io.Writer // protected by mu
+	muted bool      // ranks are not shown; protected by mu
+}
+
+// mute shows the ranks' output or not: what ranks say when they are aborted would bury the verdict.
+func (c *console) mute(muted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.muted = muted
 }
 
 // prefixed is a rank's stream on the console: each line gets the prefix, and no line is torn by another rank's.
@@ -53,7 +61,10 @@ func (p *prefixed) flush() error {
 	}
 	p.to.mu.Lock()
 	defer p.to.mu.Unlock()
-	_, err := fmt.Fprintf(p.to.w, "%s%s", p.prefix, p.part)
+	var err error
+	if !p.to.muted {
+		_, err = fmt.Fprintf(p.to.w, "%s%s", p.prefix, p.part)
+	}
 	p.part = p.part[:0]
 	return err
 }
