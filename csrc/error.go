@@ -13,6 +13,7 @@ type Error struct {
 const (
 	NotFound          = 5
 	ResourceExhausted = 8
+	Aborted           = 10
 	Unimplemented     = 12
 )
 

@@ -13,6 +13,8 @@ import (
 // one block of scores exists at a time: memory grows with S, not with S squared. Up to maxSpans blocks are written out;
 // longer sequences are cut into maxSpans spans, each a loop over its blocks, so that programs stay small.
 //
+// Where rows are split (context.go), queries are those that are here, keys all up to each.
+//
 // Query heads that share a key head are stacked as rows of one product: q is [B*K, G, S, E], k and v [B*K, S, E].
 //
 // In packed rows a query sees no key before its own document's start. As documents are contiguous, that and the
@@ -23,51 +25,62 @@ const (
 	maxSpans   = 16
 )
 
-// span is a run of query blocks [lo, lo+blocks*size) that sees keys [keys, lo+blocks*size).
-type span struct{ lo, size, blocks, keys int }
+// span is a run of query blocks, at places [lo, lo+blocks*size) of a row, that sees keys [keys, lo+blocks*size). at is
+// where it begins among the queries that are here.
+type span struct{ at, lo, size, blocks, keys int }
 
-// spans cuts seq queries that see so many keys back, themselves included (0 = all).
-func spans(seq, reach int) []span {
-	perSpan := (seq + queryBlock*maxSpans - 1) / (queryBlock * maxSpans)
+// spans cuts the queries of chunks that see so many keys back, themselves included (0 = all).
+func spans(chunks []chunk, reach int) []span {
 	var out []span
-	for lo := 0; lo < seq; {
-		s := span{lo: lo, size: queryBlock, blocks: perSpan}
-		if rest := seq - lo; rest < queryBlock {
-			s.size, s.blocks = rest, 1
-		} else if whole := rest / queryBlock; whole < perSpan {
-			s.blocks = whole
+	for _, c := range chunks {
+		most := queryBlock * maxSpans / len(chunks)
+		perSpan := (c.n + most - 1) / most
+		for done := 0; done < c.n; {
+			s := span{at: c.at + done, lo: c.lo + done, size: queryBlock, blocks: perSpan}
+			if rest := c.n - done; rest < queryBlock {
+				s.size, s.blocks = rest, 1
+			} else if whole := rest / queryBlock; whole < perSpan {
+				s.blocks = whole
+			}
+			if reach > 0 {
+				s.keys = max(0, s.lo-reach+1)
+			}
+			out = append(out, s)
+			done += s.queries()
 		}
-		if reach > 0 {
-			s.keys = max(0, lo-reach+1)
-		}
-		out = append(out, s)
-		lo += s.size * s.blocks
 	}
 	return out
 }
 
-func (s span) end() int { return s.lo + s.size*s.blocks }
+func (s span) queries() int { return s.size * s.blocks }
+
+// end is the place after its last query.
+func (s span) end() int { return s.lo + s.queries() }
+
+// of takes the span's part of x, whose axis is queries.
+func (s span) of(e *emit, x hlo.Value, axis int) hlo.Value {
+	return e.Slice(x, axis, s.at, s.at+s.queries())
+}
 
 // attention holds the operands of one block's attention.
 type attention struct {
-	e       *emit
-	q, k, v hlo.Value // [B*K,G,S,E], [B*K,S,E], [B*K,S,E]
-	starts  hlo.Value // [B*K,S] int32: the first key that each query may see; invalid unless rows are packed
-	group   int       // G
-	scale   float64
-	window  int
-	reach   int // keys that a query may see for any reason; 0 = all before it
+	e      *emit
+	q      hlo.Value // [B*K,G,S,E]
+	k, v   hlo.Value // [B*K,S,E], of whole rows where those are split
+	starts hlo.Value // [B*K,S] int32: the first key that each query may see; invalid unless rows are packed
+	group  int       // G
+	scale  float64
+	window int
+	reach  int // keys that a query may see for any reason; 0 = all before it
 }
 
 // newAttention stacks heads: q [B,H,S,E], k and v [B,K,S,E].
 func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
-	d := e.cfg.Decoder
+	d := e.part
 	bk, g := e.rows*d.KVHeads, d.Heads/d.KVHeads
 	a := attention{
 		e:      e,
 		q:      e.Reshape(q, bk, g, e.seq, d.HeadDim),
-		k:      e.Reshape(k, bk, k.Dim(2), d.HeadDim),
-		v:      e.Reshape(v, bk, k.Dim(2), d.HeadDim),
 		group:  g,
 		scale:  1 / math.Sqrt(float64(d.HeadDim)),
 		window: window,
@@ -76,6 +89,7 @@ func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 	if e.reach > 0 && (window == 0 || e.reach < window) {
 		a.reach = e.reach
 	}
+	a.k, a.v = e.gathered(e.Reshape(k, bk, k.Dim(2), d.HeadDim), e.Reshape(v, bk, k.Dim(2), d.HeadDim))
 	if e.starts.Valid() {
 		a.starts = e.Reshape(e.Broadcast(e.starts, []int{e.rows, d.KVHeads, e.seq}, 0, 2), bk, e.seq)
 	}
@@ -91,9 +105,9 @@ type queries struct {
 
 // block is the block that is all of a span.
 func (a attention) block(s span) queries {
-	b := queries{q: a.e.Slice(a.q, 2, s.lo, s.end()), lo: a.e.Const(dtypes.Int32, float64(s.lo))}
+	b := queries{q: s.of(a.e, a.q, 2), lo: a.e.Const(dtypes.Int32, float64(s.lo))}
 	if a.starts.Valid() {
-		b.starts = a.e.Slice(a.starts, 1, s.lo, s.end())
+		b.starts = s.of(a.e, a.starts, 1)
 	}
 	return b
 }
@@ -132,7 +146,7 @@ func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Valu
 func (a attention) forward() (oTN, lse hlo.Value) {
 	e := a.e
 	var os, ls []hlo.Value
-	for _, s := range spans(e.seq, a.reach) {
+	for _, s := range spans(e.chunks, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
 		if s.blocks == 1 {
 			o, l := a.forwardBlock(e.Graph, a.block(s), k, v, s)
@@ -168,14 +182,14 @@ func (a attention) forwardBlock(g *hlo.Graph, b queries, k, v hlo.Value, s span)
 
 // unstack turns [B*K,G,S,E] into [T, H*E].
 func (a attention) unstack(x hlo.Value) hlo.Value {
-	e, d := a.e, a.e.cfg.Decoder
+	e, d := a.e, a.e.part
 	x = e.Reshape(x, e.rows, d.Heads, e.seq, d.HeadDim)
 	return e.Reshape(e.Transpose(x, 0, 2, 1, 3), e.rows*e.seq, d.Heads*d.HeadDim)
 }
 
 // stack is the inverse of unstack.
 func (a attention) stack(x hlo.Value) hlo.Value {
-	e, d := a.e, a.e.cfg.Decoder
+	e, d := a.e, a.e.part
 	x = e.Transpose(e.Reshape(x, e.rows, e.seq, d.Heads, d.HeadDim), 0, 2, 1, 3)
 	return e.Reshape(x, e.rows*d.KVHeads, a.group, e.seq, d.HeadDim)
 }
@@ -184,15 +198,15 @@ func (a attention) stack(x hlo.Value) hlo.Value {
 // of q [B,H,S,E], k and v [B,K,S,E] in float32. With p = exp(scores - lse): dv = p^T do, ds = p * (do v^T - sum(do*o)),
 // dq = scale ds k, dk = scale ds^T q.
 func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
-	e, d := a.e, a.e.cfg.Decoder
+	e, d := a.e, a.e.part
 	do := a.stack(doTN)
 	delta := e.Sum(e.Mul(e.F32(do), e.F32(a.stack(oTN))), 3) // [B*K,G,S]
 	zero := e.Full(dtypes.Float32, 0, a.k.Dims()...)
 	dk, dv = zero, zero
 	var dqs []hlo.Value
-	for _, s := range spans(e.seq, a.reach) {
+	for _, s := range spans(e.chunks, a.reach) {
 		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
-		part := func(x hlo.Value) hlo.Value { return e.Slice(x, 2, s.lo, s.end()) }
+		part := func(x hlo.Value) hlo.Value { return s.of(e, x, 2) }
 		all, dos, lses, deltas := a.block(s), part(do), part(lse), part(delta)
 		var dqSpan, dkSpan, dvSpan hlo.Value
 		if s.blocks == 1 {
@@ -208,10 +222,11 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 			dqSpan, dkSpan, dvSpan = st[0], st[1], st[2]
 		}
 		dqs = append(dqs, dqSpan)
-		after := e.seq - s.end()
+		after := a.k.Dim(1) - s.end()
 		dk = e.Add(dk, e.Pad(dkSpan, 1, s.keys, after))
 		dv = e.Add(dv, e.Pad(dvSpan, 1, s.keys, after))
 	}
+	dk, dv = e.scattered(dk, dv)
 	shape := func(x hlo.Value, n int) hlo.Value { return e.Reshape(x, e.rows, n, e.seq, d.HeadDim) }
 	return shape(e.Concat(2, dqs...), d.Heads), shape(dk, d.KVHeads), shape(dv, d.KVHeads)
 }

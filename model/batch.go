@@ -72,21 +72,16 @@ func (b Batch) supervised() (rows, labels []int32, valid int) {
 	return rows, labels, valid
 }
 
-// Shape is what the batch's programs are compiled for.
-func (b Batch) Shape() Shape {
-	rows, _, _ := b.supervised()
-	return b.shape(len(rows))
-}
-
-// shape is that of a batch with so many rows of the loss. The reach of packed rows is a power of two, so that few occur.
-func (b Batch) shape(loss int) Shape {
-	s := Shape{Rows: b.Rows, Seq: b.Seq, Loss: loss}
+// shape is that of a batch whose rows are filled to seq tokens, with so many rows of the loss. The reach of packed rows is
+// a power of two, so that few occur.
+func (b Batch) shape(seq, loss int) Shape {
+	s := Shape{Rows: b.Rows, Seq: seq, Loss: loss}
 	if b.Starts != nil {
 		s.Packed, s.Reach = true, queryBlock
 		for longest := b.span(); s.Reach < longest; {
 			s.Reach *= 2
 		}
-		s.Reach = min(s.Reach, b.Seq)
+		s.Reach = min(s.Reach, seq)
 	}
 	return s
 }

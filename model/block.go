@@ -69,11 +69,12 @@ type attender interface {
 
 // attend is the attention of the projections in a.
 func (b block) attend(e *emit, a *acts) attender {
-	d := e.cfg.Decoder
+	d := e.part
 	q := e.heads(a.q, d.Heads, b.qNorm, b.rope)
 	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope)
 	v := e.heads(a.v, d.KVHeads, -1, false)
-	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() { // a single token cuDNN refuses; packed rows it is not asked for
+	// cuDNN refuses a single token; packed rows and parts of rows it is not asked for.
+	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() && !e.cfg.Split.Context.split() {
 		return newFlash(e, q, k, v, b.window)
 	}
 	return newAttention(e, q, k, v, b.window)

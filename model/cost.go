@@ -48,9 +48,10 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 	add(r.group)
 	m.Activations += int64(cfg.stream(s).Bytes())
 	// Backward of the MLP holds dm, d(gate), d(up) and gate*up in float32 at once; of attention, a block of scores twice.
-	tokens, scores := int64(s.tokens()), int64(s.Rows*d.Heads*min(queryBlock, s.Seq)*s.Seq)
-	block := max(4*4*tokens*int64(d.Intermediate), 2*4*scores)
-	loss := int64(3 * 4 * chunk(max(16, s.Loss), d.Vocab, cfg.Target) * d.Vocab)
+	here := cfg.part()
+	tokens, scores := int64(cfg.tokens(s)), int64(s.Rows*here.Heads*min(queryBlock, s.Seq)*s.Seq)
+	block := max(4*4*tokens*int64(here.Intermediate), 2*4*scores)
+	loss := int64(3 * 4 * lossChunk(max(16, s.Loss), r.vocab.count, cfg.Target) * r.vocab.count)
 	m.Working = max(block, loss)
 	return m, nil
 }

@@ -20,13 +20,14 @@ type Params interface {
 // first Feed takes the prompts, later ones a token per row.
 type Decoding struct {
 	m              *Model
+	cfg            Config // every part of Split.Tensor takes all tokens, for its own heads
 	rows, capacity int
 	k, v           []*device.Buffer // per layer [B,K,C,E], compute dtype
 }
 
 // NewDecoding makes room for rows sequences of up to capacity positions.
 func (m *Model) NewDecoding(rows, capacity int) (*Decoding, error) {
-	d := &Decoding{m: m, rows: rows, capacity: capacity}
+	d := &Decoding{m: m, cfg: m.cfg.unsplitStream(), rows: rows, capacity: capacity}
 	shape := d.cacheShape()
 	zero := make([]byte, shape.Bytes())
 	for range m.blocks {
@@ -46,8 +47,8 @@ func (m *Model) NewDecoding(rows, capacity int) (*Decoding, error) {
 func (d *Decoding) Close() { device.FreeAll(d.k, d.v) }
 
 func (d *Decoding) cacheShape() device.Shape {
-	dec := d.m.cfg.Decoder
-	return device.MakeShape(d.m.cfg.Compute, d.rows, dec.KVHeads, d.capacity, dec.HeadDim)
+	dec := d.cfg.part()
+	return device.MakeShape(d.cfg.Compute, d.rows, dec.KVHeads, d.capacity, dec.HeadDim)
 }
 
 // Feed appends n tokens to every row (ids and positions are [rows*n]; padding may follow a row's last token in the
@@ -69,7 +70,7 @@ func (d *Decoding) Feed(p Params, ids, positions, last []int32) ([]float32, erro
 		rows[b] = int32(b*n) + at
 	}
 	r.rows = r.upload(rows, d.rows)
-	r.embedAt(p.Root(), d.capacity, d.capacity)
+	r.embedAt(d.cfg, p.Root(), d.capacity, d.capacity)
 	for l := range m.blocks {
 		w := p.Unshard(l)
 		d.block(r, l, w)
@@ -79,7 +80,7 @@ func (d *Decoding) Feed(p Params, ids, positions, last []int32) ([]float32, erro
 	if r.err != nil || root == nil {
 		return nil, r.End()
 	}
-	prog, err := m.logits(r.shape)
+	prog, err := m.logits(d.cfg, r.shape)
 	out := r.execute(prog, err, root[m.root.norm], root[m.root.head], r.x[len(r.x)-1], r.rows)
 	defer device.FreeAll(out)
 	if err := r.End(); err != nil {
@@ -93,7 +94,7 @@ func (d *Decoding) block(r *Run, l int, w []*device.Buffer) {
 	if r.err != nil {
 		return
 	}
-	p, err := d.m.extend(l, r.shape, d.capacity)
+	p, err := d.m.extend(d.cfg, l, r.shape, d.capacity)
 	out := r.execute(p, err, append(append([]*device.Buffer(nil), w...), r.cos, r.sin, r.positions, r.x[len(r.x)-1], d.k[l], d.v[l])...)
 	if r.err != nil {
 		return
@@ -102,15 +103,15 @@ func (d *Decoding) block(r *Run, l int, w []*device.Buffer) {
 	r.x, d.k[l], d.v[l] = out[:1], out[1], out[2]
 }
 
-func (m *Model) extend(layer int, s Shape, capacity int) (*device.Program, error) {
+func (m *Model) extend(cfg Config, layer int, s Shape, capacity int) (*device.Program, error) {
 	kind := m.kinds[layer]
 	return m.program(fmt.Sprint("extend ", kind, s, capacity), func() (device.Source, error) {
-		return m.blocks[kind].buildExtend(m.cfg, s, capacity)
+		return m.blocks[kind].buildExtend(cfg, s, capacity)
 	})
 }
 
-func (m *Model) logits(s Shape) (*device.Program, error) {
-	return m.program(fmt.Sprint("logits ", s), func() (device.Source, error) { return m.root.buildLogits(m.cfg, s) })
+func (m *Model) logits(cfg Config, s Shape) (*device.Program, error) {
+	return m.program(fmt.Sprint("logits ", s), func() (device.Source, error) { return m.root.buildLogits(cfg, s) })
 }
 
 // buildExtend is the program: parameters, cosines, sines, positions [B,n], x [B*n,D], keys and values so far [B,K,C,E]
@@ -121,7 +122,7 @@ func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, er
 		e.context(s, false)
 		at := g.Input(device.MakeShape(dtypes.Int32, s.Rows, s.Seq))
 		x := g.Input(cfg.stream(s))
-		dec := cfg.Decoder
+		dec := e.part
 		shape := device.MakeShape(cfg.Compute, s.Rows, dec.KVHeads, capacity, dec.HeadDim)
 		keys, values := g.Donated(shape, 1), g.Donated(shape, 2)
 
@@ -151,7 +152,7 @@ func (e *emit) store(cache, fresh, at hlo.Value) hlo.Value {
 // cached is the attention of n queries per row at positions at [B,n] over a cache of C keys: each sees the keys up to
 // its own position. The result is [B*n, H*E].
 func (a attention) cached(at hlo.Value) hlo.Value {
-	e, d := a.e, a.e.cfg.Decoder
+	e, d := a.e, a.e.part
 	bk, n, c := e.rows*d.KVHeads, e.seq, a.k.Dim(1)
 	x := e.Scale(e.Dot(e.Reshape(a.q, bk, a.group*n, d.HeadDim), 2, a.k, 2, 1), a.scale)
 	x = e.Reshape(x, e.rows, d.KVHeads, a.group, n, c)
@@ -168,12 +169,17 @@ func (a attention) cached(at hlo.Value) hlo.Value {
 	return e.c(a.unstack(e.Reshape(o, bk, a.group, n, d.HeadDim)))
 }
 
-// buildLogits is the program: norm, head, x [T,D], rows [B] -> logits [B,V] float32.
+// buildLogits is the program: norm, head, x [T,D], rows [B] -> logits [B,V] float32, of all the vocabulary.
 func (r root) buildLogits(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("logits", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, r.headParams(), s)
 		x := g.Input(cfg.stream(s))
 		rows := g.Input(device.MakeShape(dtypes.Int32, s.Rows))
-		return []hlo.Value{e.NT(e.norm(g.Rows(x, g.Reshape(rows, s.Rows, 1)), 0), e.weight(1))}
+		logits := e.NT(e.norm(g.Rows(x, g.Reshape(rows, s.Rows, 1)), 0), e.weight(1))
+		if v := r.vocab; v.split() {
+			all := g.AllGather(v.comm(), "logits", g.Transpose(logits, 1, 0))
+			logits = g.Transpose(g.Slice(all, 0, 0, v.end), 1, 0)
+		}
+		return []hlo.Value{logits}
 	})
 }

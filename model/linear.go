@@ -1,19 +1,20 @@
 package model
 
 import (
-	"github.com/gomlx/compute/dtypes"
-
 	"gorun/model/hlo"
+	"gorun/model/spec"
 )
 
 // emit carries what every piece of a block's program needs.
 type emit struct {
 	*hlo.Graph
 	cfg     Config
-	rows    int         // B
-	seq     int         // S
-	w       []hlo.Value // the group's parameters
-	cos     hlo.Value   // [B,S,Rot/2] float32
+	part    *spec.Decoder // what this part computes of the decoder's heads and features
+	rows    int           // B
+	seq     int           // S, of the tokens that are here
+	chunks  []chunk       // where in their rows those tokens are
+	w       []hlo.Value   // the group's parameters
+	cos     hlo.Value     // [B,S,Rot/2] float32
 	sin     hlo.Value
 	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
 	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
@@ -44,7 +45,14 @@ func (l linear) adapted() []segment {
 // forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A.
 // x [T,in] compute dtype. It returns the pieces [T,width] in float32 or the dtype of products, and t = drop(x) A^T
 // [T, sum of dims] for backward (invalid without adapters).
+//
+// Split by rows of W, x is the stream, and the pieces are what this part has of the output. Split by columns, x is what
+// this part has of the input and the product is a share of the sum, base and delta alike; it is reduced once, and t is
+// this part's share.
 func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value) {
+	if !l.columns {
+		x = e.whole(l.name, x)
+	}
 	yTN := e.product(x, 1, e.weight(l.weight), 1)
 	var bias hlo.Value
 	if l.bias >= 0 {
@@ -70,14 +78,17 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 	for _, width := range l.splits {
 		to := from + width
 		p := e.Slice(yTN, 1, from, to)
-		if bias.Valid() {
-			p = e.F32(p)
-			p = e.Add(p, e.Like(e.Slice(bias, 0, from, to), p, 1))
-		}
 		for i, s := range l.segs {
 			if deltas[i].Valid() && s.from < to && from < s.to {
 				p = e.Add(p, e.Slice(deltas[i], 1, from-s.from, to-s.from))
 			}
+		}
+		if l.columns {
+			p = e.F32(e.reduced(l.name, p))
+		}
+		if bias.Valid() {
+			p = e.F32(p)
+			p = e.Add(p, e.Like(e.Slice(bias, 0, from, to), p, 1))
 		}
 		pieces = append(pieces, p)
 		from = to
@@ -92,7 +103,7 @@ func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
 	}
 	ts := make([]hlo.Value, len(segs))
 	for i, s := range segs {
-		ts[i] = e.NT(e.drop(x, s.a), e.weight(s.a))
+		ts[i] = e.NT(l.drop(e, x, s.a), e.weight(s.a))
 	}
 	return e.Concat(1, ts...)
 }
@@ -106,9 +117,18 @@ func (e *emit) stackA(segs []segment) hlo.Value {
 }
 
 // backward takes the gradients of the pieces, in the compute dtype, records the gradients of what is trained and
-// returns that of x [T,in] in the dtype of products. t is what forward returned.
+// returns that of x [T,in] in the dtype of products, or as it was reduced. t is what forward returned.
 func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Value {
 	dyTN := e.Concat(1, dPieces...)
+	if l.columns {
+		dyTN = e.whole(l.name+", backward", dyTN)
+		return l.backwardHere(e, x, tTR, dyTN)
+	}
+	return e.reduced(l.name+", backward", l.backwardHere(e, e.whole(l.name+", input", x), tTR, dyTN))
+}
+
+// backwardHere is backward of this part's product, without collectives.
+func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
 	dx := e.product(dyTN, 1, e.weight(l.weight), 0)
 	if e.cfg.Full {
 		e.grad(l.weight, e.TN(dyTN, x))
@@ -132,8 +152,8 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 		return e.Add(dx, e.product(sTR, 1, e.stackA(segs), 0))
 	}
 	for i, s := range segs {
-		e.grad(s.a, e.TN(ss[i], e.drop(x, s.a)))
-		dx = e.Add(dx, e.drop(e.product(ss[i], 1, e.weight(s.a), 0), s.a))
+		e.grad(s.a, e.TN(ss[i], l.drop(e, x, s.a)))
+		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s.a))
 	}
 	return dx
 }
@@ -155,31 +175,4 @@ func (l linear) backwardB(e *emit, segs []segment, tTR, dyTN hlo.Value) []hlo.Va
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
 	return ss
-}
-
-// drop zeroes elements of x [T,in] with the configured probability and scales the rest up. The mask is a function of
-// the sample's key, the place in the sample, the feature and salt (which adapter), so backward draws it again and no
-// batching, packing or sharding changes it.
-func (e *emit) drop(x hlo.Value, salt int) hlo.Value {
-	n := x.Dim(1)
-	u := func(v uint32) hlo.Value { return e.Const(dtypes.Uint32, float64(v)) }
-	dims := []int{e.rows, e.seq, n}
-	at, keyAxes := e.Iota(dtypes.Uint32, 1, dims...), []int{0}
-	if e.starts.Valid() {
-		at, keyAxes = e.Sub(at, e.Broadcast(e.To(e.starts, dtypes.Uint32), dims, 0, 1)), []int{0, 1}
-	}
-	place := e.Add(e.Mul(at, u(uint32(n))), e.Iota(dtypes.Uint32, 2, dims...))
-	key := e.Broadcast(e.mix(e.Add(e.dropKey, u(uint32(salt)*0x9e3779b9))), dims, keyAxes...)
-	bits := e.mix(e.Xor(e.mix(e.Add(place, key)), key))
-	keep := e.Compare(bits, ">=", u(uint32(e.cfg.Dropout*(1<<32))))
-	scaled := e.Scale(x, 1/(1-e.cfg.Dropout))
-	return e.Select(e.Reshape(keep, x.Dims()...), scaled, e.Const(x.DType(), 0))
-}
-
-// mix is the 32-bit finalizer of MurmurHash3: every bit of the input flips half of the output.
-func (e *emit) mix(x hlo.Value) hlo.Value {
-	u := func(v uint32) hlo.Value { return e.Const(dtypes.Uint32, float64(v)) }
-	x = e.Mul(e.Xor(x, e.ShiftRight(x, u(16))), u(0x85ebca6b))
-	x = e.Mul(e.Xor(x, e.ShiftRight(x, u(13))), u(0xc2b2ae35))
-	return e.Xor(x, e.ShiftRight(x, u(16)))
 }

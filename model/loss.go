@@ -36,8 +36,8 @@ func LossRows(valid int) int {
 	return n
 }
 
-// chunk is how many rows of logits are made at once; it divides rows, which are a result of LossRows.
-func chunk(rows, vocab int, t Target) int {
+// lossChunk is how many rows of logits are made at once; it divides rows, which are a result of LossRows.
+func lossChunk(rows, vocab int, t Target) int {
 	most := maxLogits(t)
 	if t == CUDA && rows > 256 { // a multiple of 256
 		for n := 1; n < rows/256; n++ {
@@ -56,8 +56,9 @@ func chunk(rows, vocab int, t Target) int {
 // lossArgs declares the arguments that loss and score share and returns the rows' hidden states.
 type lossArgs struct {
 	*emit
-	head         hlo.Value // [V,D] compute dtype
-	x            hlo.Value // [T,D]
+	vocab        vocabulary
+	head         hlo.Value // what is here of [V,D], compute dtype
+	x            hlo.Value // what is here of [T,D]
 	rows, labels hlo.Value // [N] int32
 	xND          hlo.Value // gathered rows
 }
@@ -68,7 +69,7 @@ func (r root) headParams() Group {
 }
 
 func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
-	a := lossArgs{emit: newEmit(g, cfg, r.headParams(), s)}
+	a := lossArgs{emit: newEmit(g, cfg, r.headParams(), s), vocab: r.vocab}
 	a.head = a.weight(1)
 	if donate >= 0 {
 		a.x = g.Donated(cfg.stream(s), donate)
@@ -77,40 +78,76 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 	}
 	a.rows = g.Input(device.MakeShape(dtypes.Int32, s.Loss))
 	a.labels = g.Input(device.MakeShape(dtypes.Int32, s.Loss))
-	a.xND = g.Rows(a.x, g.Reshape(a.rows, s.Loss, 1))
+	a.xND = g.Rows(a.whole("loss", a.x), g.Reshape(a.rows, s.Loss, 1))
 	return a
 }
 
-// logProbs returns logits [C,V], the log-sum-exp of each row [C], the log-probability of its label [C] (0 where
-// ignored), the label's column [C] (0 where ignored), and whether there is one [C].
-func (a lossArgs) logProbs(g *hlo.Graph, hCD, labels hlo.Value) (logits, lse, logp, col, valid hlo.Value) {
-	logits = g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products()))
-	zero := g.Const(dtypes.Float32, 0)
-	valid = g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))
-	col = g.Select(valid, labels, g.Const(dtypes.Int32, 0))
-	top := g.MaxOver(logits, 1)
-	lse = g.Add(top, g.Log(g.Sum(g.Exp(g.Sub(logits, g.Like(top, logits, 0))), 1)))
-	return logits, lse, g.Select(valid, g.Sub(g.At(logits, col), lse), zero), col, valid
+// scores are a chunk's logits as its loss wants them; with a split vocabulary, those of the rows here.
+type scores struct {
+	logits hlo.Value // [C,V]
+	lse    hlo.Value // log-sum-exp of each row's logits, of all the vocabulary [C]
+	logp   hlo.Value // log-probability of each row's label [C], 0 where ignored
+	column hlo.Value // the label's column [C]; -1 where it is ignored or not here
+	valid  hlo.Value // whether there is a label [C]
 }
 
-// lossSlope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
+// score computes the logits of hidden states [C,D] and what they say of labels [C].
+func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
+	v := a.vocab
+	s := scores{logits: g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products())), valid: g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))}
+	if v.first+v.count > v.end {
+		known := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
+		s.logits = g.Select(known, s.logits, g.Const(dtypes.Float32, -1e30))
+	}
+	zero := g.Const(dtypes.Float32, 0)
+	here, own := s.valid, labels
+	if v.split() {
+		own = v.local(g, labels)
+		here = g.And(here, g.And(g.Compare(own, ">=", g.Const(dtypes.Int32, 0)), g.Compare(own, "<", g.Const(dtypes.Int32, float64(v.count)))))
+	}
+	s.column = g.Select(here, own, g.Const(dtypes.Int32, -1))
+	label := g.Select(here, g.At(s.logits, s.column), zero)
+	top := g.MaxOver(s.logits, 1)
+	sum := g.Sum(g.Exp(g.Sub(s.logits, g.Like(top, s.logits, 0))), 1)
+	if v.split() {
+		top, sum, label = v.joined(g, top, sum, label)
+	}
+	s.lse = g.Add(top, g.Log(sum))
+	s.logp = g.Select(s.valid, g.Sub(label, s.lse), zero)
+	return s
+}
+
+// slope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
 // label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
 // is exact.
-func (a lossArgs) lossSlope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
-	logits, lse, logp, col, valid := a.logProbs(g, hCD, labels)
-	zero := g.Const(dtypes.Float32, 0)
-	lse = g.Select(valid, lse, g.Const(dtypes.Float32, math.MaxFloat32)) // exp of anything less is 0
-	p := g.To(g.Exp(g.Sub(logits, g.Like(lse, logits, 0))), a.cfg.Compute)
-	at := g.Select(valid, g.Sub(g.Exp(logp), g.Const(dtypes.Float32, 1)), zero)
-	return g.SetAt(p, col, g.To(at, a.cfg.Compute)), logp
+func (s scores) slope(g *hlo.Graph, compute dtypes.DType) hlo.Value {
+	lse := g.Select(s.valid, s.lse, g.Const(dtypes.Float32, math.MaxFloat32)) // exp of anything less is 0
+	p := g.To(g.Exp(g.Sub(s.logits, g.Like(lse, s.logits, 0))), compute)
+	return g.SetAt(p, s.column, g.To(g.Sub(g.Exp(s.logp), g.Const(dtypes.Float32, 1)), compute))
+}
+
+// joined merges each row's greatest logit, sum of exponentials relative to it and label's logit [C] over the parts of
+// the vocabulary, in one small collective.
+func (v vocabulary) joined(g *hlo.Graph, top, sum, label hlo.Value) (allTop, allSum, allLabel hlo.Value) {
+	c := top.Dim(0)
+	all := g.AllGather(v.comm(), "soft-max", g.Concat(0, top, sum, label))
+	all = g.Reshape(all, v.Parts, 3, c)
+	pick := func(i int) hlo.Value { return g.Reshape(g.Slice(all, 1, i, i+1), v.Parts, c) }
+	tops := pick(0)
+	allTop = g.MaxOver(tops, 0)
+	allSum = g.Sum(g.Mul(pick(1), g.Exp(g.Sub(tops, g.Like(allTop, tops, 1)))), 0)
+	return allTop, allSum, g.Sum(pick(2), 0)
 }
 
 // overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
 func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) ([]hlo.Value, []hlo.Value) {
 	n := hND.Dim(0)
-	c := chunk(n, a.head.Dim(0), a.cfg.Target)
+	c := lossChunk(n, a.head.Dim(0), a.cfg.Target)
 	if c == n {
 		return body(a.Graph, hND, a.labels)
+	}
+	if a.vocab.split() {
+		a.Order()
 	}
 	state := a.Loop(n/c, append(append([]hlo.Value(nil), outs...), sums...), func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
 		at := g.Mul(i, g.Const(dtypes.Int32, float64(c)))
@@ -139,18 +176,27 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			dl, logp := a.lossSlope(g, h, labels)
-			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
+			l := a.score(g, h, labels)
+			dl := l.slope(g, cfg.Compute)
+			s := []hlo.Value{g.Neg(g.Sum(l.logp, 0))}
 			if cfg.Full {
 				s = append(s, g.TN(dl, h))
 			}
 			return []hlo.Value{g.NN(dl, a.head)}, s
 		})
-		dxND := a.c(a.normBackward(a.xND, 0, outs[0]))
+		dh := outs[0]
+		if a.vocab.split() {
+			dh = g.AllReduce(a.vocab.comm(), "loss, backward", a.c(dh))
+		}
+		dxND := a.c(a.normBackward(a.xND, 0, dh))
+		rows := a.rows
+		if here := a.x.Dim(0); cfg.Split.Sequence { // rows out of range add nothing
+			rows = g.Sub(rows, g.Const(dtypes.Int32, float64(a.vocab.Index*here)))
+		}
 		// Rows that only fill up get places of their own, beyond the last, where nothing is added.
-		beyond := g.Add(g.Iota(dtypes.Int32, 0, s.Loss), g.Const(dtypes.Int32, float64(s.tokens())))
-		places := g.Select(g.Compare(a.labels, "==", g.Const(dtypes.Int32, ignored)), beyond, a.rows)
-		dx := g.AddUniqueRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(places, s.Loss, 1), dxND)
+		beyond := g.Add(g.Iota(dtypes.Int32, 0, s.Loss), g.Const(dtypes.Int32, float64(cfg.tokens(s))))
+		rows = g.Select(g.Compare(a.labels, "==", g.Const(dtypes.Int32, ignored)), beyond, rows)
+		dx := g.AddUniqueRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(rows, s.Loss, 1), dxND)
 		result := []hlo.Value{dx, sums[0]}
 		if cfg.Full {
 			result = append(result, a.grads[0], sums[1])
@@ -165,8 +211,7 @@ func (r root) buildScore(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("score", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, -1)
 		outs, _ := a.overChunks(a.norm(a.xND, 0), []hlo.Value{g.Full(dtypes.Float32, 0, s.Loss)}, nil, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			_, _, logp, _, _ := a.logProbs(g, h, labels)
-			return []hlo.Value{logp}, nil
+			return []hlo.Value{a.score(g, h, labels).logp}, nil
 		})
 		return outs
 	})

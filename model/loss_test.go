@@ -8,14 +8,14 @@ func TestChunk(t *testing.T) {
 		for _, vocab := range []int{23, 49152, 128256, 262144} {
 			for valid := 1; valid < 20000; valid += 97 {
 				rows := LossRows(valid)
-				c := chunk(rows, vocab, target)
+				c := lossChunk(rows, vocab, target)
 				if c < 1 || rows%c != 0 || c > 16 && c*vocab > maxLogits(target) {
 					t.Fatalf("target %d: %d rows of %d logits in chunks of %d", target, rows, vocab, c)
 				}
 			}
 		}
 	}
-	if c := chunk(8192, 128256, CUDA); c != 2048 {
+	if c := lossChunk(8192, 128256, CUDA); c != 2048 {
 		t.Errorf("8192 rows of Llama 3's vocabulary in chunks of %d, want 2048", c)
 	}
 }

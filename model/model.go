@@ -34,6 +34,9 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Full && len(cfg.Adapters) > 0 {
 		return nil, errors.New("model: full fine-tuning and adapters exclude each other")
 	}
+	if err := cfg.Split.check(cfg.Decoder); err != nil {
+		return nil, err
+	}
 	m := &Model{dev: dev, cfg: cfg, root: newRoot(cfg), programs: map[string]func() (*device.Program, error){}, tables: map[table][2]*device.Buffer{}}
 	first := map[string]int{}
 	found := 0
@@ -132,9 +135,9 @@ func (m *Model) backward(layer int, s Shape, dropout bool) (*device.Program, err
 	})
 }
 
-func (m *Model) embed(s Shape, positions int) (*device.Program, error) {
+func (m *Model) embed(cfg Config, s Shape, positions int) (*device.Program, error) {
 	s = s.stream()
-	return m.program(fmt.Sprint("embed ", s, positions), func() (device.Source, error) { return m.root.buildEmbed(m.cfg, s, positions) })
+	return m.program(fmt.Sprint("embed ", s, positions, cfg.Split), func() (device.Source, error) { return m.root.buildEmbed(cfg, s, positions) })
 }
 
 func (m *Model) embedBackward(s Shape) (*device.Program, error) {
@@ -166,7 +169,7 @@ func (m *Model) Prepare(shapes []Shape, maths *Maths) error {
 			g.Go(func() error { return want(m.forward(n, s, m.cfg.Dropout > 0, m.cfg.Remat)) })
 		}
 		g.Go(func() error { return want(m.loss(s)) })
-		g.Go(func() error { return want(m.embed(s, s.Seq)) })
+		g.Go(func() error { return want(m.embed(m.cfg, s, s.Seq)) })
 		if m.cfg.Full {
 			g.Go(func() error { return want(m.embedBackward(s)) })
 		}

@@ -26,6 +26,7 @@ type Config struct {
 	Remat    Remat              // what a block saves for its backward pass
 	Target   Target             // what the programs are written for
 	Flash    bool               // attention by cuDNN; only where FlashRefused is nil
+	Split    Split              // which part of the work is done here
 }
 
 // Remat is what is computed again in the backward pass instead of saved.
@@ -55,13 +56,10 @@ type Param struct {
 	Module    string // the adapted linear, for LoraA and LoraB
 	Shape     device.Shape
 	Trainable bool
-	Parts     []Part // for Base: the checkpoint's tensors, stacked along axis 0
-}
+	Parts     []Part // what it is made of, stacked along axis 0; rows after them are zero
+	Split     bool   // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
 
-// Part is a tensor of the checkpoint and the rows it contributes.
-type Part struct {
-	Tensor string
-	Rows   int
+	shared bool // every part of Split.Tensor has a share of its gradient: the programs add them up
 }
 
 // Group is a set of parameters that programs take together: one block, or the root (embedding, final norm, head).
@@ -73,15 +71,20 @@ type Group struct {
 // segment is one linear of the checkpoint inside a fused product: output features [from, to) and its adapter.
 type segment struct {
 	from, to int
-	a, b     int // indexes of the adapter's parameters; -1 = none
+	rows     []Part // which rows of the linear those are
+	a, b     int    // indexes of the adapter's parameters; -1 = none
 	Adapter
 }
 
 // linear is one product of a block: one or more linears of the checkpoint that share their input, fused.
 type linear struct {
-	in, out int
-	weight  int // index of the weight [out, in]
-	bias    int // index of the bias [out]; -1 = none
+	name    string
+	in, out int  // of what is here
+	columns bool // where split, the weight is by its columns, else by its rows
+	first   int  // by columns: the first input feature that is here
+	wide    int  // input features of the whole
+	weight  int  // index of the weight [out, in]
+	bias    int  // index of the bias [out]; -1 = none
 	segs    []segment
 	splits  []int // widths of the pieces that the block goes on with, e.g. q, k, v
 }
@@ -102,48 +105,99 @@ type layout struct {
 	group Group
 }
 
-func (l *layout) base(shape []int, parts ...Part) int {
+// add appends a parameter of whole size dims, or of the given parts of it, and returns its index.
+func (l *layout) add(p Param, dtype dtypes.DType, dims []int, parts ...Part) int {
+	if p.Name == "" {
+		p.Name = parts[0].Tensor
+	}
+	p.Shape, p.Parts = device.MakeShape(dtype, dims...), parts
+	l.group.Params = append(l.group.Params, p)
+	return len(l.group.Params) - 1
+}
+
+// base adds a parameter of the checkpoint.
+func (l *layout) base(p Param, dims []int, parts ...Part) int {
 	dtype := l.cfg.Compute
 	if l.cfg.Full {
 		dtype = dtypes.Float32
 	}
-	l.group.Params = append(l.group.Params, Param{Name: parts[0].Tensor, Shape: device.MakeShape(dtype, shape...), Trainable: l.cfg.Full, Parts: parts})
-	return len(l.group.Params) - 1
+	p.Trainable = l.cfg.Full
+	return l.add(p, dtype, dims, parts...)
 }
 
-// linear adds the weight and bias of the fused product of mods, all with the same input.
-func (l *layout) linear(splits []int, mods ...spec.Linear) linear {
-	lin := linear{in: mods[0].In, bias: -1, splits: splits}
-	var weights, biases []Part
-	for _, m := range mods {
-		lin.segs = append(lin.segs, segment{from: lin.out, to: lin.out + m.Out, a: -1, b: -1})
-		lin.out += m.Out
-		weights = append(weights, Part{m.Name + ".weight", m.Out})
-		if m.Bias {
-			biases = append(biases, Part{m.Name + ".bias", m.Out})
+// norm adds the weight of a norm. Where its input is split, so are the terms of its gradient.
+func (l *layout) norm(name string, n int, split bool) int {
+	return l.base(Param{shared: split}, []int{n}, whole(name, n))
+}
+
+// linear adds the weight and bias of the fused product of mods, all with the same input. splits are the widths of the
+// whole's pieces. Split by rows, each piece is: a fused tensor's q, k and v each have heads for every part.
+func (l *layout) linear(name string, columns bool, splits []int, mods ...spec.Linear) linear {
+	t := l.cfg.Split.Tensor
+	lin := linear{name: name, columns: columns, in: mods[0].In, wide: mods[0].In, bias: -1, splits: splits}
+	if columns {
+		lin.in = t.of(lin.wide)
+		lin.first = t.Index * lin.in
+	} else {
+		lin.splits = make([]int, len(splits))
+		for i, w := range splits {
+			lin.splits[i] = t.of(w)
 		}
 	}
-	lin.weight = l.base([]int{lin.out, lin.in}, weights...)
+	var weights, biases []Part
+	for _, m := range mods {
+		seg := segment{from: lin.out, a: -1, b: -1}
+		for _, p := range l.rows(columns, m.Out, &splits) {
+			seg.rows = append(seg.rows, p)
+			weights = append(weights, p.of(m.Name+".weight", m.Out, m.In).columns(lin.first, lin.in))
+			if m.Bias {
+				biases = append(biases, p.of(m.Name+".bias", m.Out))
+			}
+			lin.out += p.Rows
+		}
+		seg.to = lin.out
+		lin.segs = append(lin.segs, seg)
+	}
+	lin.weight = l.base(Param{Split: t.split()}, []int{lin.out, lin.in}, weights...)
 	if biases != nil {
-		lin.bias = l.base([]int{lin.out}, biases...)
+		lin.bias = l.base(Param{Split: t.split() && !columns}, []int{lin.out}, biases...)
 	}
 	return lin
 }
 
+// rows lists which of a linear's out rows are here, taking the pieces that it makes off the list of pieces.
+func (l *layout) rows(columns bool, out int, pieces *[]int) []Part {
+	t := l.cfg.Split.Tensor
+	if columns || !t.split() {
+		return []Part{{Rows: out}}
+	}
+	var list []Part
+	for at := 0; at < out; *pieces = (*pieces)[1:] {
+		n := t.of((*pieces)[0])
+		list = append(list, Part{From: at + t.Index*n, Rows: n})
+		at += (*pieces)[0]
+	}
+	return list
+}
+
 // adapt adds the adapters of a product's linears; they come after all base parameters of the group.
 func (l *layout) adapt(lin *linear, mods ...spec.Linear) {
+	split := l.cfg.Split.Tensor.split()
 	for i, m := range mods {
-		a, ok := l.cfg.Adapters[m.Name]
+		adapter, ok := l.cfg.Adapters[m.Name]
 		if !ok {
 			continue
 		}
-		add := func(role Role, suffix string, dims ...int) int {
-			l.group.Params = append(l.group.Params, Param{Name: m.Name + suffix, Role: role, Module: m.Name, Shape: device.MakeShape(dtypes.Float32, dims...), Trainable: true})
-			return len(l.group.Params) - 1
+		seg := &lin.segs[i]
+		seg.Adapter = adapter
+		a := Param{Name: m.Name + ".lora_A.weight", Role: LoraA, Module: m.Name, Trainable: true, Split: split && lin.columns, shared: split && !lin.columns}
+		seg.a = l.add(a, dtypes.Float32, []int{adapter.Dim, lin.in}, whole(a.Name, adapter.Dim, m.In).columns(lin.first, lin.in))
+		b := Param{Name: m.Name + ".lora_B.weight", Role: LoraB, Module: m.Name, Trainable: true, Split: split && !lin.columns, shared: split && lin.columns}
+		var parts []Part
+		for _, p := range seg.rows {
+			parts = append(parts, p.of(b.Name, m.Out, adapter.Dim))
 		}
-		lin.segs[i].Adapter = a
-		lin.segs[i].a = add(LoraA, ".lora_A.weight", a.Dim, m.In)
-		lin.segs[i].b = add(LoraB, ".lora_B.weight", m.Out, a.Dim)
+		seg.b = l.add(b, dtypes.Float32, []int{seg.to - seg.from, adapter.Dim}, parts...)
 	}
 }
 
@@ -177,46 +231,27 @@ func newBlock(cfg Config, n int) (block, error) {
 	}
 
 	nq, nk := d.Heads*d.HeadDim, d.KVHeads*d.HeadDim
+	split, stream := cfg.Split.Tensor.split(), cfg.Split.Sequence
 	b := block{qNorm: -1, kNorm: -1, rope: d.NoRope == nil || !d.NoRope[n]}
 	if d.Window != nil {
 		b.window = d.Window[n]
 	}
-	b.norm1 = l.base([]int{d.Hidden}, Part{prefix + "input_layernorm.weight", d.Hidden})
-	b.qkv = l.linear([]int{nq, nk, nk}, qkv...)
+	b.norm1 = l.norm(prefix+"input_layernorm.weight", d.Hidden, stream)
+	b.qkv = l.linear("q, k and v", false, []int{nq, nk, nk}, qkv...)
 	if d.QKNorm {
-		b.qNorm = l.base([]int{d.HeadDim}, Part{prefix + "self_attn.q_norm.weight", d.HeadDim})
-		b.kNorm = l.base([]int{d.HeadDim}, Part{prefix + "self_attn.k_norm.weight", d.HeadDim})
+		b.qNorm = l.norm(prefix+"self_attn.q_norm.weight", d.HeadDim, split)
+		b.kNorm = l.norm(prefix+"self_attn.k_norm.weight", d.HeadDim, split)
 	}
-	b.out = l.linear([]int{d.Hidden}, out...)
-	b.norm2 = l.base([]int{d.Hidden}, Part{prefix + "post_attention_layernorm.weight", d.Hidden})
-	b.mlp = l.linear([]int{d.Intermediate, d.Intermediate}, mlp...)
-	b.down = l.linear([]int{d.Hidden}, down...)
+	b.out = l.linear("attention output", true, []int{d.Hidden}, out...)
+	b.norm2 = l.norm(prefix+"post_attention_layernorm.weight", d.Hidden, stream)
+	b.mlp = l.linear("gate and up", false, []int{d.Intermediate, d.Intermediate}, mlp...)
+	b.down = l.linear("down", true, []int{d.Hidden}, down...)
 	l.adapt(&b.qkv, qkv...)
 	l.adapt(&b.out, out...)
 	l.adapt(&b.mlp, mlp...)
 	l.adapt(&b.down, down...)
 	b.group = l.group
 	return b, nil
-}
-
-// root is the layout of the root group.
-type root struct {
-	group             Group
-	embed, norm, head int // head == embed when tied
-}
-
-func newRoot(cfg Config) root {
-	d := cfg.Decoder
-	l := &layout{cfg: cfg, group: Group{Name: "root"}}
-	var r root
-	r.embed = l.base([]int{d.Vocab, d.Hidden}, Part{"model.embed_tokens.weight", d.Vocab})
-	r.norm = l.base([]int{d.Hidden}, Part{"model.norm.weight", d.Hidden})
-	r.head = r.embed
-	if !d.TiedHead {
-		r.head = l.base([]int{d.Vocab, d.Hidden}, Part{"lm_head.weight", d.Vocab})
-	}
-	r.group = l.group
-	return r
 }
 
 // trainable lists the indexes of a group's trained parameters, the order in which gradients are returned.

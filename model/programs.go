@@ -12,14 +12,12 @@ import (
 // Shape is the size of a micro-batch: programs are compiled for one.
 type Shape struct {
 	Rows int // B
-	Seq  int // S
-	Loss int // rows of the loss: positions that have a label, rounded up
+	Seq  int // S, of whole rows where those are split
+	Loss int // rows of the loss: positions here that have a label, rounded up
 
 	Packed bool // a row may hold several documents
 	Reach  int  // of packed rows: no document is longer, so no query sees farther back
 }
-
-func (s Shape) tokens() int { return s.Rows * s.Seq }
 
 // block is what a block's programs depend on: no loss is in them.
 func (s Shape) block() Shape {
@@ -34,7 +32,7 @@ func (s Shape) head() Shape { return Shape{Rows: s.Rows, Seq: s.Seq, Loss: s.Los
 
 // newEmit opens a block's program: its parameters come first in the argument list.
 func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
-	e := &emit{Graph: g, cfg: cfg, rows: s.Rows, seq: s.Seq, grads: map[int]hlo.Value{}}
+	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}}
 	for _, p := range group.Params {
 		e.w = append(e.w, g.Input(p.Shape))
 	}
@@ -60,9 +58,9 @@ func (e *emit) context(s Shape, dropout bool) {
 	}
 }
 
-// stream is the shape of the residual stream [T,D].
+// stream is the shape of what is here of the residual stream [T,D].
 func (c Config) stream(s Shape) device.Shape {
-	return device.MakeShape(c.Compute, s.tokens(), c.Decoder.Hidden)
+	return device.MakeShape(c.Compute, c.streamRows(s), c.Decoder.Hidden)
 }
 
 // buildForward is the program: parameters, context, x -> y, saved...
@@ -114,6 +112,7 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 
 // gradients lists the recorded gradients in the order of Group.Trainable.
 func (e *emit) gradients(group Group) []hlo.Value {
+	e.summed(group.Params)
 	var out []hlo.Value
 	for _, i := range group.trainable() {
 		g, ok := e.grads[i]

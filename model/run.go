@@ -28,8 +28,10 @@ func (m *Model) Begin(b Batch) *Run {
 	if r.err = b.valid(); r.err != nil {
 		return r
 	}
+	all := b
+	b, seq := m.cfg.Split.cut(all)
 	rows, labels, valid := b.supervised()
-	r.shape, r.valid, r.span = b.shape(len(rows)), valid, b.span()
+	r.shape, r.valid, r.span = all.shape(seq, len(rows)), valid, all.span()
 	r.ids = r.upload(b.IDs, b.Rows, b.Seq)
 	r.positions = r.upload(b.Positions, b.Rows, b.Seq)
 	r.rows = r.upload(rows, len(rows))
@@ -52,7 +54,7 @@ func (r *Run) upload(v []int32, dims ...int) *device.Buffer {
 	return b
 }
 
-// Valid is the number of supervised positions.
+// Valid is the number of supervised positions that are here.
 func (r *Run) Valid() int { return r.valid }
 
 // execute compiles if need be and queues a program.
@@ -69,10 +71,10 @@ func (r *Run) execute(p *device.Program, err error, args ...*device.Buffer) []*d
 }
 
 // Embed looks up the tokens; root are the root group's parameters.
-func (r *Run) Embed(root []*device.Buffer) { r.embedAt(root, r.shape.Seq, r.span) }
+func (r *Run) Embed(root []*device.Buffer) { r.embedAt(r.m.cfg, root, r.shape.Seq, r.span) }
 
 // embedAt is Embed with positions below the given number, for documents of length tokens.
-func (r *Run) embedAt(root []*device.Buffer, positions, length int) {
+func (r *Run) embedAt(cfg Config, root []*device.Buffer, positions, length int) {
 	if r.err != nil || root == nil {
 		return
 	}
@@ -81,7 +83,7 @@ func (r *Run) embedAt(root []*device.Buffer, positions, length int) {
 		r.err = err
 		return
 	}
-	p, err := r.m.embed(r.shape, positions)
+	p, err := r.m.embed(cfg, r.shape, positions)
 	if out := r.execute(p, err, root[r.m.root.embed], r.ids, r.positions, cos, sin); r.err == nil {
 		r.x, r.cos, r.sin = out[:1], out[1], out[2]
 	}

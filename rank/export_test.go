@@ -15,11 +15,6 @@ import (
 	"gorun/model/export"
 )
 
-func testDevice(t *testing.T) Device {
-	t.Helper()
-	return Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}
-}
-
 func openTiny(t *testing.T) *Base {
 	t.Helper()
 	base, err := OpenBase(tinyBase(t))

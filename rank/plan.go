@@ -39,7 +39,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := model.EstimateMemory(j.Config, shapeOf(largest))
+	memory, err := model.EstimateMemory(j.Config, j.shapeOf(largest))
 	if err != nil {
 		return nil, err
 	}

@@ -155,13 +155,14 @@ func (j *Job) firstShapes(o data.LoaderOptions) ([]model.Shape, error) {
 	}
 	var out []model.Shape
 	for _, mb := range step.Micro {
-		out = append(out, shapeOf(mb))
+		out = append(out, j.shapeOf(mb))
 	}
 	return out, nil
 }
 
-func shapeOf(mb data.Batch) model.Shape {
-	return model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels, Starts: mb.Starts}.Shape()
+// shapeOf is what the programs of a micro-batch are compiled for.
+func (j *Job) shapeOf(mb data.Batch) model.Shape {
+	return j.Config.Shape(model.Batch{Rows: mb.Rows, Seq: mb.Seq, Labels: mb.Labels, Starts: mb.Starts})
 }
 
 // close ends the run, outcome being how it ended, and writes its report.

@@ -18,6 +18,8 @@ type Config struct {
 	CUDA           bool    // the plugin is XLA's for CUDA
 	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
 	CacheDir       string  // folder of compiled executables; "" = no cache
+
+	Flags map[string]string // XLA flags that every program is compiled with, besides its own
 }
 
 // Client is one device of one plugin. Its methods may be called from several goroutines.
@@ -28,6 +30,7 @@ type Client struct {
 	platform string
 	version  string
 	kind     string
+	flags    map[string]string // XLA flags that every program is compiled with
 	cache    *cache
 	live     atomic.Int64
 	liveSize atomic.Int64
@@ -50,7 +53,7 @@ func Open(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("device: %w", err)
 		}
 	}
-	c := &Client{}
+	c := &Client{flags: cfg.Flags}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
@@ -105,16 +108,17 @@ func (c *Client) describe(cfg Config) error {
 	return err
 }
 
-// flags are the XLA flags that a program is compiled with: the platform's and its own. On CUDA, products go to cuBLAS alone: XLA's own Triton kernels for
-// them, which it takes for the low-rank products of adapters, hide from it that those can be added to the base's result
-// in place, and searching them costs half of the compile time (H100, 8B: 15,020 against 14,480 tokens a second, first
-// step after 13 s against 20 s).
-func (c *Client) flags(src Source) map[string]string {
-	if c.platform != "cuda" {
-		return src.Flags
+// flagsOf are the XLA flags that a program is compiled with: the platform's, its own, and the client's. On CUDA, products
+// go to cuBLAS alone: XLA's own Triton kernels for them, which it takes for the low-rank products of adapters, hide from
+// it that those can be added to the base's result in place, and searching them costs half of the compile time (H100, 8B:
+// 15,020 against 14,480 tokens a second, first step after 13 s against 20 s).
+func (c *Client) flagsOf(src Source) map[string]string {
+	flags := map[string]string{}
+	if c.platform == "cuda" {
+		flags["xla_gpu_enable_triton_gemm"] = "False"
 	}
-	flags := map[string]string{"xla_gpu_enable_triton_gemm": "False"}
 	maps.Copy(flags, src.Flags)
+	maps.Copy(flags, c.flags)
 	return flags
 }
 

@@ -30,7 +30,7 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
-	h, err := c.compile(src, compileOptions(c.flags(src)))
+	h, err := c.compile(src, compileOptions(c.flagsOf(src)))
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
 	}

@@ -15,6 +15,7 @@ type Graph struct {
 	fn      *stablehlo.Function
 	inputs  []device.Shape
 	donated []int
+	order   Value // token of the last collective; see Order
 }
 
 // Value is an array in a program.

@@ -289,7 +289,7 @@ func (g *Graph) At(x, cols Value) Value {
 	return must(stablehlo.Gather(x.v, g.everyRow(cols).v, 1, nil, []int{0, 1}, nil, nil, []int{0, 1}, []int{1, 1}, false))
 }
 
-// SetAt is x [N, M] with x[i, cols[i]] replaced by v[i]; cols [N] (int32), v [N].
+// SetAt is x [N, M] with x[i, cols[i]] replaced by v[i]; cols [N] (int32), v [N]. A column that there is not sets nothing.
 func (g *Graph) SetAt(x, cols, v Value) Value {
 	fn := g.fn.Closure()
 	scalar := shapes.Make(x.DType())
@@ -335,41 +335,4 @@ func (g *Graph) starts(x Value, axis int, start Value) []*stablehlo.Value {
 	}
 	out[axis] = start.v
 	return out
-}
-
-// Loop runs body for i = 0..n-1 (int32), carrying state from one round to the next.
-func (g *Graph) Loop(n int, state []Value, body func(g *Graph, i Value, state []Value) []Value) []Value {
-	init := []*stablehlo.Value{g.Const(dtypes.Int32, 0).v}
-	for _, s := range state {
-		init = append(init, s.v)
-	}
-	open := func() (*Graph, []Value) {
-		inner := &Graph{fn: g.fn.Closure()}
-		vars := make([]Value, len(init))
-		for i, v := range init {
-			vars[i] = must(inner.fn.Input(v.Shape()))
-		}
-		return inner, vars
-	}
-	cond, vars := open()
-	if err := cond.fn.Return(cond.Compare(vars[0], "<", cond.Const(dtypes.Int32, float64(n))).v); err != nil {
-		panic(err)
-	}
-	loop, vars := open()
-	next := []*stablehlo.Value{loop.Add(vars[0], loop.Const(dtypes.Int32, 1)).v}
-	for _, v := range body(loop, vars[0], vars[1:]) {
-		next = append(next, v.v)
-	}
-	if err := loop.fn.Return(next...); err != nil {
-		panic(err)
-	}
-	outs, err := stablehlo.While(cond.fn, loop.fn, init...)
-	if err != nil {
-		panic(err)
-	}
-	result := make([]Value, len(state))
-	for i := range result {
-		result[i] = Value{outs[i+1]}
-	}
-	return result
 }

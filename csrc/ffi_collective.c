@@ -1,0 +1,62 @@
+#include "ffi_collective.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "_cgo_export.h"
+
+enum { INVALID_ARGUMENT = 3, ATTRIBUTE_SCALAR = 3, ATTRIBUTE_STRING = 4, S32 = 4 };
+
+typedef struct {
+  int dtype;
+  void *value;
+} scalar;
+
+typedef struct {
+  const char *data;
+  size_t n;
+} bytes;
+
+static void *attribute(ffi_call *c, const char *name, int type) {
+  for (int64_t i = 0; i < c->attributes.n; i++) {
+    bytes *b = c->attributes.names[i];
+    if (b->n == strlen(name) && !memcmp(b->data, name, b->n)) return c->attributes.types[i] == type ? c->attributes.values[i] : NULL;
+  }
+  return NULL;
+}
+
+static int64_t elements(const ffi_buffer *b) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < b->rank; i++) n *= b->dims[i];
+  return n;
+}
+
+void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call *out) {
+  if (c->args.n != 2 || c->results.n != 2)
+    return ffi_error(c, INVALID_ARGUMENT, "a collective takes an array and a token and returns an array and a token");
+  ffi_buffer *src = c->args.values[0], *dst = c->results.values[0];
+  scalar *comm = attribute(c, "comm", ATTRIBUTE_SCALAR);
+  bytes *what = attribute(c, "what", ATTRIBUTE_STRING);
+  if (!comm || comm->dtype != S32 || !what)
+    return ffi_error(c, INVALID_ARGUMENT, "a collective has the attributes comm (i32) and what (string)");
+  if (src->dtype != dst->dtype) return ffi_error(c, INVALID_ARGUMENT, "a collective's result has the type of its argument");
+  *out = (gorun_collective_call){op, *(int32_t *)comm->value, what->data, what->n, src->dtype, src->data, dst->data, elements(src), elements(dst)};
+  return NULL;
+}
+
+static void *host(ffi_call *c, gorun_collective_op op) {
+  gorun_collective_call call;
+  if (ffi_metadata(c)) return NULL;
+  void *error = ffi_collective(c, op, &call);
+  if (error) return error;
+  char *message = NULL;
+  int code = gorunCollective(&call, &message);
+  if (!code) return NULL;
+  error = ffi_error(c, code, message);
+  free(message);
+  return error;
+}
+
+void *gorun_host_all_reduce(ffi_call *c) { return host(c, GORUN_ALL_REDUCE); }
+void *gorun_host_all_gather(ffi_call *c) { return host(c, GORUN_ALL_GATHER); }
+void *gorun_host_reduce_scatter(ffi_call *c) { return host(c, GORUN_REDUCE_SCATTER); }

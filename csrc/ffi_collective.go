@@ -1,0 +1,97 @@
+//go:build cgo
+
+package csrc
+
+/*
+#include <stdlib.h>
+#include "ffi_collective.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/gomlx/compute/dtypes"
+)
+
+// Targets of the custom calls.
+const (
+	AllReduceTarget     = "gorun_all_reduce"
+	AllGatherTarget     = "gorun_all_gather"
+	ReduceScatterTarget = "gorun_reduce_scatter"
+)
+
+// registered remembers the plugins that know the collectives: a name can be made known only once.
+var registered = struct {
+	sync.Mutex
+	plugins map[*C.gorun_api]bool
+}{plugins: map[*C.gorun_api]bool{}}
+
+// RegisterCollectives makes the collectives known to the plugin's programs on the CPU. Programs that have them can be
+// compiled or loaded only afterwards.
+func (p *Plugin) RegisterCollectives() error {
+	registered.Lock()
+	defer registered.Unlock()
+	if registered.plugins[p.api] {
+		return nil
+	}
+	platform := C.CString("Host")
+	defer C.free(unsafe.Pointer(platform))
+	for _, t := range []struct {
+		name    string
+		handler unsafe.Pointer
+	}{
+		{AllReduceTarget, C.gorun_host_all_reduce},
+		{AllGatherTarget, C.gorun_host_all_gather},
+		{ReduceScatterTarget, C.gorun_host_reduce_scatter},
+	} {
+		name := C.CString(t.name)
+		var msg *C.char
+		rc := C.gorun_ffi_register(p.api, name, platform, (*C.ffi_handler)(t.handler), &msg)
+		C.free(unsafe.Pointer(name))
+		if err := check("register "+t.name, rc, msg); err != nil {
+			return err
+		}
+	}
+	registered.plugins[p.api] = true
+	return nil
+}
+
+// elementTypes are XLA's numbers of the element types that collectives move.
+var elementTypes = map[C.int]dtypes.DType{4: dtypes.Int32, 11: dtypes.Float32, 16: dtypes.BFloat16}
+
+// gorunCollective runs a collective of a program on host memory. It returns 0, or a status code and, in message, why.
+//
+//export gorunCollective
+func gorunCollective(call *C.gorun_collective_call, message **C.char) C.int {
+	err := collect(call)
+	if err == nil {
+		return 0
+	}
+	*message = C.CString(err.Error())
+	return Aborted
+}
+
+func collect(call *C.gorun_collective_call) error {
+	c, err := communicators.get(int32(call.comm))
+	if err != nil {
+		return err
+	}
+	what := C.GoStringN(call.what, C.int(call.what_n))
+	t, ok := elementTypes[call.dtype]
+	if !ok {
+		return fmt.Errorf("%s: collectives move int32, float32 and bfloat16, not XLA's element type %d", what, int(call.dtype))
+	}
+	src := unsafe.Slice((*byte)(call.src), int(call.src_n)*t.Size())
+	dst := unsafe.Slice((*byte)(call.dst), int(call.dst_n)*t.Size())
+	switch call.op {
+	case C.GORUN_ALL_REDUCE:
+		return c.AllReduceMemory(what, dst, src, t)
+	case C.GORUN_ALL_GATHER:
+		return c.AllGatherMemory(what, dst, src)
+	default:
+		return c.ReduceScatterMemory(what, dst, src, t)
+	}
+}
