@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"gorun/launcher"
 )
 
 // Exit codes of gorun.
@@ -32,6 +34,7 @@ type cli struct {
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
 	Report   reportCmd   `cmd:"" help:"Write report.html over a run's records, as the end of a run does."`
 	Bench    benchCmds   `cmd:"" help:"Measure training speed on this machine, or collectives."`
+	Why      whyCmd      `cmd:"" help:"Tell why a run of several ranks ended."`
 	Fetch    fetchCmd    `cmd:"" help:"Download a model or a dataset from the Hugging Face Hub."`
 	Publish  publishCmd  `cmd:"" help:"Upload an adapter or a model to the Hugging Face Hub, with a card."`
 	Setup    setupCmd    `cmd:"" help:"Fetch the XLA plugin, and on demand the NVIDIA libraries and the demo model, into the cache."`
@@ -94,7 +97,7 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 	case errors.Is(err, errLeft):
 		return exitOK
 	case ctx.Err() != nil:
-		if err != nil && !errors.Is(err, context.Canceled) {
+		if err != nil && !errors.Is(err, context.Canceled) && !told(err) {
 			fmt.Fprintln(stderr, "gorun:", err)
 		}
 		fmt.Fprintln(stderr, "gorun: interrupted")
@@ -102,11 +105,19 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "gorun: %v\nSee 'gorun --help'.\n", err)
 		return exitUsage
+	case told(err):
+		return exitFailure
 	case err != nil:
 		fmt.Fprintln(stderr, "gorun:", err)
 		return exitFailure
 	}
 	return exitOK
+}
+
+// told tells whether the launcher has printed the error, as its verdict.
+func told(err error) bool {
+	var ended *launcher.Ended
+	return errors.As(err, &ended)
 }
 
 // hyphens spells flags with hyphens: --max_tokens is --max-tokens, as torchrun has it. Values, and what follows "--",

@@ -12,6 +12,7 @@ import (
 
 type trainCmd struct {
 	recipeFlags
+	launchFlags
 }
 
 // recipeFlags name a recipe and change it.
@@ -29,8 +30,13 @@ func (f recipeFlags) prepare(ctx context.Context, a *app) (*rank.Job, error) {
 	return rank.Prepare(recipe, a.resolve(ctx))
 }
 
-// Run trains.
+// Run trains: in this process, or with an agent and its ranks.
 func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
+	if ranks, err := c.ranks(a); err != nil {
+		return err
+	} else if !c.inProcess(ranks) {
+		return c.launch(ctx, a, ranks)
+	}
 	job, err := c.prepare(ctx, a)
 	if err != nil {
 		return err

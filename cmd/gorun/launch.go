@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"gorun/configs"
+	"gorun/csrc/plugins"
+	"gorun/launcher"
+)
+
+// launchFlags say how many ranks train and what becomes of their output. Names and meanings are torchrun's.
+type launchFlags struct {
+	Gpus             string   `aliases:"nproc-per-node" default:"1" placeholder:"N" help:"Ranks to start on this machine; auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
+	Nnodes           string   `default:"1" placeholder:"N" help:"Machines. This version starts ranks on one."`
+	RdzvID           string   `name:"rdzv-id" placeholder:"NAME" help:"Folder of this launch in --log-dir (launch)."`
+	MaxRestarts      int      `default:"0" placeholder:"N" help:"Start all ranks again, from the last checkpoint, at most so often after a failure."`
+	MonitorInterval  *float64 `placeholder:"SECONDS" help:"How often to look for ranks that hang (0.1)."`
+	ShutdownTimeout  *float64 `placeholder:"SECONDS" help:"How long ranks may take to checkpoint and end after SIGTERM (30)."`
+	LogDir           string   `placeholder:"DIR" help:"Folder for the ranks' output (the recipe's folder of logs)."`
+	Redirects        string   `placeholder:"STREAMS" help:"Streams kept off the console: 0 none, 1 stdout, 2 stderr, 3 both, or by local rank, as 0:1,1:3."`
+	Tee              string   `placeholder:"STREAMS" help:"Streams shown on the console although --redirects names them."`
+	LocalRanksFilter string   `placeholder:"RANKS" help:"Local ranks to show on the console, as 0,1."`
+}
+
+// inProcess tells whether one rank is wanted and nothing that only an agent can do: then this process is the rank.
+func (f *launchFlags) inProcess(ranks int) bool {
+	return ranks == 1 && f.MaxRestarts == 0 && f.MonitorInterval == nil && f.ShutdownTimeout == nil &&
+		f.RdzvID+f.LogDir+f.Redirects+f.Tee+f.LocalRanksFilter == ""
+}
+
+// ranks reads --nnodes and --gpus.
+func (f *launchFlags) ranks(a *app) (int, error) {
+	if f.Nnodes != "1" && f.Nnodes != "1:1" {
+		return 0, fmt.Errorf("%w: --nnodes %s: this version starts ranks on one machine only: leave --nnodes away", errUsage, f.Nnodes)
+	}
+	if f.Gpus == "auto" {
+		return a.countGPUs()
+	}
+	n, err := strconv.Atoi(f.Gpus)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%w: --gpus %s: want a number of ranks, 1 or more, or auto", errUsage, f.Gpus)
+	}
+	return n, nil
+}
+
+// countGPUs returns the number of GPUs that --device means: 1 if it is the CPU.
+func (a *app) countGPUs() (int, error) {
+	kind, _, err := a.findPlugin()
+	if err != nil {
+		return 0, err
+	}
+	if kind != plugins.CUDA {
+		return 1, nil
+	}
+	nodes, err := filepath.Glob("/dev/nvidia[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	return max(1, len(nodes)), nil
+}
+
+// config is what the agent is to do for a recipe.
+func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Config, error) {
+	c := &launcher.Config{
+		Gpus: ranks, RunID: launcher.DefaultRunID, MaxRestarts: f.MaxRestarts,
+		Tick: seconds(f.MonitorInterval, 100*time.Millisecond), ShutdownTimeout: seconds(f.ShutdownTimeout, 30*time.Second),
+		// Ranks have timeouts of their own, and know which one counts; the agent's is for when they can't tell any more.
+		HangTimeout: max(r.DistEnv.Timeout(), r.DistEnv.StartupTimeout(), r.DistEnv.CheckpointTimeout()),
+		LogDir:      r.LogDir(), Out: a.stdout, Err: a.stderr, Log: a.log,
+	}
+	if f.RdzvID != "" {
+		c.RunID = f.RdzvID
+	}
+	if f.LogDir != "" {
+		c.LogDir = f.LogDir
+	}
+	var faults [3]error
+	c.Redirects, faults[0] = streams("--redirects", f.Redirects)
+	c.Tee, faults[1] = streams("--tee", f.Tee)
+	c.LocalFilter, faults[2] = launcher.ParseLocalRanks(f.LocalRanksFilter)
+	return c, errors.Join(faults[:]...)
+}
+
+func streams(flag, value string) (launcher.Streams, error) {
+	if value == "" {
+		return launcher.Streams{}, nil
+	}
+	s, err := launcher.ParseStreams(value)
+	if err != nil {
+		return s, fmt.Errorf("%s %w", flag, err)
+	}
+	return s, nil
+}
+
+func seconds(flag *float64, otherwise time.Duration) time.Duration {
+	if flag == nil {
+		return otherwise
+	}
+	return time.Duration(*flag * float64(time.Second))
+}
+
+// launch trains with ranks as processes of their own.
+func (c *trainCmd) launch(ctx context.Context, a *app, ranks int) error {
+	recipe, err := configs.Load(c.Recipe, c.Set)
+	if err != nil {
+		return err
+	}
+	conf, err := c.config(recipe, ranks, a)
+	if err == nil {
+		conf.Command, err = c.rankCommand(a)
+	}
+	if err == nil {
+		err = conf.Validate()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	// The end of ctx is the first signal, which asks for a checkpoint; the agent must see that signal, and the next one.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return launcher.Run(context.WithoutCancel(ctx), conf, signals)
+}
+
+// rankCommand is the command line of a rank: this program, with the flags that matter to it.
+func (c *trainCmd) rankCommand(a *app) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("this program's path: %w", err)
+	}
+	command := []string{self, "rank", "--device=" + a.Device, "--log-level=" + a.LogLevel}
+	if a.Plugin != "" {
+		command = append(command, "--plugin="+a.Plugin)
+	}
+	for _, set := range c.Set {
+		command = append(command, "--set="+set)
+	}
+	return append(command, "--", c.Recipe), nil
+}

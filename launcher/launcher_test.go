@@ -1,0 +1,345 @@
+package launcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"gorun/launcher/rdzv"
+)
+
+// roleEnv makes the test binary a rank that behaves as its value says.
+const roleEnv = "GORUN_TEST_RANK"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(agentEnv); dir != "" {
+		os.Exit(agentMain(dir))
+	}
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Exit(rankMain(role))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// agentEnv makes the test binary an agent with two ranks; its value is the folder of the logs.
+const agentEnv = "GORUN_TEST_AGENT"
+
+func agentMain(dir string) int {
+	if err := os.Unsetenv(agentEnv); err != nil { // its ranks are none
+		return 2
+	}
+	c := baseConfig(dir, 2)
+	c.Out, c.Err = os.Stdout, os.Stderr
+	if err := Run(context.Background(), c, nil); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// rankMain is a rank for the tests: "ok", "crash=R" (rank R kills itself), "fail=R" (rank R ends with code 1), "hang=R"
+// (rank R stops, the others are inside a collective), "wait" (until SIGTERM), "deaf" (ignores SIGTERM); with "once:" before it only in generation 0.
+func rankMain(role string) int {
+	events := os.NewFile(3, "events")
+	if rest, once := strings.CutPrefix(role, "once:"); once {
+		if role = rest; os.Getenv("GORUN_GENERATION") != "0" {
+			role = "ok"
+		}
+	}
+	rank := os.Getenv("RANK")
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	if role == "deaf" {
+		signal.Reset(syscall.SIGTERM)
+		signal.Ignore(syscall.SIGTERM)
+	}
+	fmt.Printf("rank %s of %s\n", rank, os.Getenv("WORLD_SIZE"))
+	if dir := os.Getenv("GORUN_TEST_PIDS"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, rank), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			return 5
+		}
+	}
+	fmt.Fprintln(events, `{"event":"step","step":7}`)
+	verb, who, _ := strings.Cut(role, "=")
+	if verb == "ok" {
+		return 0
+	}
+	if verb == "wait" || verb == "deaf" || who != rank {
+		fmt.Fprintln(events, `{"event":"collective","op":"all-gather block 7","seq":9,"state":"begin"}`)
+		select {
+		case <-term:
+			return 0
+		case <-time.After(30 * time.Second):
+			return 3
+		}
+	}
+	fmt.Fprintln(events, `{"event":"collective","op":"all-gather block 6","seq":8,"state":"end"}`)
+	time.Sleep(100 * time.Millisecond)
+	switch verb {
+	case "crash":
+		fmt.Fprintln(os.Stderr, "about to die")
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "fail":
+		fmt.Fprintln(os.Stderr, "disk full")
+		return 1
+	case "hang":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
+	time.Sleep(30 * time.Second) // the signal may reach another thread first
+	return 4
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// baseConfig runs n ranks of this test binary.
+func baseConfig(dir string, n int) *Config {
+	return &Config{
+		Command: []string{os.Args[0]}, Gpus: n, RunID: "test", Tick: 50 * time.Millisecond,
+		HangTimeout: time.Second, ShutdownTimeout: 5 * time.Second, LogDir: dir, Log: zerolog.Nop(),
+	}
+}
+
+func testConfig(t *testing.T, role string, n int) (c *Config, out, errs *syncBuffer) {
+	t.Helper()
+	t.Setenv(roleEnv, role)
+	c, out, errs = baseConfig(t.TempDir(), n), &syncBuffer{}, &syncBuffer{}
+	c.Out, c.Err = out, errs
+	return c, out, errs
+}
+
+func verdictOf(t *testing.T, err error) *rdzv.Verdict {
+	t.Helper()
+	var ended *Ended
+	if !errors.As(err, &ended) {
+		t.Fatalf("ended with %v, want a verdict", err)
+	}
+	return ended.Verdict
+}
+
+func TestOneNodeEndsWell(t *testing.T) {
+	c, out, _ := testConfig(t, "ok", 2)
+	if err := Run(t.Context(), c, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"[0]: rank 0 of 2\n", "[1]: rank 1 of 2\n"} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("the console shows %q, want %q in it", out.String(), line)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(c.RunDir(), "attempt_0", "1", "stdout.log"))
+	if err != nil || string(b) != "rank 1 of 2\n" {
+		t.Errorf("rank 1's log is %q, %v", b, err)
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	tests := []struct {
+		role string
+		says []string
+	}{
+		{"crash=1", []string{"rank 1 (pid ", "was killed by SIGKILL", "after step 7, last collective all-gather block 6 (number 8)", "had not arrived: ranks 1", "stderr: about to die"}},
+		{"fail=0", []string{"rank 0 (pid ", "ended with exit code 1", "stderr: disk full"}},
+		{"hang=1", []string{"rank 1 (pid ", "makes no progress", "rank 0 waits for it in all-gather block 7 (number 9)", "had not arrived: ranks 1"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.role, func(t *testing.T) {
+			c, _, errs := testConfig(t, tt.role, 2)
+			began := time.Now()
+			line := verdictOf(t, Run(t.Context(), c, nil)).Line()
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("the verdict took %s, want under 5 s", took)
+			}
+			var why strings.Builder
+			if err := Why(&why, c.RunDir()); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(errs.String(), "SIGABRT: abort") {
+				t.Error("the console shows how aborted ranks ended")
+			}
+			for _, text := range tt.says {
+				if !strings.Contains(line, text) {
+					t.Errorf("the verdict is %q, want %q in it", line, text)
+				}
+			}
+			if !strings.Contains(errs.String(), line) || !strings.Contains(why.String(), line) {
+				t.Errorf("the verdict %q is not on the console %q or not in why %q", line, errs, why.String())
+			}
+		})
+	}
+}
+
+func TestRestart(t *testing.T) {
+	c, _, errs := testConfig(t, "once:fail=1", 2)
+	c.MaxRestarts = 1
+	if err := Run(t.Context(), c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(errs.String(), "; restarting") {
+		t.Errorf("the console shows %q", errs)
+	}
+	if _, err := os.Stat(filepath.Join(c.RunDir(), "attempt_1", "0", "stdout.log")); err != nil {
+		t.Error(err)
+	}
+}
+
+// signalled runs two ranks and, when both have started, sends the agent the signals.
+func signalled(t *testing.T, c *Config, out *syncBuffer, sigs ...os.Signal) error {
+	t.Helper()
+	signals := make(chan os.Signal, len(sigs))
+	go func() {
+		for strings.Count(out.String(), "of 2") < 2 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		for _, sig := range sigs {
+			signals <- sig
+		}
+	}()
+	return Run(t.Context(), c, signals)
+}
+
+func TestSignalCheckpoints(t *testing.T) {
+	c, out, errs := testConfig(t, "wait", 2)
+	c.HangTimeout = 0
+	if err := signalled(t, c, out, syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(errs.String(), "stopped as asked") {
+		t.Errorf("the console shows %q", errs)
+	}
+}
+
+// TestDeafRanks: ranks that do not end when they are asked to are killed, and that is a failure.
+func TestDeafRanks(t *testing.T) {
+	c, out, _ := testConfig(t, "deaf", 2)
+	c.HangTimeout, c.ShutdownTimeout = 0, 200*time.Millisecond
+	v := verdictOf(t, signalled(t, c, out, syscall.SIGTERM))
+	if line := v.Line(); !strings.Contains(line, "not ended within --shutdown-timeout") {
+		t.Errorf("the verdict is %q", line)
+	}
+}
+
+func TestSecondInterrupt(t *testing.T) {
+	c, out, errs := testConfig(t, "deaf", 2)
+	c.HangTimeout, c.ShutdownTimeout = 0, time.Minute
+	began := time.Now()
+	v := verdictOf(t, signalled(t, c, out, os.Interrupt, os.Interrupt))
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the end took %s, want it at once", took)
+	}
+	if !strings.Contains(v.Line(), "second interrupt") || !strings.Contains(errs.String(), v.Line()) {
+		t.Errorf("the verdict is %q, the console shows %q", v.Line(), errs)
+	}
+}
+
+// TestNoOrphans: ranks do not outlive an agent that is killed.
+func TestNoOrphans(t *testing.T) {
+	pids := t.TempDir()
+	agent := exec.Command(os.Args[0])
+	agent.Env = append(os.Environ(), agentEnv+"="+t.TempDir(), roleEnv+"=deaf", "GORUN_TEST_PIDS="+pids)
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var ranks []string
+	within(t, "the ranks start", func() bool {
+		ranks = nil
+		for _, rank := range []string{"0", "1"} {
+			if b, err := os.ReadFile(filepath.Join(pids, rank)); err == nil && len(b) > 0 {
+				ranks = append(ranks, string(b))
+			}
+		}
+		return len(ranks) == 2
+	})
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.Wait() // it was killed
+	within(t, "the ranks end", func() bool {
+		return !running(ranks[0]) && !running(ranks[1])
+	})
+}
+
+// running tells whether a process exists and is no zombie.
+func running(pid string) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 10 s", what)
+		}
+	}
+}
+
+// TestConsole: what is shown of the ranks' streams; the logs have all of it.
+func TestConsole(t *testing.T) {
+	tests := []struct {
+		redirects, tee, filter string
+		want                   []string
+	}{
+		{"0", "0", "", []string{"[0]: rank 0 of 2", "[1]: rank 1 of 2"}},
+		{"0", "0", "1", []string{"[1]: rank 1 of 2"}},
+		{"3", "0", "", nil},
+		{"2", "0", "", []string{"[0]: rank 0 of 2", "[1]: rank 1 of 2"}},
+		{"3", "0:1", "", []string{"[0]: rank 0 of 2"}},
+	}
+	for _, tt := range tests {
+		c, out, _ := testConfig(t, "ok", 2)
+		var err error
+		if c.Redirects, err = ParseStreams(tt.redirects); err != nil {
+			t.Fatal(err)
+		}
+		if c.Tee, err = ParseStreams(tt.tee); err != nil {
+			t.Fatal(err)
+		}
+		if c.LocalFilter, err = ParseLocalRanks(tt.filter); err != nil {
+			t.Fatal(err)
+		}
+		if err := Run(t.Context(), c, nil); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' })
+		slices.Sort(got)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("--redirects %s --tee %s --local-ranks-filter %s shows %q, want %q", tt.redirects, tt.tee, tt.filter, got, tt.want)
+		}
+		if b, err := os.ReadFile(filepath.Join(c.RunDir(), "attempt_0", "0", "stdout.log")); err != nil || string(b) != "rank 0 of 2\n" {
+			t.Errorf("rank 0's log is %q, %v", b, err)
+		}
+	}
+}

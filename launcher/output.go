@@ -1,0 +1,93 @@
+package launcher
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// console writes whole lines of several ranks to one writer.
+type console struct {
+	mu    sync.Mutex
+	w     io.Writer // protected by mu
+	muted bool      // ranks are not shown; protected by mu
+}
+
+// mute shows the ranks' output or not: what ranks say when they are aborted would bury the verdict.
+func (c *console) mute(muted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.muted = muted
+}
+
+// prefixed is a rank's stream on the console: each line gets the prefix, and no line is torn by another rank's.
+type prefixed struct {
+	to     *console
+	prefix string
+	part   []byte // a line that has not ended yet
+}
+
+// maxLine is how much of a line waits for its end.
+const maxLine = 64 << 10
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		end := bytes.IndexByte(b, '\n') + 1
+		if end == 0 {
+			p.part = append(p.part, b...)
+			if len(p.part) > maxLine {
+				return n, p.flush()
+			}
+			return n, nil
+		}
+		p.part = append(p.part, b[:end]...)
+		b = b[end:]
+		if err := p.flush(); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// flush writes what there is of a line.
+func (p *prefixed) flush() error {
+	if len(p.part) == 0 {
+		return nil
+	}
+	if p.part[len(p.part)-1] != '\n' {
+		p.part = append(p.part, '\n')
+	}
+	p.to.mu.Lock()
+	defer p.to.mu.Unlock()
+	var err error
+	if !p.to.muted {
+		_, err = fmt.Fprintf(p.to.w, "%s%s", p.prefix, p.part)
+	}
+	p.part = p.part[:0]
+	return err
+}
+
+// tail keeps the end of a stream.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte // protected by mu
+}
+
+// tailBytes is how much of a rank's stderr goes into a verdict.
+const tailBytes = 2048
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b[max(0, len(b)-tailBytes):]...)
+	t.buf = t.buf[max(0, len(t.buf)-tailBytes):]
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.ToValidUTF8(t.buf, nil))
+}

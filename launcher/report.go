@@ -1,0 +1,138 @@
+package launcher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gorun/launcher/rdzv"
+)
+
+// record is verdict.json.
+type record struct {
+	Run      string          `json:"run"`
+	Verdicts []*rdzv.Verdict `json:"verdicts"` // one a generation
+	Nodes    []rdzv.Member   `json:"nodes"`    // of the last one
+}
+
+// verdictFile is in the run's folder.
+const verdictFile = "verdict.json"
+
+// forget removes the verdict of an earlier launch into the same folder: until it ends, this one has none.
+func (a *Agent) forget() error {
+	if err := os.Remove(filepath.Join(a.cfg.RunDir(), verdictFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("--log-dir: %w", err)
+	}
+	return nil
+}
+
+// announce prints the line and keeps the verdict.
+func (a *Agent) announce(v *rdzv.Verdict) {
+	if !v.OK || v.Stopped {
+		a.err.mu.Lock()
+		fmt.Fprintf(a.err.w, "gorun: %s\n", v.Line())
+		a.err.mu.Unlock()
+	}
+	if err := a.keep(v); err != nil {
+		a.cfg.Log.Warn().Err(err).Msg("the verdict could not be written")
+	}
+}
+
+func (a *Agent) keep(v *rdzv.Verdict) error {
+	rec, err := readRecord(a.cfg.RunDir())
+	if errors.Is(err, os.ErrNotExist) {
+		rec, err = &record{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	rec.Run = a.cfg.RunID
+	rec.Verdicts = slices.DeleteFunc(rec.Verdicts, func(o *rdzv.Verdict) bool { return o.Gen >= v.Gen })
+	rec.Verdicts = append(rec.Verdicts, v)
+	if a.plan != nil {
+		rec.Nodes = a.plan.Nodes
+	}
+	b, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(a.cfg.RunDir(), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(a.cfg.RunDir(), verdictFile+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(a.cfg.RunDir(), verdictFile))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// maxRecord bounds what is read of a file that anybody may have written.
+const maxRecord = 4 << 20
+
+func readRecord(dir string) (*record, error) {
+	f, err := os.Open(filepath.Join(dir, verdictFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	b, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	if err != nil {
+		return nil, err
+	}
+	return parseRecord(b)
+}
+
+func parseRecord(b []byte) (*record, error) {
+	var rec record
+	if err := json.Unmarshal(b, &rec); err != nil {
+		return nil, fmt.Errorf("%s: %w", verdictFile, err)
+	}
+	for i, v := range rec.Verdicts {
+		if v == nil || !v.OK && v.Failure == nil {
+			return nil, fmt.Errorf("%s: verdict %d says neither that all went well nor what failed", verdictFile, i)
+		}
+	}
+	return &rec, nil
+}
+
+// Why explains how a run ended, from what its agent left in dir or in the launch folder there.
+func Why(w io.Writer, dir string) error {
+	rec, err := readRecord(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		inner := filepath.Join(dir, DefaultRunID)
+		if rec, err = readRecord(inner); err == nil {
+			dir = inner
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s has no %s: name the folder of a run of several ranks that has ended", dir, verdictFile)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	for i, v := range rec.Verdicts {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w, v.Line())
+		if v.OK || v.Failure.Rank < 0 {
+			continue
+		}
+		if v.Failure.Tail != "" {
+			fmt.Fprintf(w, "the end of rank %d's stderr:\n%s\n", v.Failure.Rank, v.Failure.Tail)
+		}
+		fmt.Fprintf(w, "its logs: %s on node %s\n", filepath.Join(dir, fmt.Sprintf("attempt_%d", v.Gen), fmt.Sprint(v.Failure.Rank)), v.Failure.Node)
+	}
+	return nil
+}
