@@ -130,12 +130,14 @@ func await(t *testing.T, ranks []*process) []error {
 	done := make(chan bool)
 	for i, p := range ranks {
 		go func() {
-			for p.events.Scan() { // read to the end
+			var failed strings.Builder // what the test in the process said of itself
+			for p.events.Scan() {      // read to the end
 				if strings.Contains(p.events.Text(), "FAIL") || strings.Contains(p.events.Text(), "ranks_test.go") {
-					p.stderr.WriteString(p.events.Text() + "\n")
+					failed.WriteString(p.events.Text() + "\n")
 				}
 			}
 			errs[i] = p.Wait()
+			p.stderr.WriteString(failed.String()) // only now: until Wait returns the process's output goes there
 			done <- true
 		}()
 	}
