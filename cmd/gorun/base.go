@@ -71,6 +71,15 @@ func (f baseFlags) dtype(kind string) string {
 	return "f32"
 }
 
+// session puts an opened model on the device; the caller closes it.
+func (f baseFlags) session(a *app, m *opened) (*rank.Session, error) {
+	kind, device, err := a.device()
+	if err != nil {
+		return nil, err
+	}
+	return rank.OpenSession(device, m.base, f.dtype(kind), m.adapter)
+}
+
 // device finds the plugin and the folder of compiled programs.
 func (a *app) device() (kind string, d rank.Device, err error) {
 	kind, path, err := a.findPlugin()

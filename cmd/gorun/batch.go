@@ -37,11 +37,7 @@ func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling
 	if err != nil {
 		return err
 	}
-	kind, device, err := a.device()
-	if err != nil {
-		return err
-	}
-	s, err := rank.OpenSession(device, m.base, c.dtype(kind), m.adapter)
+	s, err := c.session(a, m)
 	if err != nil {
 		return err
 	}

@@ -49,11 +49,7 @@ func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	kind, device, err := a.device()
-	if err != nil {
-		return err
-	}
-	s, err := rank.OpenSession(device, m.base, c.dtype(kind), m.adapter)
+	s, err := c.session(a, m)
 	if err != nil {
 		return err
 	}
