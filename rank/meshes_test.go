@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ const (
 	sequence = "distributed.sequence_parallel=true"
 	hsdp     = "distributed.dp_replicate_size=2"
 	keep     = "distributed.reshard_after_forward=false"
+	val      = "step_scheduler.val_every_steps=5"
 	remat    = `distributed.activation_checkpointing="full"`
 )
 
@@ -40,7 +42,7 @@ func (m mesh) recipe(t *testing.T, base, dir string, more ...string) *configs.Re
 	t.Helper()
 	set := []string{fmt.Sprint("dataloader.batch_size=", m.rows), fmt.Sprint("step_scheduler.grad_acc_steps=", m.acc),
 		fmt.Sprint("distributed.tp_size=", m.tp), fmt.Sprint("distributed.cp_size=", m.cp),
-		"step_scheduler.num_epochs=6", "step_scheduler.max_steps=10", "step_scheduler.val_every_steps=5"}
+		"step_scheduler.num_epochs=6", "step_scheduler.max_steps=10"}
 	return tinyRecipe(t, base, dir, append(append(set, m.set...), more...)...)
 }
 
@@ -74,7 +76,7 @@ var (
 func (s scheme) compare(t *testing.T, base string, meshes []mesh, more ...string) {
 	t.Helper()
 	alone := map[int]string{}
-	set := append(append([]string{}, s.set...), more...)
+	set := slices.Concat(s.set, more)
 	for _, m := range meshes {
 		global := m.dp * m.rows * m.acc
 		if alone[global] == "" {
@@ -83,7 +85,9 @@ func (s scheme) compare(t *testing.T, base string, meshes []mesh, more ...string
 		t.Run(s.name+" "+m.name, func(t *testing.T) {
 			dir, want := m.train(t, base, set...), alone[global]
 			closeLosses(t, losses(t, dir), losses(t, want))
-			closeLosses(t, validations(t, dir), validations(t, want))
+			if slices.Contains(set, val) {
+				closeLosses(t, validations(t, dir), validations(t, want))
+			}
 			sameTensors(t, filepath.Join(dir, "LATEST", s.file), filepath.Join(want, "LATEST", s.file))
 		})
 	}
@@ -98,10 +102,9 @@ func TestMeshes(t *testing.T) {
 		{"dp3 uneven", 3, 1, 1, 1, 2, nil}, // 3 divides neither the hidden size 32 nor the adapters' dim 4
 		{"hsdp2x2", 4, 1, 1, 1, 2, []string{hsdp}},
 		{"dp2 x cp2 x tp2", 2, 2, 2, 2, 2, []string{sequence}},
-	})
+	}, val)
 	full.compare(t, base, []mesh{
 		{"dp2 x tp2", 2, 1, 2, 2, 2, nil},
-		{"cp2 x tp2", 1, 2, 2, 2, 4, []string{sequence}},
 	})
 }
 
