@@ -92,6 +92,7 @@ oracle: oracle-tools build ## regenerate the golden values with torch, transform
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
+	$(ORACLE)/bin/python tools/oracle/fsdp.py --check
 	$(GO) build -o .cache/localhub ./tools/localhub
 	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
 
