@@ -85,12 +85,13 @@ oracle-tools:
 	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
 
-oracle: oracle-tools build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
+oracle: oracle-tools installed ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub; the guide's Python (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
 	$(GO) build -o .cache/localhub ./tools/localhub
 	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
+	$(TEST_ENV) GORUN_GUIDE_PYTHON=$(CURDIR)/$(ORACLE)/bin/python $(GO) test -count=1 -run 'TestGuide$$' ./cmd/gorun
 
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null
