@@ -53,6 +53,7 @@ func (s *State) read(p Param, shard *device.Buffer, keep bool) (data []byte, err
 
 // Restore uploads this rank's shards of what Snapshot returned, on any number of ranks; get finds a tensor by name.
 func (s *State) Restore(steps int, get func(name string) (Tensor, error)) error {
+	s.settle(len(s.groups) - 1)
 	for _, g := range s.groups {
 		if len(g.m1) != len(g.trained) {
 			g.m1, g.m2 = make([]*device.Buffer, len(g.trained)), make([]*device.Buffer, len(g.trained))

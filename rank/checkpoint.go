@@ -1,7 +1,6 @@
 package rank
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -55,17 +54,24 @@ func trained(m *model.Model) map[string]model.Param {
 	return out
 }
 
-// capture is everything that a checkpoint holds, read from all ranks' devices; without tensors on ranks but the first.
-func (t *trainer) capture() (*ckpt.State, error) {
-	steps, tensors, err := t.state.Snapshot(t.world.leads())
-	if err != nil {
-		return nil, err
-	}
-	s := &ckpt.State{
-		Step: steps, Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
+// capture takes the run as it stands, on every rank; what rank 0 alone needs is empty on the others. One rank's tensors
+// are read while it trains on; those of several are gathered first, since only the step's goroutine issues collectives.
+func (t *trainer) capture() (c captured, err error) {
+	c.state = &ckpt.State{
+		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
 		Seed: t.recipe.RNG.Seed, BaseDigest: t.Base.Digest(), Version: t.opts.Version, Loss: t.position.loss,
 		ValLoss: t.position.valLoss, BestVal: t.position.bestVal, Recipe: t.recipeText,
 	}
+	if t.world.job == nil {
+		c.reading = t.state.Read()
+		return c, nil
+	}
+	_, c.tensors, err = t.state.Snapshot(t.world.leads())
+	return c, err
+}
+
+// fill adds the tensors to a state, under their names in checkpoints, and describes them.
+func (t *trainer) fill(s *ckpt.State, tensors []fsdp.Tensor) {
 	params := trained(t.model)
 	for _, x := range tensors {
 		p := params[x.Name]
@@ -78,7 +84,6 @@ func (t *trainer) capture() (*ckpt.State, error) {
 	if !t.model.Config().Full {
 		s.Adapter = t.describeAdapter()
 	}
-	return s, nil
 }
 
 // describeAdapter is the adapter without its values.
@@ -112,29 +117,6 @@ func alphaOf(a *export.Adapter, module string) float64 {
 		}
 	}
 	return a.Alpha
-}
-
-// save writes a checkpoint and returns its path, on every rank once it is whole. Rank 0 writes; its format knows no
-// shards, so any number of ranks can go on from it.
-func (t *trainer) save(ctx context.Context) (path string, err error) {
-	s, err := t.capture()
-	if err != nil {
-		return "", err
-	}
-	if t.world.leads() {
-		if !t.recipe.Checkpoint.SaveOptimizer {
-			s.Moment1, s.Moment2 = nil, nil
-		}
-		if path, err = t.dir.Save(ctx, s, ckpt.SaveOptions{Keep: t.recipe.Checkpoint.Keep}); err != nil {
-			return "", err
-		}
-	}
-	if path, err = t.world.fromLeader("the checkpoint's path", path); err != nil {
-		return "", err
-	}
-	t.position.savedStep = s.Step
-	t.world.events.tell(event{Event: "saved", Step: s.Step})
-	return path, nil
 }
 
 // restore puts a checkpoint's state on the device.
