@@ -21,7 +21,7 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite cover clean
+.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite kills cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -130,6 +130,11 @@ rewrite: installed ## write the tests' golden files anew; look at the difference
 	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \
 		echo "$$dir"; $(TEST_ENV) $(GO) test -count=1 $$dir -rewrite; \
 	done
+
+KILLS ?= 50
+
+kills: installed ## a run killed KILLS (50) times at random moments, saves included, ends in the bytes of one that was not
+	$(TEST_ENV) GORUN_KILLS=$(KILLS) $(GO) test -count=1 -timeout 1h -v -run '^TestKilled$$' ./rank
 
 cover: installed ## coverage of the tests, in coverage.out
 	$(TEST_ENV) $(GO) test -coverprofile=coverage.out ./...
