@@ -2,6 +2,7 @@ package rank
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,13 +21,6 @@ type saving struct {
 	path    string
 	err     error
 	took    time.Duration // from the capture to the last link
-}
-
-// captured is a run's state at a step. What the device holds of it may still be on its way to the host.
-type captured struct {
-	state   *ckpt.State
-	reading *fsdp.Reading
-	tensors []fsdp.Tensor // without a reading
 }
 
 // checkpoint begins to save the run as it stands. Rank 0 writes; its format knows no shards, so any number of ranks can go
@@ -57,11 +51,14 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 // write waits for what was captured and publishes it.
 func (t *trainer) write(ctx context.Context, c captured) (path string, err error) {
 	if c.reading != nil {
-		if c.tensors, err = c.reading.Tensors(); err != nil {
+		tensors, err := c.reading.Tensors()
+		for _, x := range tensors {
+			err = errors.Join(err, c.add(x))
+		}
+		if err != nil {
 			return "", fmt.Errorf("save checkpoint of step %d: %w", c.state.Step, err)
 		}
 	}
-	t.fill(c.state, c.tensors)
 	if !t.recipe.Checkpoint.SaveOptimizer {
 		c.state.Moment1, c.state.Moment2 = nil, nil
 	}
