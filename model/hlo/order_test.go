@@ -70,7 +70,7 @@ func alternate(dev *device.Client, c hlo.Communicator, rounds int) (err error) {
 	defer x.Free()
 	var results []*device.Buffer
 	defer func() { device.FreeAll(results) }()
-	for range 20 {
+	for range 10 {
 		for _, p := range []*device.Program{long, short} {
 			out, err := elsewhere(func() ([]*device.Buffer, error) { return p.Execute(x) })
 			if err != nil {
