@@ -236,7 +236,7 @@ func (b *slurmBench) requeue(run string, flags []string, want map[int]float64) {
 func TestSlurmLimit(t *testing.T) {
 	b := newSlurmBench(t, 1<<20)
 	// Slurm looks at limits twice a minute, and warns a job at the look after which it could be late.
-	job := b.submit("run", "--gpus=1", "--cpus=1", "--time=2", "--warning=110")
+	job := b.submit("run", "--gpus=1", "--cpus=1", "--time=2", "--warning=60")
 	b.again(job)
 	b.until("it trains again", func() bool { return b.field(job, "JobState") == "RUNNING" })
 	first := len(b.losses("run"))
@@ -247,7 +247,7 @@ func TestSlurmLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"queued again, and goes on from its checkpoint", "resumes", "stopped as asked"} {
+	for _, want := range []string{"queued again, and goes on from its checkpoint", "resuming from", "stopped as asked"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the job's output has no %q:\n%s", want, out)
 		}

@@ -8,7 +8,7 @@ type Health struct {
 	MaxClockMHz uint32   `json:"max_clock_mhz"`
 	Slowed      []string `json:"slowed,omitempty"`     // why it runs slower than it could, but for idleness and power
 	ECCErrors   uint64   `json:"ecc_errors,omitempty"` // uncorrected, since the driver was loaded
-	BadMemory   string   `json:"bad_memory,omitempty"` // what its repair of memory asks for
+	BadMemory   string   `json:"bad_memory,omitempty"` // why its memory can't be trusted
 }
 
 // slowing are the reasons of a lower clock that somebody should look into. Slowing down for its power limit is what a
@@ -46,9 +46,9 @@ func health(device nvml.Device) Health {
 	if _, _, pending, failed, ret := device.GetRemappedRows(); ret == nvml.SUCCESS {
 		switch {
 		case failed:
-			h.BadMemory = "rows could not be remapped: the GPU should be replaced"
+			h.BadMemory = "rows of its memory could not be remapped"
 		case pending:
-			h.BadMemory = "rows are to be remapped: reset the GPU, or reboot the node"
+			h.BadMemory = "rows of its memory wait to be remapped"
 		}
 	}
 	return h

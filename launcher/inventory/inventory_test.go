@@ -90,7 +90,7 @@ func TestGPUs(t *testing.T) {
 	if g.Index != 2 || g.UUID != "GPU-cccccccc" || g.PCI != "0000:12:00.0" || !strings.Contains(g.Name, "H200") || g.Memory < 100<<30 {
 		t.Errorf("GPU 2 is %+v", g)
 	}
-	if h := g.Health; h.ECCErrors != 3 || !strings.Contains(h.BadMemory, "reset the GPU") || h.ClockMHz != 1500 || h.MaxClockMHz != 1980 || len(h.Slowed) != 0 {
+	if h := g.Health; h.ECCErrors != 3 || !strings.Contains(h.BadMemory, "wait to be remapped") || h.ClockMHz != 1500 || h.MaxClockMHz != 1980 || len(h.Slowed) != 0 {
 		t.Errorf("GPU 2's health is %+v", h)
 	}
 	if slowed := gpus[1].Health.Slowed; len(slowed) != 1 || slowed[0] != "heat, by the hardware" {
