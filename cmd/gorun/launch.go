@@ -54,19 +54,19 @@ func (f *launchFlags) ranks(a *app) (int, error) {
 	if f.Gpus != "auto" && n == 1 {
 		return n, nil // one rank says itself what is wrong with its GPU
 	}
-	switch cuda, err := a.usesGPUs(); {
-	case err != nil || !cuda:
-		return n, err
+	switch {
+	case !a.usesGPUs():
+		return n, nil
 	case f.Gpus == "auto":
 		return a.countGPUs()
 	}
 	return n, a.enoughGPUs(n)
 }
 
-// usesGPUs tells whether ranks compute on GPUs.
-func (a *app) usesGPUs() (bool, error) {
+// usesGPUs tells whether ranks compute on GPUs. A plugin that is missing is for the ranks to complain of.
+func (a *app) usesGPUs() bool {
 	kind, _, err := a.findPlugin()
-	return kind == plugins.CUDA, err
+	return err == nil && kind == plugins.CUDA
 }
 
 // config is what the agent is to do for a recipe.
@@ -117,7 +117,7 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	}
 	conf, err := c.config(recipe, ranks, a)
 	if err == nil {
-		if kind, _, err := a.findPlugin(); err == nil && kind == plugins.CUDA {
+		if a.usesGPUs() {
 			conf.CPUs = a.cpusNear(ranks)
 		}
 		conf.OnEnd = ended

@@ -25,7 +25,8 @@ var errLeft = errors.New("left at the edge of a step")
 
 // Run trains as one rank of the environment's run.
 func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
-	defer deaf()()
+	hear := deaf()
+	defer hear()
 	place, err := rank.PlaceFrom(os.Getenv)
 	if err != nil {
 		return err

@@ -51,7 +51,8 @@ func (f *launchFlags) slurmRanks(a *app, step *slurm.Step) error {
 
 // runStep trains as a task of a Slurm step: a node's task 0 is its agent, and its other tasks wait for that one's end.
 func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error {
-	defer deaf()()
+	hear := deaf()
+	defer hear()
 	if step.LocalTask > 0 {
 		return step.StandBy(context.WithoutCancel(ctx), standbyWait)
 	}

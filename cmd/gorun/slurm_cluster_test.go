@@ -24,7 +24,6 @@ type slurmBench struct {
 	t            *testing.T
 	dir, program string
 	steps        int
-	seen         map[string]string // states of jobs, for failures
 }
 
 func newSlurmBench(t *testing.T, steps int) *slurmBench {
