@@ -256,3 +256,17 @@ func TestSlurmLimit(t *testing.T) {
 		t.Errorf("the cancelled job is %s after %s restarts", state, restarts)
 	}
 }
+
+// TestSlurmPreempted: a job that has to make room for another one checkpoints in its time of grace, and is queued again.
+func TestSlurmPreempted(t *testing.T) {
+	b := newSlurmBench(t, 1<<20)
+	job := b.submit("run", "--gpus=1", "--partition=low")
+	b.until("the job trains", func() bool { return len(b.losses("run")) > 5 })
+	b.do("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+	b.again(job)
+	b.until("it resumes", func() bool {
+		out, err := os.ReadFile("run.out")
+		return err == nil && strings.Contains(string(out), "resuming from")
+	})
+	b.do("scancel", job)
+}
