@@ -20,7 +20,7 @@ type rankCmd struct {
 // eventsFD is the descriptor on which the launcher reads a rank's progress.
 const eventsFD = 3
 
-// errLeft says that a rank has ended as it was asked to.
+// errLeft says that a rank, or an agent and its ranks, have ended as they were asked to.
 var errLeft = errors.New("left at the edge of a step")
 
 // Run trains as one rank of the environment's run.

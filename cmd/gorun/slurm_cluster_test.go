@@ -246,7 +246,7 @@ func TestSlurmLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"queued again, and goes on from its checkpoint", "resuming from", "stopped as asked"} {
+	for _, want := range []string{"queued again, and goes on from its last checkpoint", "resuming from", "stopped as asked"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the job's output has no %q:\n%s", want, out)
 		}
