@@ -2,6 +2,7 @@ package rank
 
 import (
 	"context"
+	"errors"
 
 	"gorun/fsdp"
 	"gorun/model/export"
@@ -23,7 +24,7 @@ func (t *trainer) capture() (*ckpt.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, t.state.Snapshot(t.world.leads(), func(x fsdp.Tensor) error {
+	err = t.state.Snapshot(t.world.leads(), func(x fsdp.Tensor) error {
 		for _, kind := range []struct {
 			data []byte
 			to   *[]safetensors.Tensor
@@ -36,6 +37,7 @@ func (t *trainer) capture() (*ckpt.State, error) {
 		}
 		return nil
 	})
+	return s, errors.Join(err, t.world.err())
 }
 
 // describeAdapter is the adapter without its values.

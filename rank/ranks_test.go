@@ -56,7 +56,9 @@ func TestRankProcess(t *testing.T) {
 		})
 		job.Place = p
 	}
-	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Version: "test", Out: os.Stderr, Fault: os.Stderr})
+	device := testDevice(t)
+	device.GPU = p.GPU
+	err = job.Run(ctx, Options{Device: device, Version: "test", Out: os.Stderr, Fault: os.Stderr})
 	if err := job.Close(); err != nil {
 		t.Error(err)
 	}
@@ -250,7 +252,7 @@ func TestDescribeRanks(t *testing.T) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
 	}
-	for _, bad := range []string{"distributed.dp_size=3", "distributed.dp_replicate_size=3", "dist_env.backend=nccl"} {
+	for _, bad := range []string{"distributed.dp_size=3", "distributed.dp_replicate_size=3"} {
 		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil {
 			t.Errorf("%s: accepted for 4 ranks", bad)
 		}
