@@ -6,7 +6,6 @@ import (
 
 	"gorun/collective"
 	"gorun/configs"
-	"gorun/csrc/device"
 )
 
 // BenchCollectives measures the collectives among all ranks of a run, this one being at p, between their devices. sizes
@@ -22,7 +21,7 @@ func BenchCollectives(ctx context.Context, p Place, d Device, sizes []int, round
 	}
 	defer func() { err = errors.Join(err, w.leave(err)) }()
 	d.GPU = p.GPU
-	dev, err := device.Open(d.config())
+	dev, err := d.open()
 	if err != nil {
 		return nil, err
 	}

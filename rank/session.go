@@ -17,23 +17,6 @@ import (
 	"gorun/rank/data"
 )
 
-// Device says where to compute.
-type Device struct {
-	Plugin string // path of the XLA plugin
-	CUDA   bool   // the plugin is XLA's for CUDA
-	Cache  string // folder of compiled programs; "" = none
-	GPU    int    // which GPU, as CUDA_VISIBLE_DEVICES counts
-}
-
-// config is what opens the device.
-func (d Device) config() device.Config {
-	c := device.Config{Plugin: d.Plugin, CUDA: d.CUDA, CacheDir: d.Cache}
-	if d.CUDA {
-		c.Index = d.GPU
-	}
-	return c
-}
-
 // Session is a model on a device: its programs and its parameters.
 type Session struct {
 	Base  *Base
@@ -89,7 +72,7 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 			s = nil
 		}
 	}()
-	if s.dev, err = device.Open(d.config()); err != nil {
+	if s.dev, err = d.open(); err != nil {
 		return s, err
 	}
 	if err := p.world.connect(s.dev, d.Plugin); err != nil {

@@ -1,6 +1,7 @@
 package rank
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -71,6 +72,21 @@ func TestPlaceGPU(t *testing.T) {
 		env := map[string]string{"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "3", "CUDA_VISIBLE_DEVICES": visible}
 		if p, err := PlaceFrom(func(name string) string { return env[name] }); err != nil || p.GPU != want {
 			t.Errorf("CUDA_VISIBLE_DEVICES=%q: GPU %d, %v, want %d", visible, p.GPU, err, want)
+		}
+	}
+}
+
+// TestIsolate: a process is shown the GPU of its rank alone, of those that it was shown.
+func TestIsolate(t *testing.T) {
+	for _, c := range []struct {
+		visible string
+		gpu     int
+		want    string
+	}{{"", 3, "3"}, {"4, 6", 1, "6"}, {"GPU-a,GPU-b", 1, "GPU-b"}, {"0,1", 2, ""}} {
+		t.Setenv("CUDA_VISIBLE_DEVICES", c.visible)
+		err := Device{GPU: c.gpu}.isolate()
+		if got := os.Getenv("CUDA_VISIBLE_DEVICES"); c.want != "" && (err != nil || got != c.want) || c.want == "" && err == nil {
+			t.Errorf("GPU %d of %q: %q, %v, want %q", c.gpu, c.visible, got, err, c.want)
 		}
 	}
 }
