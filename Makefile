@@ -21,7 +21,7 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite cover clean
+.PHONY: help setup build demo test matrix vet race lint unit oracle bench peers fuzz gpu rewrite cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -44,6 +44,9 @@ demo: build ## fetch a real model, fine-tune it on question answering, and show 
 
 test: build vet lint unit race ## everything that must hold: vet, lint, layers, tests, races, leaks
 	@echo; echo "skipped and why:"; if [ -s $(SKIPS) ]; then sort -u $(SKIPS) | sed 's/^/  /'; else echo "  nothing"; fi
+
+matrix: installed ## every mesh of CPU ranks against one rank, for many minutes
+	$(TEST_ENV) GORUN_TEST_MATRIX=1 $(GO) test -count=1 -v -timeout 120m -run '^TestMatrix$$' ./rank
 
 vet:
 	$(GO) vet ./...

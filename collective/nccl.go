@@ -116,7 +116,7 @@ func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []devi
 			return []csrc.NCCLOp{{Kind: csrc.NCCLAllGather, DType: dtypes.Uint8, Src: src, Dst: dst, Count: rows / n.size * row}}
 		}
 		return n.each(rows, func(root, lo, hi int) csrc.NCCLOp {
-			return csrc.NCCLOp{Kind: csrc.NCCLBroadcast, DType: dtypes.Uint8, Peer: root, Src: src, Dst: dst + uintptr(lo*row), Count: (hi - lo) * row}
+			return csrc.NCCLOp{Kind: csrc.NCCLBroadcast, DType: dtypes.Uint8, Root: root, Src: src, Dst: dst + uintptr(lo*row), Count: (hi - lo) * row}
 		})
 	})
 }
@@ -137,7 +137,7 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 			return []csrc.NCCLOp{{Kind: csrc.NCCLReduceScatter, DType: s.DType, Src: src, Dst: dst, Count: rows / n.size * row}}
 		}
 		return n.each(rows, func(root, lo, hi int) csrc.NCCLOp {
-			return csrc.NCCLOp{Kind: csrc.NCCLReduce, DType: s.DType, Peer: root, Src: src + uintptr(lo*row*s.DType.Size()), Dst: dst, Count: (hi - lo) * row}
+			return csrc.NCCLOp{Kind: csrc.NCCLReduce, DType: s.DType, Root: root, Src: src + uintptr(lo*row*s.DType.Size()), Dst: dst, Count: (hi - lo) * row}
 		})
 	})
 }

@@ -48,8 +48,6 @@ struct gorun_nccl {
   int (*reduce_scatter)(const void *, void *, size_t, int, int, void *, void *);
   int (*broadcast)(const void *, void *, size_t, int, int, void *, void *);
   int (*reduce)(const void *, void *, size_t, int, int, int, void *, void *);
-  int (*send)(const void *, size_t, int, int, void *, void *);
-  int (*recv)(void *, size_t, int, int, void *, void *);
 };
 
 // result turns NCCL's code into ours; comm may be NULL.
@@ -83,8 +81,6 @@ static int resolve(gorun_nccl *n, void *lib, char **err) {
       {"ncclReduceScatter", (void **)&n->reduce_scatter},
       {"ncclBroadcast", (void **)&n->broadcast},
       {"ncclReduce", (void **)&n->reduce},
-      {"ncclSend", (void **)&n->send},
-      {"ncclRecv", (void **)&n->recv},
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     if ((*all[i].to = dlsym(lib, all[i].name))) continue;
@@ -160,10 +156,8 @@ static int queue(const gorun_nccl *n, void *comm, const gorun_nccl_op *o, void *
     case GORUN_NCCL_ALL_REDUCE: return n->all_reduce(src, dst, o->count, o->dtype, SUM, comm, stream);
     case GORUN_NCCL_ALL_GATHER: return n->all_gather(src, dst, o->count, o->dtype, comm, stream);
     case GORUN_NCCL_REDUCE_SCATTER: return n->reduce_scatter(src, dst, o->count, o->dtype, SUM, comm, stream);
-    case GORUN_NCCL_BROADCAST: return n->broadcast(src, dst, o->count, o->dtype, o->peer, comm, stream);
-    case GORUN_NCCL_REDUCE: return n->reduce(src, dst, o->count, o->dtype, SUM, o->peer, comm, stream);
-    case GORUN_NCCL_SEND: return n->send(src, o->count, o->dtype, o->peer, comm, stream);
-    default: return n->recv(dst, o->count, o->dtype, o->peer, comm, stream);
+    case GORUN_NCCL_BROADCAST: return n->broadcast(src, dst, o->count, o->dtype, o->root, comm, stream);
+    default: return n->reduce(src, dst, o->count, o->dtype, SUM, o->root, comm, stream);
   }
 }
 

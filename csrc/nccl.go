@@ -39,15 +39,13 @@ const (
 	NCCLReduceScatter NCCLKind = C.GORUN_NCCL_REDUCE_SCATTER
 	NCCLBroadcast     NCCLKind = C.GORUN_NCCL_BROADCAST
 	NCCLReduce        NCCLKind = C.GORUN_NCCL_REDUCE
-	NCCLSend          NCCLKind = C.GORUN_NCCL_SEND
-	NCCLRecv          NCCLKind = C.GORUN_NCCL_RECV
 )
 
 // NCCLOp is one collective on the device's memory; what reduces, sums.
 type NCCLOp struct {
 	Kind     NCCLKind
 	DType    dtypes.DType
-	Peer     int // the root of a broadcast or reduction; whom to send to or receive from
+	Root     int // of a broadcast or reduction
 	Src, Dst uintptr
 	Count    int // elements: of one rank's part for all-gather and reduce-scatter, else of the whole
 }
@@ -122,7 +120,7 @@ func (n *NCCL) Run(c CUDA, comm NCCLComm, ops []NCCLOp, s Stream) error {
 		if !ok {
 			return &Error{Op: "nccl", Code: 3, Msg: "collectives move uint8, int32, float32 and bfloat16, not " + o.DType.String()}
 		}
-		list[i] = C.gorun_nccl_op{kind: C.gorun_nccl_kind(o.Kind), dtype: t, peer: C.int(o.Peer), src: C.uintptr_t(o.Src), dst: C.uintptr_t(o.Dst), count: C.size_t(o.Count)}
+		list[i] = C.gorun_nccl_op{kind: C.gorun_nccl_kind(o.Kind), dtype: t, root: C.int(o.Root), src: C.uintptr_t(o.Src), dst: C.uintptr_t(o.Dst), count: C.size_t(o.Count)}
 	}
 	var msg *C.char
 	rc := C.gorun_nccl_run(n.n, c.c, comm.p, unsafe.SliceData(list), C.size_t(len(list)), C.intptr_t(s), &msg)

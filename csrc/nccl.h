@@ -16,14 +16,12 @@ typedef enum {
   GORUN_NCCL_REDUCE_SCATTER,
   GORUN_NCCL_BROADCAST,
   GORUN_NCCL_REDUCE,
-  GORUN_NCCL_SEND,
-  GORUN_NCCL_RECV,
 } gorun_nccl_kind;
 
 typedef struct {  // one collective; sums where it reduces
   gorun_nccl_kind kind;
   int dtype;  // as NCCL numbers them
-  int peer;   // the root, or whom to send to or receive from
+  int root;   // of a broadcast or reduction
   uintptr_t src, dst;
   size_t count;  // elements, as NCCL counts them for the kind: of the part of one rank, or of the whole
 } gorun_nccl_op;

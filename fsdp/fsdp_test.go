@@ -137,15 +137,6 @@ func (r *rank) gradients(l, n int) ([]*device.Buffer, error) {
 	return out, nil
 }
 
-// all is everything that a rank snapshots, if it keeps it.
-func (r *rank) all(keep bool) (out []Tensor, err error) {
-	err = r.Snapshot(keep, func(x Tensor) error {
-		out = append(out, x)
-		return nil
-	})
-	return out, err
-}
-
 // step is the schedule of the trainer's step, on samples given as numbers; with remat the backward pass runs the forward
 // of its block again.
 func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, error) {
@@ -201,7 +192,7 @@ func TestSharded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tensors, err := alone.all(true)
+	_, tensors, err := alone.Snapshot(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +212,7 @@ func TestSharded(t *testing.T) {
 				if o != want {
 					t.Errorf("rank %d: %+v, want %+v", n, o, want)
 				}
-				got[n], err = r.all(n == 0)
+				_, got[n], err = r.Snapshot(n == 0)
 				return err
 			})
 			if len(got[0]) != len(tensors) || got[1] != nil {
@@ -245,7 +236,7 @@ func TestRestore(t *testing.T) {
 		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
 			return err
 		}
-		tensors, err := r.all(n == 0)
+		_, tensors, err := r.Snapshot(n == 0)
 		if n == 0 {
 			saved = tensors
 		}
@@ -259,9 +250,9 @@ func TestRestore(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		again, err := r.all(true)
-		if err != nil || r.Steps() != 1 {
-			return fmt.Errorf("rank %d: %d steps, %w", n, r.Steps(), err)
+		steps, again, err := r.Snapshot(true)
+		if err != nil || steps != 1 {
+			return fmt.Errorf("rank %d: %d steps, %w", n, steps, err)
 		}
 		for i := range saved {
 			if !slices.Equal(again[i].Data, saved[i].Data) || !slices.Equal(again[i].M2, saved[i].M2) {
@@ -310,7 +301,7 @@ func TestTensor(t *testing.T) {
 	for i, c := range collective.Loopback(t.Context(), "tp", 2, time.Minute) {
 		ranks[i].ranks.Tensor = recorder{c, ranks[i].say}
 	}
-	want, err := alone.all(true)
+	_, want, err := alone.Snapshot(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +313,7 @@ func TestTensor(t *testing.T) {
 		if norm := math.Sqrt(whole + part); o.Loss != 1 || o.Tokens != 1 || math.Abs(o.Norm/norm-1) > 1e-6 {
 			t.Errorf("rank %d: %+v, want the norm %g", n, o, norm)
 		}
-		got, err := r.all(n == 0)
+		_, got, err := r.Snapshot(n == 0)
 		if n == 1 && got != nil {
 			t.Errorf("rank 1 keeps %d tensors", len(got))
 		}

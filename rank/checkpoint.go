@@ -12,19 +12,25 @@ import (
 
 // capture is everything that a checkpoint holds, read from all ranks' devices; without tensors on ranks but the first.
 func (t *trainer) capture() (*ckpt.State, error) {
+	steps, tensors, err := t.state.Snapshot(t.world.leads())
+	if err := errors.Join(err, t.world.err()); err != nil {
+		return nil, err
+	}
 	s := &ckpt.State{
-		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
+		Step: steps, Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
 		Seed: t.recipe.RNG.Seed, BaseDigest: t.Base.Digest(), Version: t.opts.Version, Loss: t.position.loss,
 		ValLoss: t.position.valLoss, BestVal: t.position.bestVal, Recipe: t.recipeText,
 	}
-	if !t.model.Config().Full {
-		s.Adapter = t.describeAdapter()
-	}
+	return s, t.fill(s, tensors)
+}
+
+// fill adds the tensors to a state, whole and under their names in checkpoints, and describes them.
+func (t *trainer) fill(s *ckpt.State, from []fsdp.Tensor) error {
 	layout, err := partsOf(t.model.Config())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = t.state.Snapshot(t.world.leads(), func(x fsdp.Tensor) error {
+	for _, x := range from {
 		for _, kind := range []struct {
 			data []byte
 			to   *[]safetensors.Tensor
@@ -35,9 +41,11 @@ func (t *trainer) capture() (*ckpt.State, error) {
 			}
 			*kind.to = append(*kind.to, list...)
 		}
-		return nil
-	})
-	return s, errors.Join(err, t.world.err())
+	}
+	if !t.model.Config().Full {
+		s.Adapter = t.describeAdapter()
+	}
+	return nil
 }
 
 // describeAdapter is the adapter without its values.

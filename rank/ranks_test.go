@@ -247,14 +247,17 @@ func TestDescribeRanks(t *testing.T) {
 	if err := job.Describe(&out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"dp_replicate 2 x dp_shard 2", "of 16 samples (2 rows x 2 micro-batches x 4 ranks)", "gathered 0.00"} {
+	for _, want := range []string{"4 ranks: dp_replicate 2 x dp_shard 2", "of 16 samples (2 rows x 2 micro-batches x 4 data-parallel ranks)", "of each rank: base 0.00", "gathered 0.00"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
 	}
-	for _, bad := range []string{"distributed.dp_size=3", "distributed.dp_replicate_size=3"} {
-		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil {
-			t.Errorf("%s: accepted for 4 ranks", bad)
+	for bad, want := range map[string]string{
+		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple",
+		"distributed.cp_size=3": "4 ranks are no multiple", "distributed.tp_size=4": "2 key/value heads do not divide into 4",
+	} {
+		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s on 4 ranks: got %v, want %q", bad, err, want)
 		}
 	}
 }

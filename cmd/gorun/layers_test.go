@@ -54,6 +54,7 @@ var layers = []layer{
 	{"rank", "joins the parts; the step; the loop; validation", []string{"csrc", "csrc/*", "collective", "configs", "model", "model/*", "fsdp", "rank/*"}},
 	{"cmd/gorun", "flags to a call; errors to exit codes", []string{"*"}},
 	{"bench", "speed beside other trainers", []string{"*"}},
+	{"bench/scale", "what a step would take on clusters that are not there, on paper", []string{"model/spec", "model/weights"}},
 	{"tools/localhub", "the tests' Hub, for other programs to talk to", []string{"model/hub/hubtest"}},
 	{"tools/skip", "how tests skip themselves", nil},
 	{"tools/testsum", "a summary of go test's output, with what was skipped and why", []string{"tools/skip"}},

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gorun/configs"
 	"gorun/rank"
 )
 
@@ -31,11 +30,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 	if isPipe(eventsFD) {
 		place.Events = os.NewFile(eventsFD, "events")
 	}
-	recipe, err := configs.Load(c.Recipe, c.Set)
-	if err != nil {
-		return err
-	}
-	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
+	job, err := c.prepareAt(ctx, a, place)
 	if err != nil {
 		return err
 	}

@@ -21,13 +21,18 @@ type recipeFlags struct {
 	Set    []string `sep:"none" placeholder:"SECTION.KEY=VALUE" help:"Change a value of the recipe. May be given many times."`
 }
 
-// prepare loads the recipe and reads everything that it names.
+// prepare loads the recipe and reads everything that it names, for one rank alone.
 func (f recipeFlags) prepare(ctx context.Context, a *app) (*rank.Job, error) {
+	return f.prepareAt(ctx, a, rank.Place{})
+}
+
+// prepareAt is prepare for one of several ranks.
+func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank.Job, error) {
 	recipe, err := configs.Load(f.Recipe, f.Set)
 	if err != nil {
 		return nil, err
 	}
-	return rank.Prepare(recipe, a.resolve(ctx))
+	return rank.PrepareAt(p, recipe, a.resolve(ctx))
 }
 
 // Run trains: in this process, or with an agent and its ranks.

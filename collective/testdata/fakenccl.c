@@ -16,7 +16,7 @@ typedef struct {
 } unique_id;
 
 typedef struct {
-  int kind, dtype, peer;
+  int kind, dtype, root;
   const void *src;
   void *dst;
   size_t count;
@@ -176,8 +176,8 @@ static void take(comm *c, int i) {
   switch (o->kind) {
     case 'r': sum(c, i, 0, o->dst); break;
     case 's': sum(c, i, o->count * (size_t)c->rank, o->dst); break;
-    case 'd': if (c->rank == o->peer) sum(c, i, 0, o->dst); break;
-    case 'b': memmove(o->dst, all[o->peer]->ops[i].src, n); break;
+    case 'd': if (c->rank == o->root) sum(c, i, 0, o->dst); break;
+    case 'b': memmove(o->dst, all[o->root]->ops[i].src, n); break;
     case 'g':
       for (int r = 0; r < c->club->size; r++) memmove((char *)o->dst + (size_t)r * n, all[r]->ops[i].src, n);
   }
@@ -222,8 +222,6 @@ int ncclAllGather(const void *s, void *d, size_t n, int t, comm *c, void *stream
 int ncclReduceScatter(const void *s, void *d, size_t n, int t, int sum, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'s', t, 0, s, d, n}); }
 int ncclBroadcast(const void *s, void *d, size_t n, int t, int root, comm *c, void *stream) { return (void)stream, add(c, (op){'b', t, root, s, d, n}); }
 int ncclReduce(const void *s, void *d, size_t n, int t, int sum, int root, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'d', t, root, s, d, n}); }
-int ncclSend(const void *s, size_t n, int t, int to, comm *c, void *stream) { return (void)s, (void)n, (void)t, (void)to, (void)c, (void)stream, 1; }
-int ncclRecv(void *d, size_t n, int t, int from, comm *c, void *stream) { return (void)d, (void)n, (void)t, (void)from, (void)c, (void)stream, 1; }
 
 // What has been aborted or destroyed stays in memory: peers of the same process may still look at it.
 int ncclCommAbort(comm *c) {
