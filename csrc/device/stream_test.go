@@ -1,4 +1,4 @@
-package device
+package device_test
 
 import (
 	"errors"
@@ -8,38 +8,22 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"gorun/csrc/plugins"
+	"gorun/csrc/device"
+	"gorun/csrc/device/devicetest"
 	"gorun/tools/skip"
 )
 
-// openCUDA is a client of the first GPU, which the test closes.
-func openCUDA(t *testing.T) *Client {
+// openStream is a stream on an NVIDIA GPU, which the test closes.
+func openStream(t *testing.T) (*device.Client, *device.Stream) {
 	t.Helper()
-	plugin, err := plugins.Find(plugins.CUDA)
-	if errors.Is(err, plugins.ErrMissing) {
-		skip.Because(t, "there is no CUDA plugin: it is about streams of NVIDIA GPUs")
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	c, err := Open(Config{Plugin: plugin, CUDA: true, MemoryFraction: 0.5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if live := c.LiveBuffers(); live != 0 && !t.Failed() {
-			t.Errorf("the test leaks %d device buffers", live)
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
-}
-
-// openStream is a stream that the test closes.
-func openStream(t *testing.T, c *Client) *Stream {
-	t.Helper()
+	c := devicetest.Open(t)
 	s, err := c.NewStream()
+	if c.Platform() != "cuda" {
+		if err == nil {
+			t.Errorf("%s makes a stream", c.Platform())
+		}
+		skip.Because(t, "it is about streams of NVIDIA GPUs: GORUN_TEST_DEVICE=cuda")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +32,7 @@ func openStream(t *testing.T, c *Client) *Stream {
 			t.Error(err)
 		}
 	})
-	return s
+	return c, s
 }
 
 // must ends the test on an error.
@@ -63,7 +47,7 @@ func must[T any](v T, err error) func(t *testing.T) T {
 }
 
 // slow multiplies an N x N matrix by itself's scaled identity many times: work that lasts, and gives x back.
-func slow(n, times int) Source {
+func slow(n, times int) device.Source {
 	m := fmt.Sprintf("tensor<%dx%dxf32>", n, n)
 	var b strings.Builder
 	fmt.Fprintf(&b, "module @slow { func.func public @main(%%x: %s, %%one: %s) -> %s {\n  %%v0 = stablehlo.add %%x, %%x : %s\n", m, m, m, m)
@@ -71,15 +55,14 @@ func slow(n, times int) Source {
 		fmt.Fprintf(&b, "  %%v%d = stablehlo.dot_general %%v%d, %%one, contracting_dims = [1] x [0] : (%s, %s) -> %s\n", i+1, i, m, m, m)
 	}
 	fmt.Fprintf(&b, "  %%last = stablehlo.subtract %%v%d, %%x : %s\n  return %%last : %s } }", times, m, m)
-	s := MakeShape(dtypes.Float32, n, n)
-	return Source{Name: "slow", Code: []byte(b.String()), Inputs: []Shape{s, s}, Outputs: []Shape{s}}
+	s := device.MakeShape(dtypes.Float32, n, n)
+	return device.Source{Name: "slow", Code: []byte(b.String()), Inputs: []device.Shape{s, s}, Outputs: []device.Shape{s}}
 }
 
 // TestStream: programs see what a stream wrote, and a stream that takes memory which a program still uses comes after it.
 func TestStream(t *testing.T) {
 	const n, times = 4096, 40
-	c := openCUDA(t)
-	s := openStream(t, c)
+	c, s := openStream(t)
 	p := must(c.Compile(slow(n, times)))(t)
 	defer func() {
 		if err := p.Close(); err != nil {
@@ -93,18 +76,18 @@ func TestStream(t *testing.T) {
 	for i := range data {
 		data[i] = float32(i % 251)
 	}
-	one := must(FromSlice(c, dtypes.Float32, identity, n, n))(t)
+	one := must(device.FromSlice(c, dtypes.Float32, identity, n, n))(t)
 	defer one.Free()
 	reused := false
 	for range 4 {
-		x := must(FromSlice(c, dtypes.Float32, data, n, n))(t)
+		x := must(device.FromSlice(c, dtypes.Float32, data, n, n))(t)
 		if err := x.Await(); err != nil {
 			t.Fatal(err)
 		}
 		was := must(x.Pointer())(t)
 		out := must(p.Execute(x, one))(t) // reads x at its end, long from now
 		x.Free()
-		y := must(c.Uninitialized(MakeShape(dtypes.Float32, n, n)))(t)
+		y := must(c.Uninitialized(device.MakeShape(dtypes.Float32, n, n)))(t)
 		reused = reused || must(y.Pointer())(t) == was
 		if err := errors.Join(s.After(y), s.Zero(y, 0, y.Shape().Bytes())); err != nil {
 			t.Fatal(err)
@@ -115,12 +98,12 @@ func TestStream(t *testing.T) {
 		} else if passed {
 			t.Error("the stream did not wait for the program that uses the memory")
 		}
-		zero := must(s.Publish(m, []*Buffer{y}))(t)
+		zero := must(s.Publish(m, []*device.Buffer{y}))(t)
 		m.Free()
 		next := must(p.Execute(zero[0], one))(t)
 		check(t, "before", out[0], func(i int) float32 { return data[i] })
 		check(t, "after", next[0], func(int) float32 { return 0 })
-		FreeAll(out, zero, next)
+		device.FreeAll(out, zero, next)
 	}
 	if !reused {
 		t.Error("no buffer took the memory of the freed one: the test shows nothing")
@@ -128,9 +111,9 @@ func TestStream(t *testing.T) {
 }
 
 // check downloads a buffer and compares it.
-func check(t *testing.T, what string, b *Buffer, want func(i int) float32) {
+func check(t *testing.T, what string, b *device.Buffer, want func(i int) float32) {
 	t.Helper()
-	got := must(ToSlice[float32](b))(t)
+	got := must(device.ToSlice[float32](b))(t)
 	for i, v := range got {
 		if v != want(i) {
 			t.Fatalf("%s: element %d is %g, want %g", what, i, v, want(i))
