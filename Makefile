@@ -135,6 +135,8 @@ gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without G
 		echo "$$p"; $(GO) test -c -ldflags "-s -w" -o $(GPU_BINARIES)/$$(echo $$p | tr / .).test ./$$p; mkdir -p $(GPU_BINARIES)/src/$$p; \
 		if [ -d $$p/testdata ]; then cp -r $$p/testdata $(GPU_BINARIES)/src/$$p/; fi; \
 	done
+	mkdir -p $(GPU_BINARIES)/src/model/tokenizer/testdata # rank's tests read it
+	cp model/tokenizer/testdata/gpt2_tokenizer.json $(GPU_BINARIES)/src/model/tokenizer/testdata/
 	cp bench/gpu.sh bench/peft_gpu.py $(GPU_BINARIES)/
 
 gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDIA GPU

@@ -43,6 +43,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	device.GPU = place.GPU
 	if place.Rank == 0 {
 		if err := job.Describe(a.stdout); err != nil {
 			return err
