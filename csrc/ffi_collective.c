@@ -46,7 +46,7 @@ void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call 
 
 static void *host(ffi_call *c, gorun_collective_op op) {
   gorun_collective_call call;
-  if (ffi_metadata(c)) return NULL;
+  if (ffi_metadata(c, 0)) return NULL;
   void *error = ffi_collective(c, op, &call);
   if (error) return error;
   char *message = NULL;

@@ -49,7 +49,7 @@ func (p *Plugin) RegisterCollectives() error {
 	} {
 		name := C.CString(t.name)
 		var msg *C.char
-		rc := C.gorun_ffi_register(p.api, name, platform, (*C.ffi_handler)(t.handler), &msg)
+		rc := C.gorun_ffi_register(p.api, name, platform, (*C.ffi_handler)(t.handler), 0, &msg)
 		C.free(unsafe.Pointer(name))
 		if err := check("register "+t.name, rc, msg); err != nil {
 			return err

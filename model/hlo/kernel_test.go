@@ -1,0 +1,218 @@
+package hlo_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+	"github.com/gomlx/compute/dtypes/bfloat16"
+
+	"gorun/csrc/device"
+	"gorun/csrc/device/devicetest"
+	"gorun/csrc/kernels"
+	"gorun/model/hlo"
+)
+
+func bf(dims ...int) device.Shape { return device.MakeShape(dtypes.BFloat16, dims...) }
+
+// twins runs a program on random operands of bfloat16 and holds its results to those that follow: the first half of what
+// write returns is by kernels, the second by plain operations.
+func twins(t *testing.T, name string, shapes []device.Shape, write func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value)) {
+	t.Helper()
+	dev := devicetest.WithKernels(t)
+	n := 0
+	src, err := hlo.Build("twins", func(g *hlo.Graph) []hlo.Value {
+		var in []hlo.Value
+		for _, s := range shapes {
+			in = append(in, g.Input(s))
+		}
+		kernel, plain := write(g, in)
+		n = len(kernel)
+		out := append(kernel, plain...)
+		for i := range out {
+			out[i] = g.F32(out[i])
+		}
+		return out
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := dev.Compile(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	rng := rand.New(rand.NewPCG(3, 4))
+	var args []*device.Buffer
+	defer func() { device.FreeAll(args) }()
+	for _, s := range shapes {
+		args = append(args, random(t, dev, rng, s))
+	}
+	out, err := p.Execute(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.FreeAll(out)
+	for i := range n {
+		got, err := device.ToSlice[float32](out[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := device.ToSlice[float32](out[n+i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Two roundings of terms that may cancel: to the tensor's size, not to the element's.
+		devicetest.AssertClose(t, fmt.Sprintf("%s, result %d", name, i), got, want, devicetest.RTol16, 0.008*devicetest.MaxAbs(want))
+	}
+}
+
+func random(t *testing.T, dev *device.Client, rng *rand.Rand, s device.Shape) *device.Buffer {
+	t.Helper()
+	v := make([]float32, s.Size())
+	for i := range v {
+		v[i] = float32(rng.NormFloat64())
+	}
+	if s.DType != dtypes.BFloat16 {
+		b, err := device.FromSlice(dev, s.DType, v, s.Dims...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	bits := make([]uint16, len(v))
+	for i, f := range v {
+		bits[i] = bfloat16.FromFloat32(f).Bits()
+	}
+	b, err := device.FromSlice(dev, s.DType, bits, s.Dims...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestGatedKernels holds the kernels of the gated MLP to plain operations, in their shapes: with and without adapters,
+// wide and narrow, rows that fill tiles and rows that do not.
+func TestGatedKernels(t *testing.T) {
+	for _, c := range []kernels.Gated{
+		{Rows: 64, Width: 256, Dim: 16, Down: 16},
+		{Rows: 37, Width: 96, Dim: 32, Down: 16},
+		{Rows: 16, Width: 64, Dim: 16},
+		{Rows: 5, Width: 32, Down: 32},
+		{Rows: 50, Width: 128},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			rows, width := c.Rows, c.Width
+			shapes := []device.Shape{bf(rows, 2*width), bf(rows, width), bf(rows, 2*max(1, c.Dim)), bf(2*width, max(1, c.Dim)), bf(rows, max(1, c.Down)), bf(max(1, c.Down), width)}
+			twins(t, "gated", shapes, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				gu, dm, tt, b, s, a := in[0], in[1], in[2], in[3], in[4], in[5]
+				b, a, s = g.To(g.Scale(b, 0.125), b.DType()), g.Scale(a, 0.125), g.Scale(s, 0.25)
+				k := g.Gated(c, gu, tt, b, a)
+				kd := g.GatedBackward(c, true, gu, tt, b, dm, s, a)
+
+				f := g.F32(gu)
+				gate, up := g.Slice(f, 1, 0, width), g.Slice(f, 1, width, 2*width)
+				if c.Dim > 0 {
+					gate = g.Add(gate, g.NT(g.Slice(tt, 1, 0, c.Dim), g.Slice(b, 0, 0, width)))
+					up = g.Add(up, g.NT(g.Slice(tt, 1, c.Dim, 2*c.Dim), g.Slice(b, 0, width, 2*width)))
+				}
+				sigma := g.Logistic(gate)
+				silu := g.Mul(gate, sigma)
+				m := g.To(g.Mul(silu, up), dtypes.BFloat16)
+				d := g.F32(dm)
+				if c.Down > 0 {
+					d = g.Add(d, g.NN(s, a))
+				}
+				one := g.Const(dtypes.Float32, 1)
+				dgate := g.To(g.Mul(g.Mul(d, up), g.Add(sigma, g.Mul(silu, g.Sub(one, sigma)))), dtypes.BFloat16)
+				dup := g.To(g.Mul(d, silu), dtypes.BFloat16)
+				kernel = []hlo.Value{k.Product, kd.Product, kd.GateUp}
+				plain = []hlo.Value{m, m, g.Concat(1, dgate, dup)}
+				if c.Down > 0 {
+					kernel = append(kernel, k.Low, kd.A)
+					plain = append(plain, g.NT(m, a), g.TN(s, m))
+				}
+				if c.Dim > 0 {
+					kernel = append(kernel, kd.B, kd.Low)
+					plain = append(plain, g.Concat(0, g.TN(dgate, g.Slice(tt, 1, 0, c.Dim)), g.TN(dup, g.Slice(tt, 1, c.Dim, 2*c.Dim))),
+						g.Concat(1, g.NN(dgate, g.Slice(b, 0, 0, width)), g.NN(dup, g.Slice(b, 0, width, 2*width))))
+				}
+				return kernel, plain
+			})
+		})
+	}
+}
+
+// TestNormKernels holds RMSNorm's kernels to plain operations: rows that fill a block's threads and rows that do not.
+func TestNormKernels(t *testing.T) {
+	for _, c := range []kernels.Norm{{Rows: 5, Width: 512, Eps: 1e-5}, {Rows: 3, Width: 576, Eps: 1e-6}, {Rows: 2, Width: 8, Eps: 1e-5}, {Rows: 1, Width: 16384, Eps: 1e-5}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			rows := bf(c.Rows, c.Width)
+			twins(t, "norm", []device.Shape{rows, rows, rows, rows, bf(c.Width)}, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				x, y, dh, dy, w := in[0], in[1], in[2], in[3], in[4]
+				_, h := g.Norm(c, x, hlo.Value{}, w)
+				sum, hs := g.Norm(c, x, y, w)
+				dx, scale := g.NormBackward(c, dh, x, dy, w)
+				kernel = []hlo.Value{h, sum, hs, dx, scale}
+
+				norm := func(x hlo.Value) (h, r hlo.Value) {
+					f := g.F32(x)
+					mean := g.Scale(g.Sum(g.Mul(f, f), 1), 1/float64(c.Width))
+					r = g.Rsqrt(g.Add(mean, g.Const(dtypes.Float32, c.Eps)))
+					return g.Mul(g.Mul(f, g.Like(r, f, 0)), g.Like(g.F32(w), f, 1)), r
+				}
+				plainH, r := norm(x)
+				added := g.Add(x, y)
+				plainHS, _ := norm(added)
+				f, rs, gw := g.F32(x), g.Like(r, x, 0), g.Mul(g.F32(dh), g.Like(g.F32(w), x, 1))
+				mean := g.Like(g.Scale(g.Sum(g.Mul(gw, f), 1), 1/float64(c.Width)), x, 0)
+				plainDX := g.Add(g.F32(dy), g.Mul(rs, g.Sub(gw, g.Mul(f, g.Mul(mean, g.Mul(rs, rs))))))
+				return kernel, []hlo.Value{plainH, added, plainHS, plainDX, r}
+			})
+		})
+	}
+}
+
+// TestRotaryKernels holds the kernels that take q, k and v apart to plain operations: whole heads turned, a part of each,
+// and none.
+func TestRotaryKernels(t *testing.T) {
+	for _, c := range []kernels.Rotary{{Rows: 5, Heads: 4, KV: 2, Width: 64, Turned: 64}, {Rows: 3, Heads: 3, KV: 1, Width: 40, Turned: 16}, {Rows: 2, Heads: 2, KV: 2, Width: 8}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			n := (c.Heads + 2*c.KV) * c.Width
+			half := max(1, c.Turned/2)
+			angles := device.MakeShape(dtypes.Float32, c.Rows, half)
+			shapes := []device.Shape{bf(c.Rows, n), device.MakeShape(dtypes.Float32, n), angles, angles, bf(c.Rows, c.Heads*c.Width), bf(c.Rows, c.KV*c.Width), bf(c.Rows, c.KV*c.Width)}
+			twins(t, "rotary", shapes, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				qkv, bias, cos, sin, dq, dk, dv := in[0], in[1], in[2], in[3], in[4], in[5], in[6]
+				q, k, v := g.Rotary(c, qkv, hlo.Value{}, cos, sin)
+				qb, kb, vb := g.Rotary(c, qkv, bias, cos, sin)
+				kernel = []hlo.Value{q, k, v, qb, kb, vb, g.RotaryBackward(c, dq, dk, dv, cos, sin)}
+
+				turn := func(x hlo.Value, heads int, sign float64) hlo.Value {
+					h := g.Reshape(g.F32(x), c.Rows, heads, c.Width)
+					if c.Turned == 0 {
+						return g.Reshape(h, x.Dims()...)
+					}
+					x1, x2 := g.Slice(h, 2, 0, half), g.Slice(h, 2, half, 2*half)
+					cs, sn := g.Like(cos, x1, 0, 2), g.Scale(g.Like(sin, x1, 0, 2), sign)
+					parts := []hlo.Value{g.Sub(g.Mul(x1, cs), g.Mul(x2, sn)), g.Add(g.Mul(x2, cs), g.Mul(x1, sn))}
+					if c.Turned < c.Width {
+						parts = append(parts, g.Slice(h, 2, c.Turned, c.Width))
+					}
+					return g.Reshape(g.Concat(2, parts...), x.Dims()...)
+				}
+				nq, nk := c.Heads*c.Width, c.KV*c.Width
+				apart := func(x hlo.Value) []hlo.Value {
+					return []hlo.Value{turn(g.Slice(x, 1, 0, nq), c.Heads, 1), turn(g.Slice(x, 1, nq, nq+nk), c.KV, 1), g.Slice(x, 1, nq+nk, n)}
+				}
+				plain = append(apart(qkv), apart(g.Add(g.F32(qkv), g.Like(bias, qkv, 1)))...)
+				return kernel, append(plain, g.Concat(1, turn(dq, c.Heads, -1), turn(dk, c.KV, -1), g.F32(dv)))
+			})
+		})
+	}
+}
