@@ -53,6 +53,27 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 	if !l.columns {
 		x = e.whole(l.name, x)
 	}
+	if segs := l.adapted(); segs != nil {
+		tTR = e.c(l.low(e, x, segs))
+	}
+	return l.applied(e, x, tTR), tTR
+}
+
+// joined is forward without bias and without taking the result apart, on a GPU and unsplit; with delta, the adapters'
+// share is in it.
+func (l linear) joined(e *emit, x hlo.Value, delta bool) (yTN, tTR hlo.Value) {
+	yTN = e.product(x, 1, e.weight(l.weight), 1)
+	if segs := l.adapted(); segs != nil {
+		tTR = e.c(l.low(e, x, segs))
+		if delta {
+			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
+		}
+	}
+	return yTN, tTR
+}
+
+// applied is forward's pieces, with t.
+func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 	yTN := e.product(x, 1, e.weight(l.weight), 1)
 	var bias hlo.Value
 	if l.bias >= 0 {
@@ -60,7 +81,6 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 	}
 	deltas := make([]hlo.Value, len(l.segs))
 	if segs := l.adapted(); segs != nil {
-		tTR = e.c(l.low(e, x, segs))
 		if e.cfg.Target == CUDA {
 			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
 		}
@@ -93,7 +113,7 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 		pieces = append(pieces, p)
 		from = to
 	}
-	return pieces, tTR
+	return pieces
 }
 
 // low is x A^T for all adapted segments at once, or, with dropout, one by one: each has its own mask.
@@ -129,33 +149,58 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 
 // backwardHere is backward of this part's product, without collectives.
 func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
-	dx := e.product(dyTN, 1, e.weight(l.weight), 0)
-	if e.cfg.Full {
-		e.grad(l.weight, e.TN(dyTN, x))
-		if l.bias >= 0 {
-			e.grad(l.bias, e.Sum(e.F32(dyTN), 0))
-		}
-	}
+	dx, record := l.backwardInput(e, tTR, dyTN)
+	record(x)
+	return dx
+}
+
+// backwardInput is backwardHere in two: first what needs no input, then, by record, the gradients that need it.
+func (l linear) backwardInput(e *emit, tTR, dyTN hlo.Value) (dx hlo.Value, record func(x hlo.Value)) {
+	dx = e.product(dyTN, 1, e.weight(l.weight), 0)
 	segs := l.adapted()
-	if segs == nil {
-		return dx
+	var ss []hlo.Value
+	if segs != nil {
+		ss = l.backwardB(e, segs, tTR, dyTN)
+		dx = l.throughA(e, segs, ss, dx)
 	}
-	ss := l.backwardB(e, segs, tTR, dyTN)
-	if !e.dropKey.Valid() {
-		sTR := e.Concat(1, ss...)
-		dA := e.TN(sTR, x)
-		at := 0
-		for _, s := range segs {
-			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
-			at += s.Dim
+	return dx, func(x hlo.Value) {
+		if e.cfg.Full {
+			e.grad(l.weight, e.TN(dyTN, x))
+			if l.bias >= 0 {
+				e.grad(l.bias, e.Sum(e.F32(dyTN), 0))
+			}
 		}
-		return e.Add(dx, e.product(sTR, 1, e.stackA(segs), 0))
+		if segs != nil {
+			l.gradA(e, segs, ss, x)
+		}
+	}
+}
+
+// throughA adds to dx what comes through A, ss being what backwardB returned.
+func (l linear) throughA(e *emit, segs []segment, ss []hlo.Value, dx hlo.Value) hlo.Value {
+	if !e.dropKey.Valid() {
+		return e.Add(dx, e.product(e.Concat(1, ss...), 1, e.stackA(segs), 0))
 	}
 	for i, s := range segs {
-		e.grad(s.a, e.TN(ss[i], l.drop(e, x, s.a)))
 		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s.a))
 	}
 	return dx
+}
+
+// gradA records the gradient of every A, for the input x.
+func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, x hlo.Value) {
+	if e.dropKey.Valid() {
+		for i, s := range segs {
+			e.grad(s.a, e.TN(ss[i], l.drop(e, x, s.a)))
+		}
+		return
+	}
+	dA := e.TN(e.Concat(1, ss...), x)
+	at := 0
+	for _, s := range segs {
+		e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
+		at += s.Dim
+	}
 }
 
 // backwardB records the gradient of every B and returns scale * dy B [T,Dim] of every segment, in the compute dtype.

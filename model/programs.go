@@ -70,7 +70,7 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 		e.context(s, dropout)
 		y, a := b.forward(e, g.Input(cfg.stream(s)))
 		out := []hlo.Value{y}
-		for _, v := range b.saved(&a, cfg.Remat) {
+		for _, v := range b.saved(e, &a) {
 			out = append(out, *v)
 		}
 		return out
@@ -93,7 +93,7 @@ func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.S
 
 // restore fills a from the saved arguments and computes the rest again.
 func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
-	for i, v := range b.saved(a, e.cfg.Remat) {
+	for i, v := range b.saved(e, a) {
 		*v = e.Input(saved[i])
 	}
 	switch e.cfg.Remat {
@@ -104,7 +104,9 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 		b.forwardAttention(e, x, a)
 		b.forwardMLP(e, a)
 		// The down projection is not run again; only the small product with its A is.
-		if segs := b.down.adapted(); segs != nil {
+		if k, ok := b.gatedKernel(e); ok {
+			b.forwardGated(e, k, a)
+		} else if segs := b.down.adapted(); segs != nil {
 			a.tDn = e.c(b.down.low(e, e.gated(a.gate, a.up), segs))
 		}
 	}

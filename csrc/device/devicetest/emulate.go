@@ -15,7 +15,8 @@ import (
 	"gorun/tools/skip"
 )
 
-// emulating is the process's one client that can call kernels: the GPU, or the CPU with kernels compiled by c++.
+// emulating is the process's one client that can call kernels: the GPU, or the CPU with kernels compiled by c++, whose
+// programs compile quickly rather than well.
 var emulating = sync.OnceValues(func() (*device.Client, error) {
 	if kind() == plugins.CUDA {
 		return shared()
@@ -24,7 +25,7 @@ var emulating = sync.OnceValues(func() (*device.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin, Emulate: emulate})
+	return device.Open(device.Config{Plugin: plugin, Emulate: emulate, Flags: map[string]string{"xla_backend_optimization_level": "0"}})
 })
 
 // WithKernels is Open of a device that can call kernels: on the CPU they are emulated, and the test is skipped where there

@@ -1,0 +1,105 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/kernels"
+	"gorun/model/hlo"
+)
+
+// KernelsRefused says why a block's programs cannot call gorun's own GPU kernels; nil if they can. Which of a block's
+// pieces have one also depends on their sizes: Kernels says so.
+func (c Config) KernelsRefused() error {
+	switch {
+	case c.Target != CUDA:
+		return errors.New("kernels are for NVIDIA GPUs")
+	case c.Compute != dtypes.BFloat16:
+		return fmt.Errorf("kernels are for bfloat16, not %s", c.Compute)
+	case c.Split.Tensor.split():
+		return errors.New("kernels are not for tensor parallel parts")
+	}
+	return nil
+}
+
+// Pieces says of each piece of a block whether a kernel computes it; the others are XLA's, as on CPU.
+type Pieces struct{ Norms, Rotary, Gated bool }
+
+// Pieces are those of block number n, for micro-batches of a shape.
+func (m *Model) Pieces(n int, s Shape) Pieces { return m.blocks[n].pieces(m.cfg, s) }
+
+func (b block) pieces(cfg Config, s Shape) Pieces {
+	e := &emit{cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s)}
+	var p Pieces
+	_, p.Norms = e.normKernel(e.tokens(), cfg.Decoder.Hidden)
+	_, p.Rotary = b.rotaryKernel(e)
+	_, p.Gated = b.gatedKernel(e)
+	return p
+}
+
+// tokens is T, of the tokens that are here.
+func (e *emit) tokens() int { return e.rows * e.seq }
+
+// normKernel is the kernel of RMSNorm over rows of width numbers, and whether there is one.
+func (e *emit) normKernel(rows, width int) (kernels.Norm, bool) {
+	k := kernels.Norm{Rows: rows, Width: width, Eps: e.cfg.Decoder.NormEps}
+	return k, e.cfg.Kernels && k.Fits()
+}
+
+// residualNorm is the residual stream x + y, y being a product, and its norm; h is invalid where XLA computes it from the
+// sum.
+func (e *emit) residualNorm(x, y hlo.Value, norm int) (sum, h hlo.Value) {
+	k, ok := e.normKernel(x.Dim(0), x.Dim(1))
+	if !ok {
+		return e.residual(x, y), hlo.Value{}
+	}
+	return e.Norm(k, x, e.c(y), e.weight(norm))
+}
+
+// residualNormBackward is dy, the gradient that goes round the norm of x, plus that which comes through it.
+func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) hlo.Value {
+	k, ok := e.normKernel(x.Dim(0), x.Dim(1))
+	if !ok || e.cfg.Full {
+		return e.Add(dy, e.c(e.normBackward(x, norm, dh)))
+	}
+	dx, _ := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
+	return dx
+}
+
+// rotaryKernel is the kernel that takes q, k and v of the block's first product apart, and whether there is one.
+func (b block) rotaryKernel(e *emit) (kernels.Rotary, bool) {
+	k := kernels.Rotary{Rows: e.tokens(), Heads: e.part.Heads, KV: e.part.KVHeads, Width: e.part.HeadDim}
+	if b.rope {
+		k.Turned = e.part.Rope.Dim
+	}
+	return k, e.cfg.Kernels && b.qNorm < 0 && b.kNorm < 0 && k.Fits()
+}
+
+// angles are cosine and sine, a row for each token.
+func (e *emit) angles() (cos, sin hlo.Value) {
+	half := e.cos.Dim(2)
+	return e.Reshape(e.cos, e.tokens(), half), e.Reshape(e.sin, e.tokens(), half)
+}
+
+// turned fills q, k and v, turned, from the norm h of the block's input.
+func (b block) turned(e *emit, kernel kernels.Rotary, h hlo.Value, a *acts) {
+	qkv, t := b.qkv.joined(e, h, true)
+	var bias hlo.Value
+	if b.qkv.bias >= 0 {
+		bias = e.F32(e.w[b.qkv.bias])
+	}
+	cos, sin := e.angles()
+	a.q, a.k, a.v = e.Rotary(kernel, qkv, bias, cos, sin)
+	a.tQKV = t
+}
+
+// turnedBackward is the gradient of the block's first product, of those of q, k and v, [B,n,S,E] of any dtype.
+func (e *emit) turnedBackward(kernel kernels.Rotary, dq, dk, dv hlo.Value) hlo.Value {
+	rows := func(d hlo.Value, n int) hlo.Value {
+		return e.c(e.Reshape(e.Transpose(d, 0, 2, 1, 3), e.tokens(), n*kernel.Width))
+	}
+	cos, sin := e.angles()
+	return e.RotaryBackward(kernel, rows(dq, kernel.Heads), rows(dk, kernel.KV), rows(dv, kernel.KV), cos, sin)
+}
