@@ -31,6 +31,9 @@ type Session struct {
 	model *model.Model
 	state *fsdp.State
 	world *world
+
+	withoutKernels error // why the device cannot run kernels that the configuration asks for
+
 	zeros [][]*device.Buffer // not nil in a view without the adapter; see Bare
 }
 
@@ -49,7 +52,7 @@ type parameters struct {
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
 func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
 	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from, world: &world{}}
-	if err := settle(&p.Config, d.CUDA, "auto"); err != nil {
+	if err := settle(&p.Config, d.CUDA, "auto", "auto"); err != nil {
 		return nil, err
 	}
 	if from != nil {
@@ -83,6 +86,10 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	}
 	if p.world.job != nil && s.dev.Platform() != "cpu" {
 		return s, fmt.Errorf("several ranks on %s: this version moves data between ranks on the CPU only: use --device cpu, or one rank", s.dev.Platform())
+	}
+	if p.Kernels {
+		s.withoutKernels = s.dev.KernelsRefused()
+		p.Kernels = s.withoutKernels == nil
 	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
