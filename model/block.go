@@ -125,30 +125,36 @@ func (e *emit) gatedBackward(gate, up, dm hlo.Value) (dGate, dUp hlo.Value) {
 // backward takes the block's input, its activations and the gradient of its output [T,D] in the compute dtype, records
 // the gradients of trained parameters and returns the gradient of the input in the compute dtype.
 func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
-	dx2 := e.residualNormBackward(a.x2, b.norm2, b.backwardMLP(e, a, dy), dy)
+	dh, record := b.backwardMLP(e, a, dy)
+	dx2, in := e.residualNormBackward(a.x2, b.norm2, dh, dy)
+	record(in)
 
 	do := e.c(b.out.backward(e, a.o, a.tOut, dx2))
 	dq, dk, dv := b.attend(e, &a).backward(a.o, do, a.lse)
-	h := e.norm(x, b.norm1)
-	var dh hlo.Value
-	if k, ok := b.rotaryKernel(e); ok {
-		dh = b.qkv.backward(e, h, a.tQKV, e.turnedBackward(k, dq, dk, dv))
-	} else {
-		dh = b.qkv.backward(e, h, a.tQKV,
-			e.headsBackward(a.q, dq, b.qNorm, b.rope),
-			e.headsBackward(a.k, dk, b.kNorm, b.rope),
-			e.headsBackward(a.v, dv, -1, false))
-	}
-	return e.residualNormBackward(x, b.norm1, dh, dx2)
+	dh, record = b.backwardQKV(e, a, dq, dk, dv)
+	dx, in := e.residualNormBackward(x, b.norm1, dh, dx2)
+	record(in)
+	return dx
 }
 
-// backwardMLP is the backward pass from the block's output to the norm of x2, whose gradient it returns.
-func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) hlo.Value {
-	h := e.norm(a.x2, b.norm2)
+// backwardMLP is the backward pass from the block's output to the norm of x2, whose gradient it returns, and what
+// records the gradients that need that norm.
+func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) (dh hlo.Value, record func(input)) {
 	if k, ok := b.gatedKernel(e); ok {
-		return b.backwardGated(e, k, h, a, dy)
+		return b.backwardGated(e, k, a, dy)
 	}
 	dm := b.down.backward(e, e.gated(a.gate, a.up), a.tDn, dy)
 	dGate, dUp := e.gatedBackward(a.gate, a.up, dm)
-	return b.mlp.backward(e, h, a.tMLP, dGate, dUp)
+	return b.mlp.backwardRows(e, a.tMLP, dGate, dUp)
+}
+
+// backwardQKV is the backward pass from the gradients of q, k and v, as attention gives them, to that of the norm of x.
+func (b block) backwardQKV(e *emit, a acts, dq, dk, dv hlo.Value) (dh hlo.Value, record func(input)) {
+	if k, ok := b.rotaryKernel(e); ok {
+		return b.qkv.backwardInput(e, a.tQKV, e.turnedBackward(k, dq, dk, dv))
+	}
+	return b.qkv.backwardRows(e, a.tQKV,
+		e.headsBackward(a.q, dq, b.qNorm, b.rope),
+		e.headsBackward(a.k, dk, b.kNorm, b.rope),
+		e.headsBackward(a.v, dv, -1, false))
 }

@@ -99,34 +99,34 @@ func (b block) forwardGated(e *emit, k kernels.Gated, a *acts) hlo.Value {
 	return b.down.applied(e, out.Product, a.tDn)[0]
 }
 
-// backwardGated takes the gradient of the block's output, records those of the MLP's parameters and returns that of the
-// norm of the residual stream; h is that norm.
-func (b block) backwardGated(e *emit, k kernels.Gated, h hlo.Value, a acts, dy hlo.Value) hlo.Value {
+// backwardGated takes the gradient of the block's output, records those of the down projection's parameters and returns
+// that of the norm of the residual stream, and what records the gradients that need that norm.
+func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh hlo.Value, record func(input)) {
 	var dm, s hlo.Value
-	record := func(hlo.Value) {}
+	down := func(input) {}
 	if k.Down > 0 {
 		segs := b.down.adapted()
 		dm = e.product(dy, 1, e.weight(b.down.weight), 0)
 		s = e.Pad(b.down.backwardB(e, segs, a.tDn, dy)[0], 1, 0, k.Down-segs[0].Dim)
 	} else {
-		dm, record = b.down.backwardInput(e, a.tDn, dy)
+		dm, down = b.down.backwardInput(e, a.tDn, dy)
 	}
 	t, bb := b.gatedLow(e, k, a.tMLP)
 	again := k.Down == 0 && (e.cfg.Full || b.down.adapted() != nil)
 	d := e.GatedBackward(k, again, a.gateUp, t, bb, e.c(dm), s, b.downA(e, k))
-	record(d.Product)
+	down(input{x: d.Product})
 	if k.Down > 0 {
 		a := b.down.adapted()[0]
 		e.grad(a.a, e.Slice(d.A, 0, 0, a.Dim))
 	}
 	if k.Dim == 0 {
-		return b.mlp.backward(e, h, a.tMLP, d.GateUp)
+		return b.mlp.backwardInput(e, a.tMLP, d.GateUp)
 	}
-	return b.backwardGateUp(e, k, h, d)
+	return b.backwardGateUp(e, k, d)
 }
 
-// backwardGateUp is the backward pass of the product of gate and up, whose small products the kernel has made.
-func (b block) backwardGateUp(e *emit, k kernels.Gated, h hlo.Value, d hlo.GatedGrads) hlo.Value {
+// backwardGateUp is backwardInput of the product of gate and up, whose small products the kernel has made.
+func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads) (dh hlo.Value, record func(input)) {
 	segs := b.mlp.adapted()
 	ss, bs := make([]hlo.Value, len(segs)), make([]hlo.Value, len(segs))
 	for i, half := range b.mlp.halves() {
@@ -145,6 +145,6 @@ func (b block) backwardGateUp(e *emit, k kernels.Gated, h hlo.Value, d hlo.Gated
 		e.grad(s.b, e.Scale(bs[i], s.Scale))
 		ss[i] = e.c(ss[i])
 	}
-	b.mlp.gradA(e, segs, ss, h)
-	return b.mlp.throughA(e, segs, ss, e.product(d.GateUp, 1, e.weight(b.mlp.weight), 0))
+	dh = b.mlp.throughA(e, segs, ss, e.product(d.GateUp, 1, e.weight(b.mlp.weight), 0))
+	return dh, func(in input) { b.mlp.gradA(e, segs, ss, in) }
 }

@@ -58,14 +58,18 @@ func (e *emit) residualNorm(x, y hlo.Value, norm int) (sum, h hlo.Value) {
 	return e.Norm(k, x, e.c(y), e.weight(norm))
 }
 
-// residualNormBackward is dy, the gradient that goes round the norm of x, plus that which comes through it.
-func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) hlo.Value {
+// residualNormBackward is dy, the gradient that goes round the norm of x, plus that which comes through it, and the norm
+// as gradients of what it went into want it.
+func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx hlo.Value, in input) {
 	k, ok := e.normKernel(x.Dim(0), x.Dim(1))
 	if !ok || e.cfg.Full {
-		return e.Add(dy, e.c(e.normBackward(x, norm, dh)))
+		return e.Add(dy, e.c(e.normBackward(x, norm, dh))), input{x: e.norm(x, norm)}
 	}
-	dx, _ := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
-	return dx
+	dx, scale := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
+	if e.dropKey.Valid() { // masks are laid on the norm itself
+		return dx, input{x: e.norm(x, norm)}
+	}
+	return dx, input{x, scale, e.weight(norm)}
 }
 
 // rotaryKernel is the kernel that takes q, k and v of the block's first product apart, and whether there is one.

@@ -136,26 +136,27 @@ func (e *emit) stackA(segs []segment) hlo.Value {
 	return e.Concat(0, as...)
 }
 
-// backward takes the gradients of the pieces, in the compute dtype, records the gradients of what is trained and
-// returns that of x [T,in] in the dtype of products, or as it was reduced. t is what forward returned.
-func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Value {
-	dyTN := e.Concat(1, dPieces...)
-	if l.columns {
-		dyTN = e.whole(l.name+", backward", dyTN)
-		return l.backwardHere(e, x, tTR, dyTN)
-	}
-	return e.reduced(l.name+", backward", l.backwardHere(e, e.whole(l.name+", input", x), tTR, dyTN))
-}
-
-// backwardHere is backward of this part's product, without collectives.
-func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
-	dx, record := l.backwardInput(e, tTR, dyTN)
-	record(x)
+// backward takes the gradient of the result of a product split by columns, in the compute dtype, records the gradients of
+// what is trained and returns that of x [T,in] in the dtype of products. t is what forward returned.
+func (l linear) backward(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
+	dx, record := l.backwardInput(e, tTR, e.whole(l.name+", backward", dyTN))
+	record(input{x: x})
 	return dx
 }
 
-// backwardInput is backwardHere in two: first what needs no input, then, by record, the gradients that need it.
-func (l linear) backwardInput(e *emit, tTR, dyTN hlo.Value) (dx hlo.Value, record func(x hlo.Value)) {
+// backwardRows is backward of a product split by rows, from the gradients of its pieces; the gradient of x comes as it
+// was reduced, and record takes the input that is here.
+func (l linear) backwardRows(e *emit, tTR hlo.Value, dPieces ...hlo.Value) (dx hlo.Value, record func(input)) {
+	dx, here := l.backwardInput(e, tTR, e.Concat(1, dPieces...))
+	return e.reduced(l.name+", backward", dx), func(in input) {
+		in.x = e.whole(l.name+", input", in.x)
+		here(in)
+	}
+}
+
+// backwardInput is the backward pass of this part's product, in two: first what needs no input, then, by record, the
+// gradients that need it.
+func (l linear) backwardInput(e *emit, tTR, dyTN hlo.Value) (dx hlo.Value, record func(input)) {
 	dx = e.product(dyTN, 1, e.weight(l.weight), 0)
 	segs := l.adapted()
 	var ss []hlo.Value
@@ -163,15 +164,15 @@ func (l linear) backwardInput(e *emit, tTR, dyTN hlo.Value) (dx hlo.Value, recor
 		ss = l.backwardB(e, segs, tTR, dyTN)
 		dx = l.throughA(e, segs, ss, dx)
 	}
-	return dx, func(x hlo.Value) {
+	return dx, func(in input) {
 		if e.cfg.Full {
-			e.grad(l.weight, e.TN(dyTN, x))
+			e.grad(l.weight, e.TN(dyTN, in.x))
 			if l.bias >= 0 {
 				e.grad(l.bias, e.Sum(e.F32(dyTN), 0))
 			}
 		}
 		if segs != nil {
-			l.gradA(e, segs, ss, x)
+			l.gradA(e, segs, ss, in)
 		}
 	}
 }
@@ -187,15 +188,15 @@ func (l linear) throughA(e *emit, segs []segment, ss []hlo.Value, dx hlo.Value) 
 	return dx
 }
 
-// gradA records the gradient of every A, for the input x.
-func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, x hlo.Value) {
+// gradA records the gradient of every A.
+func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, in input) {
 	if e.dropKey.Valid() {
 		for i, s := range segs {
-			e.grad(s.a, e.TN(ss[i], l.drop(e, x, s.a)))
+			e.grad(s.a, e.crossed(ss[i], l.drop(e, in.x, s.a)))
 		}
 		return
 	}
-	dA := e.TN(e.Concat(1, ss...), x)
+	dA := in.crossed(e, e.Concat(1, ss...))
 	at := 0
 	for _, s := range segs {
 		e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
@@ -214,9 +215,8 @@ func (l linear) backwardB(e *emit, segs []segment, tTR, dyTN hlo.Value) []hlo.Va
 		dy := e.Slice(dyTN, 1, s.from, s.to)
 		t := e.Slice(tTR, 1, at, at+s.Dim)
 		at += s.Dim
-		// B^T's gradient is the product that is fast on CPU (3.7 times: [T,16] x [T,1536]); the barrier keeps XLA from
-		// turning it round.
-		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.TN(t, dy), s.Scale)), 1, 0))
+		// B^T's gradient is the product that is fast on CPU; the barrier keeps XLA from turning it round.
+		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.crossed(t, dy), s.Scale)), 1, 0))
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
 	return ss
