@@ -72,6 +72,12 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 	return dx, input{x, scale, e.weight(norm)}
 }
 
+// entropyKernel is the kernel of the cross-entropy of rows of logits, and whether there is one.
+func (a lossArgs) entropyKernel(rows int) (kernels.Entropy, bool) {
+	k := kernels.Entropy{Rows: rows, Vocab: a.head.Dim(0)}
+	return k, a.cfg.Kernels && !a.vocab.split() && k.Fits()
+}
+
 // rotaryKernel is the kernel that takes q, k and v of the block's first product apart, and whether there is one.
 func (b block) rotaryKernel(e *emit) (kernels.Rotary, bool) {
 	k := kernels.Rotary{Rows: e.tokens(), Heads: e.part.Heads, KV: e.part.KVHeads, Width: e.part.HeadDim}

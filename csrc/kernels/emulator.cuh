@@ -7,7 +7,7 @@
 #include <ucontext.h>
 
 #include <mutex>
-#include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -26,7 +26,7 @@ static struct { u32 x, y; } threadIdx, blockIdx;
 #define KERNEL(blocks) static void
 #define INLINE static inline
 #define SHARED(type, name) type *name = (type *)emulated::shared
-#define __shared__ static
+#define __constant__ static
 
 namespace emulated {
 static char *shared;
@@ -99,6 +99,7 @@ INLINE u32 transposed(u32 x) {
 
 INLINE uint4 once(const uint4 *p) { return *p; }
 INLINE float exchanged(float x, int mask) { return emulated::collect(x)[(threadIdx.x % 32) ^ mask]; }
+INLINE float exponential(float x) { return expf(x); }
 INLINE float logistic(float x) { return 1.f / (1.f + expf(-x)); }
 INLINE float root(float x) { return 1.f / sqrtf(x); }
 
@@ -157,8 +158,14 @@ static bool run_block(u32 n) {
   }
 }
 
+// call hands the parameters to a kernel, which takes them one by one or as one struct of pointers.
 template <class... P, size_t... I> static void call(void (*f)(P...), void **p, std::index_sequence<I...>) { f((P)p[I]...); }
 template <class... P> static void call(void (*f)(P...), void **p) { call(f, p, std::index_sequence_for<P...>()); }
+template <class S, class = std::enable_if_t<std::is_class_v<S>>> static void call(void (*f)(S), void **p) {
+  S all;
+  memcpy(&all, p, sizeof all);
+  f(all);
+}
 
 static void **parameters;
 }  // namespace emulated

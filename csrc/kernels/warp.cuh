@@ -37,5 +37,6 @@ INLINE u32 transposed(u32 x) {
 INLINE uint4 once(const uint4 *p) { return __ldcs(p); }
 
 INLINE float exchanged(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
+INLINE float exponential(float x) { return __expf(x); }
 INLINE float logistic(float x) { return __fdividef(1.f, 1.f + __expf(-x)); }
 INLINE float root(float x) { return rsqrtf(x); }

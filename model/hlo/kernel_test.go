@@ -216,3 +216,78 @@ func TestRotaryKernels(t *testing.T) {
 		})
 	}
 }
+
+// TestEntropyKernel holds the kernel of the cross-entropy to plain operations, ignored rows and sure ones among them.
+func TestEntropyKernel(t *testing.T) {
+	for _, c := range []kernels.Entropy{{Rows: 5, Vocab: 4104}, {Rows: 3, Vocab: 24}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			twins(t, "entropy", []device.Shape{bf(c.Rows, c.Vocab)}, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				row := g.Iota(dtypes.Int32, 0, c.Rows)
+				labels := g.Sub(g.Mul(row, g.Const(dtypes.Int32, 7)), g.Const(dtypes.Int32, 7)) // the first is none
+				logits := g.To(g.Scale(g.F32(in[0]), 20), dtypes.BFloat16)
+				slope, score := g.Entropy(c, logits, labels)
+
+				x, valid := g.F32(logits), g.Compare(labels, ">=", g.Const(dtypes.Int32, 0))
+				top := g.MaxOver(x, 1)
+				lse := g.Add(top, g.Log(g.Sum(g.Exp(g.Sub(x, g.Like(top, x, 0))), 1)))
+				is := g.Compare(g.Iota(dtypes.Int32, 1, x.Dims()...), "==", g.Like(labels, x, 0))
+				one, zero := g.Const(dtypes.Float32, 1), g.Const(dtypes.Float32, 0)
+				p := g.Sub(g.Exp(g.Sub(x, g.Like(lse, x, 0))), g.Select(is, one, g.Like(zero, x)))
+				logp := g.Sub(g.Sum(g.Select(is, x, g.Like(zero, x)), 1), lse)
+				return []hlo.Value{slope, score}, []hlo.Value{g.Select(g.Like(valid, x, 0), p, g.Like(zero, x)), g.Select(valid, logp, zero)}
+			})
+		})
+	}
+}
+
+// TestTensorKernels holds the kernels over lists of tensors to plain operations: tensors of one block, of several, and of
+// a part of one.
+func TestTensorKernels(t *testing.T) {
+	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
+	list := []device.Shape{f32(16, 300), f32(7), f32(4096), f32(1, 1)}
+	k := kernels.Tensors{}
+	var shapes []device.Shape
+	for _, s := range list {
+		k.Sizes = append(k.Sizes, s.Size())
+	}
+	for range 4 {
+		shapes = append(shapes, list...)
+	}
+	n := len(list)
+	for _, decoupled := range []bool{true, false} {
+		rule := kernels.Adam{Decoupled: decoupled, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Rates: []float64{1, 2, 1, 0.5}}
+		t.Run(fmt.Sprint("decoupled ", decoupled), func(t *testing.T) {
+			twins(t, "tensors", append(shapes, f32(3), f32()), func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				p, m, grads, hyper, scale := in[:n], in[n:2*n], in[3*n:4*n], g.Mul(in[4*n], in[4*n]), in[4*n+1]
+				var v []hlo.Value
+				for _, x := range in[2*n : 3*n] {
+					v = append(v, g.Mul(x, x))
+				}
+				kernel = append([]hlo.Value{g.Squares(k, grads)}, g.Adam(k, rule, p, m, v, grads, hyper, scale)...)
+
+				f := func(v float64) hlo.Value { return g.Const(dtypes.Float32, v) }
+				h := func(i int) hlo.Value { return g.Reshape(g.Slice(hyper, 0, i, i+1)) }
+				total := f(0)
+				next := make([]hlo.Value, 3*n)
+				for i := range list {
+					sum := g.Mul(grads[i], grads[i])
+					for len(sum.Dims()) > 0 {
+						sum = g.Sum(sum, 0)
+					}
+					total = g.Add(total, sum)
+					q, d, rate := p[i], g.Mul(grads[i], scale), g.Scale(h(0), rule.Rates[i])
+					if decoupled {
+						q = g.Mul(q, g.Sub(f(1), g.Scale(rate, rule.Decay)))
+					} else {
+						d = g.Add(d, g.Scale(q, rule.Decay))
+					}
+					m2 := g.Add(g.Scale(m[i], rule.Beta1), g.Scale(d, 1-rule.Beta1))
+					v2 := g.Add(g.Scale(v[i], rule.Beta2), g.Scale(g.Mul(d, d), 1-rule.Beta2))
+					root := g.Add(g.Div(g.Sqrt(v2), g.Sqrt(h(2))), f(rule.Eps))
+					next[i], next[n+i], next[2*n+i] = g.Sub(q, g.Mul(g.Div(rate, h(1)), g.Div(m2, root))), m2, v2
+				}
+				return kernel, append([]hlo.Value{total}, next...)
+			})
+		})
+	}
+}
