@@ -27,16 +27,20 @@ func (c Config) KernelsRefused() error {
 // Pieces says of each piece of a block whether a kernel computes it; the others are XLA's, as on CPU.
 type Pieces struct{ Norms, Rotary, Gated bool }
 
-// Pieces are those of block number n, for micro-batches of a shape.
-func (m *Model) Pieces(n int, s Shape) Pieces { return m.blocks[n].pieces(m.cfg, s) }
-
-func (b block) pieces(cfg Config, s Shape) Pieces {
-	e := &emit{cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s)}
-	var p Pieces
-	_, p.Norms = e.normKernel(e.tokens(), cfg.Decoder.Hidden)
-	_, p.Rotary = b.rotaryKernel(e)
-	_, p.Gated = b.gatedKernel(e)
-	return p
+// Pieces are those of every block, for micro-batches of a shape.
+func (c Config) Pieces(s Shape) ([]Pieces, error) {
+	e := &emit{cfg: c, part: c.part(), rows: s.Rows, seq: c.seq(s)}
+	out := make([]Pieces, c.Decoder.Layers)
+	for n := range out {
+		b, err := newBlock(c, n)
+		if err != nil {
+			return nil, err
+		}
+		_, out[n].Norms = e.normKernel(e.tokens(), c.Decoder.Hidden)
+		_, out[n].Rotary = b.rotaryKernel(e)
+		_, out[n].Gated = b.gatedKernel(e)
+	}
+	return out, nil
 }
 
 // tokens is T, of the tokens that are here.

@@ -55,7 +55,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	if err := t.state.ZeroMoments(); err != nil {
 		return nil, err
 	}
-	kernels := j.kernels()
+	kernels := j.kernels(first[0])
 	if t.withoutKernels != nil {
 		kernels = fmt.Sprintf("none (%v)", t.withoutKernels)
 	}

@@ -80,7 +80,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
 	}
 	row("attention", "%s", j.attention())
-	row("kernels", "%s", j.kernels())
+	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	gathered := j.shard(&memory)
 	row("memory", "%.2f GiB on the device: base %.2f, trained %.2f, activations %.2f, working %.2f%s (longest micro-batch)",
 		float64(memory.Total()+gathered)/gib, float64(memory.Base)/gib, float64(memory.Trained)/gib, float64(memory.Activations)/gib, float64(memory.Working)/gib, describeGathered(gathered))
@@ -104,19 +104,6 @@ func (j *Job) attention() string {
 		return fmt.Sprintf("blockwise (%v)", refused)
 	}
 	return "blockwise"
-}
-
-// kernels says which pieces of a block gorun's own kernels compute in the longest micro-batches, or why none.
-func (j *Job) kernels() string {
-	switch refused := j.Config.KernelsRefused(); {
-	case j.Config.Target != model.CUDA:
-		return "none (they are for NVIDIA GPUs)"
-	case refused != nil:
-		return fmt.Sprintf("none (%v)", refused)
-	case !j.Config.Kernels:
-		return "none (model.kernels)"
-	}
-	return "where their sizes fit"
 }
 
 // shard leaves of parameters, gradients and moments what one rank holds, and returns the bytes that are gathered at once:
