@@ -106,6 +106,6 @@ func (g Gated) Forward() Call {
 // of t's [Blocks,T,2*Dim]; and, if product is set, m [T,F].
 func (g Gated) Backward(product bool) Call {
 	w := g.warps()
-	words := w*(4*g.Dim/16+g.Down/16)*operand + 2*w*32*g.Dim
+	words := w*(4*g.Dim/16+g.Down/16)*operand + 2*w*32*g.Dim + w*32*3*8 // 32 bytes of each of three tiles for a thread
 	return g.call("gated_backward", gatedBackwardText, words, map[string]any{"PRODUCT": flag(product)})
 }

@@ -1,4 +1,5 @@
-// Shared memory: each warp's operands, then two turns of every warp's [16,2*DIM] part of sgu.
+// Shared memory: each warp's operands; two turns of every warp's [16,2*DIM] part of sgu; then the tiles of gate, up and dm
+// that are on their way.
 KERNEL(BLOCKS)
 gated_backward(const bf16 *gu,
 #if DIM
@@ -40,12 +41,15 @@ gated_backward(const bf16 *gu,
     keep(own + (4 * STEPS + k) * OPERAND, by_column_of(a + (size_t)16 * k * F + column, F, l), l.lane);
   Sum sum_down[DOWN_STEPS] = {};
 #endif
+  uint4 *slots = (uint4 *)(memory + WARPS * (4 * STEPS + DOWN_STEPS) * OPERAND + 2 * WARPS * 32 * DIM);
   __syncwarp();
 
   int first = (long long)TILES * blockIdx.y / GROUPS, last = (long long)TILES * (blockIdx.y + 1) / GROUPS;
+  send(slots, 0, gu + column, first * 16, 2 * F, l);
+  send(slots, 1, gu + F + column, first * 16, 2 * F, l);
+  send(slots, 2, dm + column, first * 16, F, l);
   for (int tile = first; tile < last; tile++) {
     int row = tile * 16;
-    Pieces g = fetch(gu + column, row, 2 * F, l), u = fetch(gu + F + column, row, 2 * F, l), d = fetch(dm + column, row, F, l);
 #if DIM
     u32 t_gate[STEPS][4], t_up[STEPS][4];
 #pragma unroll
@@ -59,7 +63,8 @@ gated_backward(const bf16 *gu,
 #pragma unroll
     for (int k = 0; k < DOWN_STEPS; k++) rows_of(s_down[k], s + 16 * k, row, DOWN, l);
 #endif
-    Tile gate = numbers(g), up = numbers(u), slope = numbers(d);
+    arrived();
+    Tile gate = numbers(received(slots, 0)), up = numbers(received(slots, 1)), slope = numbers(received(slots, 2));
 #if DIM
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
@@ -83,6 +88,11 @@ gated_backward(const bf16 *gu,
         dg[e] = dy * y * (sigma + silu * (1.f - sigma));
       }
       m_out.w[i] = pair(mm[0], mm[1]), dgate.w[i] = pair(dg[0], dg[1]), dup.w[i] = pair(du[0], du[1]);
+    }
+    if (tile + 1 < last) {
+      send(slots, 0, gu + column, row + 16, 2 * F, l);
+      send(slots, 1, gu + F + column, row + 16, 2 * F, l);
+      send(slots, 2, dm + column, row + 16, F, l);
     }
     store(dgu + column, dgate, row, 2 * F, l);
     store(dgu + F + column, dup, row, 2 * F, l);
