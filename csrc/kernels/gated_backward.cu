@@ -50,31 +50,24 @@ gated_backward(const bf16 *gu,
   send(slots, 2, dm + column, first * 16, F, l);
   for (int tile = first; tile < last; tile++) {
     int row = tile * 16;
-#if DIM
-    u32 t_gate[STEPS][4], t_up[STEPS][4];
-#pragma unroll
-    for (int k = 0; k < STEPS; k++) {
-      rows_of(t_gate[k], t + 16 * k, row, 2 * DIM, l);
-      rows_of(t_up[k], t + DIM + 16 * k, row, 2 * DIM, l);
-    }
-#endif
-#if DOWN
-    u32 s_down[DOWN_STEPS][4];
-#pragma unroll
-    for (int k = 0; k < DOWN_STEPS; k++) rows_of(s_down[k], s + 16 * k, row, DOWN, l);
-#endif
     arrived();
     Tile gate = numbers(received(slots, 0)), up = numbers(received(slots, 1)), slope = numbers(received(slots, 2));
+    u32 low_rank[4];  // read for each use: the cache has them, registers are short
 #if DIM
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
-      add_product(gate, t_gate[k], kept(own + 4 * k * OPERAND, l.lane));
-      add_product(up, t_up[k], kept(own + (4 * k + 1) * OPERAND, l.lane));
+      rows_of(low_rank, t + 16 * k, row, 2 * DIM, l);
+      add_product(gate, low_rank, kept(own + 4 * k * OPERAND, l.lane));
+      rows_of(low_rank, t + DIM + 16 * k, row, 2 * DIM, l);
+      add_product(up, low_rank, kept(own + (4 * k + 1) * OPERAND, l.lane));
     }
 #endif
 #if DOWN
 #pragma unroll
-    for (int k = 0; k < DOWN_STEPS; k++) add_product(slope, s_down[k], kept(own + (4 * STEPS + k) * OPERAND, l.lane));
+    for (int k = 0; k < DOWN_STEPS; k++) {
+      rows_of(low_rank, s + 16 * k, row, DOWN, l);
+      add_product(slope, low_rank, kept(own + (4 * STEPS + k) * OPERAND, l.lane));
+    }
 #endif
     Packed m_out, dgate, dup;
 #pragma unroll
@@ -101,14 +94,19 @@ gated_backward(const bf16 *gu,
 #endif
 #if DOWN
 #pragma unroll
-    for (int k = 0; k < DOWN_STEPS; k++) add_rows(sum_down[k], s_down[k], m_out);
+    for (int k = 0; k < DOWN_STEPS; k++) {
+      rows_of(low_rank, s + 16 * k, row, DOWN, l);
+      add_rows(sum_down[k], low_rank, m_out);
+    }
 #endif
 #if DIM
     float *turn = parts + (tile & 1) * WARPS * 32 * DIM;
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
-      add_rows(sum_gate[k], t_gate[k], dgate);
-      add_rows(sum_up[k], t_up[k], dup);
+      rows_of(low_rank, t + 16 * k, row, 2 * DIM, l);
+      add_rows(sum_gate[k], low_rank, dgate);
+      rows_of(low_rank, t + DIM + 16 * k, row, 2 * DIM, l);
+      add_rows(sum_up[k], low_rank, dup);
       float *part = turn + warp * 32 * DIM + 16 * k;
       narrowed(part, 2 * DIM, dgate, kept(own + (4 * k + 2) * OPERAND, l.lane), l);
       narrowed(part + DIM, 2 * DIM, dup, kept(own + (4 * k + 3) * OPERAND, l.lane), l);
