@@ -31,6 +31,7 @@ type Session struct {
 	model *model.Model
 	state *fsdp.State
 	world *world
+	apart func() // forgets the communicators of programs
 
 	withoutKernels error // why the device cannot run kernels that the configuration asks for
 
@@ -87,8 +88,13 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if p.world.job != nil && s.dev.Platform() != "cpu" {
 		return s, fmt.Errorf("several ranks on %s: this version moves data between ranks on the CPU only: use --device cpu, or one rank", s.dev.Platform())
 	}
+	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
+		return s, err
+	}
 	if p.Kernels {
-		s.withoutKernels = s.dev.KernelsRefused()
+		if s.withoutKernels = p.KernelsRefused(); s.withoutKernels == nil { // again: the work has been split
+			s.withoutKernels = s.dev.KernelsRefused()
+		}
 		p.Kernels = s.withoutKernels == nil
 	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
@@ -115,6 +121,9 @@ func (s *Session) Close() error {
 	}
 	if s.model != nil {
 		errs = append(errs, s.model.Close())
+	}
+	if s.apart != nil {
+		s.apart()
 	}
 	if s.dev != nil {
 		errs = append(errs, s.dev.Close())
