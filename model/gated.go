@@ -59,6 +59,7 @@ func (b block) gatedLow(e *emit, k kernels.Gated, tTR hlo.Value) (t, bb hlo.Valu
 	if k.Dim == 0 {
 		return t, bb
 	}
+	stacked := e.stacks.gatedB.Valid()
 	var ts, bs []hlo.Value
 	for _, h := range b.mlp.halves() {
 		if h == nil {
@@ -67,16 +68,22 @@ func (b block) gatedLow(e *emit, k kernels.Gated, tTR hlo.Value) (t, bb hlo.Valu
 			continue
 		}
 		ts = append(ts, e.Pad(e.Slice(tTR, 1, h.at, h.at+h.Dim), 1, 0, k.Dim-h.Dim))
+		if stacked {
+			continue
+		}
 		own := e.c(e.Scale(e.Slice(e.w[h.b], 0, h.from, h.to), h.Scale))
 		bs = append(bs, e.Pad(own, 1, 0, k.Dim-h.Dim))
+	}
+	if stacked {
+		return e.Concat(1, ts...), e.stacks.gatedB
 	}
 	return e.Concat(1, ts...), e.Concat(0, bs...)
 }
 
 // downA is A of the down projection as the kernel takes it; invalid where it takes none.
 func (b block) downA(e *emit, k kernels.Gated) hlo.Value {
-	if k.Down == 0 {
-		return hlo.Value{}
+	if k.Down == 0 || e.stacks.gatedA.Valid() {
+		return e.stacks.gatedA
 	}
 	a := b.down.adapted()[0]
 	return e.Pad(e.weight(a.a), 0, 0, k.Down-a.Dim)

@@ -20,6 +20,7 @@ type emit struct {
 	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
 	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
 	grads   map[int]hlo.Value
+	stacks  stacks
 }
 
 // c converts to the compute dtype.
@@ -119,7 +120,7 @@ func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 // low is x A^T for all adapted segments at once, or, with dropout, one by one: each has its own mask.
 func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
 	if !e.dropKey.Valid() {
-		return e.NT(x, e.stackA(segs))
+		return e.NT(x, l.stackA(e, segs))
 	}
 	ts := make([]hlo.Value, len(segs))
 	for i, s := range segs {
@@ -128,7 +129,11 @@ func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
 	return e.Concat(1, ts...)
 }
 
-func (e *emit) stackA(segs []segment) hlo.Value {
+// stackA is A of every segment [sum of dims, in].
+func (l linear) stackA(e *emit, segs []segment) hlo.Value {
+	if a, ok := e.stacks.a[l.name]; ok {
+		return a
+	}
 	as := make([]hlo.Value, len(segs))
 	for i, s := range segs {
 		as[i] = e.weight(s.a)
@@ -180,7 +185,7 @@ func (l linear) backwardInput(e *emit, tTR, dyTN hlo.Value) (dx hlo.Value, recor
 // throughA adds to dx what comes through A, ss being what backwardB returned.
 func (l linear) throughA(e *emit, segs []segment, ss []hlo.Value, dx hlo.Value) hlo.Value {
 	if !e.dropKey.Valid() {
-		return e.Add(dx, e.product(e.Concat(1, ss...), 1, e.stackA(segs), 0))
+		return e.Add(dx, e.product(e.Concat(1, ss...), 1, l.stackA(e, segs), 0))
 	}
 	for i, s := range segs {
 		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s.a))

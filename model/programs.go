@@ -68,6 +68,7 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
+		b.stack(e)
 		y, a := b.forward(e, g.Input(cfg.stream(s)))
 		out := []hlo.Value{y}
 		for _, v := range b.saved(e, &a) {
@@ -84,6 +85,7 @@ func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.S
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
 		x := g.Input(cfg.stream(s))
+		b.stack(e)
 		var a acts
 		b.restore(e, x, &a, saved)
 		dx := b.backward(e, x, a, g.Donated(cfg.stream(s), 0))

@@ -9,6 +9,9 @@ import "gorun/model/hlo"
 
 // stackB is scale * B of every segment [N, sum of dims], zero outside the segment's rows and columns.
 func (l linear) stackB(e *emit, segs []segment) hlo.Value {
+	if b, ok := e.stacks.b[l.name]; ok {
+		return b
+	}
 	total := 0
 	for _, s := range segs {
 		total += s.Dim

@@ -291,3 +291,18 @@ func TestTensorKernels(t *testing.T) {
 		})
 	}
 }
+
+// TestStackKernel holds the kernel that puts matrices together to plain operations.
+func TestStackKernel(t *testing.T) {
+	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
+	twins(t, "stack", []device.Shape{f32(40, 100), f32(8, 3)}, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+		x, y := in[0], in[1]
+		kernel = g.Stack([]kernels.Matrix{
+			{Rows: 50, Cols: 104, Pieces: []kernels.Piece{{From: 1, Rows: 30, Cols: 100, Row: 2, Col: 3, Factor: 2}, {Rows: 8, Cols: 3, Row: 40, Col: 0, Factor: 1}}},
+			{Rows: 8, Cols: 3, Pieces: []kernels.Piece{{Rows: 8, Cols: 3, Factor: 0.5}}},
+		}, []hlo.Value{x, y, y})
+		first := g.Pad(g.Pad(g.Scale(g.Slice(x, 0, 1, 31), 2), 0, 2, 18), 1, 3, 1)
+		second := g.Pad(g.Pad(y, 0, 40, 2), 1, 0, 101)
+		return kernel, []hlo.Value{g.Add(first, second), g.Scale(y, 0.5)}
+	})
+}
