@@ -124,7 +124,7 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 	down(input{x: d.Product})
 	if k.Down > 0 {
 		a := b.down.adapted()[0]
-		e.grad(a.a, e.Slice(d.A, 0, 0, a.Dim))
+		e.share(a.a, share{Share: kernels.Share{Rows: a.Dim, Parts: k.Groups(), Height: k.Down, Wide: k.Width, Factor: 1}, from: d.A})
 	}
 	if k.Dim == 0 {
 		return b.mlp.backwardInput(e, a.tMLP, d.GateUp)
@@ -135,21 +135,20 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 // backwardGateUp is backwardInput of the product of gate and up, whose small products the kernel has made.
 func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads) (dh hlo.Value, record func(input)) {
 	segs := b.mlp.adapted()
-	ss, bs := make([]hlo.Value, len(segs)), make([]hlo.Value, len(segs))
+	ss := make([]hlo.Value, len(segs))
 	for i, half := range b.mlp.halves() {
 		if half == nil {
 			continue
 		}
+		e.share(half.b, share{Share: kernels.Share{Row: half.from, Rows: half.to - half.from, Parts: k.Groups(), Height: 2 * k.Dim, Wide: k.Width, FromRow: i * k.Dim, Factor: half.Scale}, from: d.B, turned: true})
 		s := e.Slice(d.Low, 1, i*k.Dim, i*k.Dim+half.Dim)
-		db := e.Slice(e.Slice(d.B, 0, i*k.Width, (i+1)*k.Width), 1, 0, half.Dim)
 		if p := half.place; ss[p].Valid() {
-			ss[p], bs[p] = e.Add(ss[p], s), e.Concat(0, bs[p], db)
+			ss[p] = e.Add(ss[p], s)
 		} else {
-			ss[p], bs[p] = s, db
+			ss[p] = s
 		}
 	}
-	for i, s := range segs {
-		e.grad(s.b, e.Scale(bs[i], s.Scale))
+	for i := range ss {
 		ss[i] = e.c(ss[i])
 	}
 	dh = b.mlp.throughA(e, segs, ss, e.product(d.GateUp, 1, e.weight(b.mlp.weight), 0))

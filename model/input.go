@@ -10,12 +10,12 @@ type input struct {
 	weight hlo.Value // of the norm [in]
 }
 
-// crossed is s^T times the input, for s [T,R] in the compute dtype: [R,in] float32.
+// crossed is s^T times the input, for s [T,R] in the compute dtype, but for the weight, if there is one, by columns:
+// [R,in] float32.
 func (in input) crossed(e *emit, sTR hlo.Value) hlo.Value {
 	if !in.scale.Valid() {
 		return e.crossed(sTR, in.x)
 	}
 	f := e.F32(sTR)
-	d := e.crossed(e.c(e.Mul(f, e.Like(in.scale, f, 0))), in.x)
-	return e.Mul(d, e.Like(e.F32(in.weight), d, 1))
+	return e.crossed(e.c(e.Mul(f, e.Like(in.scale, f, 0))), in.x)
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"gorun/csrc/kernels"
 	"gorun/model/hlo"
 	"gorun/model/spec"
 )
@@ -21,6 +22,7 @@ type emit struct {
 	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
 	grads   map[int]hlo.Value
 	stacks  stacks
+	shares  map[int][]share // of gradients, by parameter
 }
 
 // c converts to the compute dtype.
@@ -202,9 +204,16 @@ func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, in input) {
 		return
 	}
 	dA := in.crossed(e, e.Concat(1, ss...))
+	if in.weight.Valid() && !e.sharing() {
+		dA = e.Mul(dA, e.Like(e.F32(in.weight), dA, 1))
+	}
 	at := 0
 	for _, s := range segs {
-		e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
+		if e.sharing() {
+			e.share(s.a, share{Share: kernels.Share{Rows: s.Dim, Parts: 1, Height: dA.Dim(0), Wide: l.in, FromRow: at, Factor: 1}, from: dA, weight: in.weight})
+		} else {
+			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
+		}
 		at += s.Dim
 	}
 }

@@ -116,6 +116,7 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 
 // gradients lists the recorded gradients in the order of Group.Trainable.
 func (e *emit) gradients(group Group) []hlo.Value {
+	e.unstack(group)
 	e.summed(group.Params)
 	var out []hlo.Value
 	for _, i := range group.trainable() {

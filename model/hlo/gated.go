@@ -35,8 +35,8 @@ func (g *Graph) Gated(k kernels.Gated, gu, t, b, a Value) GatedOut {
 // GatedGrads is what GatedBackward gives.
 type GatedGrads struct {
 	GateUp  Value // of gu [T,2F]
-	A       Value // of a [Down,F] float32; invalid without Down
-	B       Value // of b [2F,Dim] float32; invalid without Dim
+	A       Value // of a, in parts to be added up [Groups,Down,F] float32; invalid without Down
+	B       Value // of b, in parts, turned: gate's inner places, then up's [Groups,2*Dim,F] float32; invalid without Dim
 	Low     Value // of t [T,2*Dim] float32; invalid without Dim
 	Product Value // silu(gate) * up again, if asked for
 }
@@ -54,7 +54,7 @@ func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a 
 		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), k.Down, k.Width))
 	}
 	if k.Dim > 0 {
-		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), 2, k.Dim, k.Width), bfloat(k.Blocks(), k.Rows, 2*k.Dim))
+		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), 2*k.Dim, k.Width), bfloat(k.Blocks(), k.Rows, 2*k.Dim))
 	}
 	if product {
 		results = append(results, bfloat(k.Rows, k.Width))
@@ -63,10 +63,10 @@ func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a 
 	r := GatedGrads{GateUp: out[0]}
 	out = out[1:]
 	if k.Down > 0 {
-		r.A, out = g.Sum(out[0], 0), out[1:]
+		r.A, out = out[0], out[1:]
 	}
 	if k.Dim > 0 {
-		r.B = g.Reshape(g.Transpose(g.Sum(out[0], 0), 0, 2, 1), 2*k.Width, k.Dim)
+		r.B = out[0]
 		r.Low, out = g.Sum(g.F32(out[1]), 0), out[2:]
 	}
 	if product {

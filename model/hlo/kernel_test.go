@@ -134,12 +134,12 @@ func TestGatedKernels(t *testing.T) {
 				kernel = []hlo.Value{k.Product, kd.Product, kd.GateUp}
 				plain = []hlo.Value{m, m, g.Concat(1, dgate, dup)}
 				if c.Down > 0 {
-					kernel = append(kernel, k.Low, kd.A)
+					kernel = append(kernel, k.Low, g.Sum(kd.A, 0))
 					plain = append(plain, g.NT(m, a), g.TN(s, m))
 				}
 				if c.Dim > 0 {
-					kernel = append(kernel, kd.B, kd.Low)
-					plain = append(plain, g.Concat(0, g.TN(dgate, g.Slice(tt, 1, 0, c.Dim)), g.TN(dup, g.Slice(tt, 1, c.Dim, 2*c.Dim))),
+					kernel = append(kernel, g.Sum(kd.B, 0), kd.Low)
+					plain = append(plain, g.Concat(0, g.TN(g.Slice(tt, 1, 0, c.Dim), dgate), g.TN(g.Slice(tt, 1, c.Dim, 2*c.Dim), dup)),
 						g.Concat(1, g.NN(dgate, g.Slice(b, 0, 0, width)), g.NN(dup, g.Slice(b, 0, width, 2*width))))
 				}
 				return kernel, plain
@@ -304,5 +304,26 @@ func TestStackKernel(t *testing.T) {
 		first := g.Pad(g.Pad(g.Scale(g.Slice(x, 0, 1, 31), 2), 0, 2, 18), 1, 3, 1)
 		second := g.Pad(g.Pad(y, 0, 40, 2), 1, 0, 101)
 		return kernel, []hlo.Value{g.Add(first, second), g.Scale(y, 0.5)}
+	})
+}
+
+// TestUnstackKernel holds the kernel that takes matrices out of larger ones to plain operations: rows of one, turned rows
+// of two with parts to add, and columns with a weight.
+func TestUnstackKernel(t *testing.T) {
+	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
+	twins(t, "unstack", []device.Shape{f32(40, 100), f32(3, 8, 50), bf(100)}, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+		x, y, w := in[0], in[1], in[2]
+		share := kernels.Share{Rows: 50, Parts: 3, Height: 8, Wide: 50, Factor: 0.5, Weight: -1}
+		second := share
+		second.Row, second.FromRow = 50, 4
+		kernel = g.Unstack([]kernels.Out{
+			{Rows: 7, Cols: 100, Shares: []kernels.Share{{Rows: 7, Parts: 1, Height: 40, Wide: 100, FromRow: 2, Factor: 2, Weight: 0}}},
+			{Rows: 100, Cols: 4, Turned: true, Shares: []kernels.Share{share, second}},
+			{Rows: 5, Cols: 6, Shares: []kernels.Share{{Rows: 5, Parts: 1, Height: 40, Wide: 100, FromRow: 30, FromCol: 90, Factor: 1, Weight: -1}}},
+		}, []hlo.Value{x, y, y, x}, []hlo.Value{w})
+		own := g.Scale(g.Slice(x, 0, 2, 9), 2)
+		sum := g.Transpose(g.Scale(g.Sum(y, 0), 0.5), 1, 0) // [50,8]
+		both := g.Concat(0, g.Slice(sum, 1, 0, 4), g.Slice(sum, 1, 4, 8))
+		return kernel, []hlo.Value{g.Mul(own, g.Like(g.F32(w), own, 1)), both, g.Slice(g.Slice(x, 0, 30, 35), 1, 90, 96)}
 	})
 }
