@@ -14,6 +14,7 @@ struct Stack {
 
 KERNEL(BLOCKS) stack(Stack s) {
   int m = tensor_of(blockIdx.x), from = (blockIdx.x - first_block[m]) * CHUNK + threadIdx.x;
+#pragma unroll
   for (int k = 0; k < EACH; k++) {
     int at = from + k * THREADS;
     if (at >= sizes[m]) return;

@@ -22,10 +22,14 @@ type Matrix struct {
 	Pieces     []Piece
 }
 
+// stackEach is how many elements a thread puts in its place or adds up, one after the other: what it waits for is memory,
+// so many threads with few each.
+const stackEach = 2
+
 // Stack puts matrices together in one launch: it takes the tensor of each piece, in the order of matrices and pieces, and
 // gives the matrices in bfloat16.
 func Stack(matrices []Matrix) Call {
-	var t Tensors
+	t := Tensors{each: stackEach}
 	var columns, at, wide, top, bottom, left, right []int
 	var factors []string
 	first := []int{0}

@@ -20,7 +20,11 @@ var adamText string
 const MostTensors = 64
 
 // Tensors is work on a list of float32 tensors in one launch. Sizes are their numbers of elements.
-type Tensors struct{ Sizes []int }
+type Tensors struct {
+	Sizes []int
+
+	each int // elements of a thread; 0 = 16
+}
 
 // Fits tells whether there are kernels for the list.
 func (t Tensors) Fits() bool {
@@ -32,32 +36,33 @@ func (t Tensors) Fits() bool {
 	return len(t.Sizes) > 0 && len(t.Sizes) <= MostTensors
 }
 
-const (
-	tensorThreads = 256
-	tensorEach    = 16 // elements of a thread
-)
+const tensorThreads = 256
+
+func (t Tensors) chunk() int {
+	if t.each > 0 {
+		return tensorThreads * t.each
+	}
+	return tensorThreads * 16
+}
 
 // Blocks is how many parts the sum of squares comes in.
 func (t Tensors) Blocks() int {
 	n := 0
 	for _, size := range t.Sizes {
-		n += blocksOf(size)
+		n += t.blocksOf(size)
 	}
 	return n
 }
 
-func blocksOf(size int) int {
-	const chunk = tensorThreads * tensorEach
-	return (size + chunk - 1) / chunk
-}
+func (t Tensors) blocksOf(size int) int { return (size + t.chunk() - 1) / t.chunk() }
 
 func (t Tensors) call(name, text string, constants map[string]any) Call {
 	first := make([]int, len(t.Sizes))
 	for i := range t.Sizes[1:] {
-		first[i+1] = first[i] + blocksOf(t.Sizes[i])
+		first[i+1] = first[i] + t.blocksOf(t.Sizes[i])
 	}
 	constants["COUNT"], constants["FIRST"], constants["SIZES"] = len(t.Sizes), list(first), list(t.Sizes)
-	constants["THREADS"], constants["EACH"], constants["BLOCKS"] = tensorThreads, tensorEach, 4
+	constants["THREADS"], constants["EACH"], constants["BLOCKS"] = tensorThreads, t.chunk()/tensorThreads, 4
 	return Call{Name: name, Text: define(tensorsText+text, constants), Grid: [2]int{t.Blocks(), 1}, Threads: tensorThreads, Shared: tensorThreads / 32 * 4}
 }
 

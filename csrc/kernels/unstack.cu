@@ -19,6 +19,7 @@ struct Unstack {
 KERNEL(BLOCKS) unstack(Unstack s) {
   int m = tensor_of(blockIdx.x), from = (blockIdx.x - first_block[m]) * CHUNK + threadIdx.x;
   int width = columns[m], height = sizes[m] / width;
+#pragma unroll
   for (int k = 0; k < EACH; k++) {
     int at = from + k * THREADS;
     if (at >= sizes[m]) return;
@@ -29,6 +30,7 @@ KERNEL(BLOCKS) unstack(Unstack s) {
       if (row < top_of[i] || row >= bottom_of[i]) continue;
       int r = row - top_of[i];
       const float *p = s.piece[i] + at_of[i] + (turned[m] ? column * wide_of[i] + r : r * wide_of[i] + column);
+#pragma unroll 8
       for (int g = 0; g < parts_of[i]; g++) sum += p[(size_t)g * stride_of[i]];
       sum *= factor_of[i];
 #if WEIGHTS

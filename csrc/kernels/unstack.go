@@ -30,7 +30,7 @@ type Out struct {
 // Unstack takes matrices out of larger ones in one launch: it takes the source of each share (float32), in the order of
 // matrices and shares, then the weights (bfloat16), of which there are so many, and gives the matrices in float32.
 func Unstack(matrices []Out, weights int) Call {
-	var t Tensors
+	t := Tensors{each: stackEach}
 	var columns, turned, at, wide, parts, stride, top, bottom, weight []int
 	var factors []string
 	first := []int{0}
