@@ -85,6 +85,7 @@ func TestKernels(t *testing.T) {
 			if off := math.Abs(loss/wantLoss - 1); !(off < 0.02) {
 				t.Errorf("loss %g, want %g", loss, wantLoss)
 			}
+			t.Logf("OFF %.4f plain %.4f", distance(grads, want), distance(plain, want))
 			if off, other := distance(grads, want), distance(plain, want); !(off < 1.25*other+0.005) {
 				t.Errorf("gradients are off by %.4f of their size, without kernels by %.4f", off, other)
 			}
