@@ -59,7 +59,7 @@ func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
 	h := e.norm(x, b.norm1)
 	if k, ok := b.rotaryKernel(e); ok {
-		b.turned(e, k, h, a)
+		b.forwardTurned(e, k, h, a)
 	} else {
 		qkv, t := b.qkv.forward(e, h)
 		a.q, a.k, a.v, a.tQKV = e.c(qkv[0]), e.c(qkv[1]), e.c(qkv[2]), t
@@ -151,7 +151,7 @@ func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) (dh hlo.Value, record 
 // backwardQKV is the backward pass from the gradients of q, k and v, as attention gives them, to that of the norm of x.
 func (b block) backwardQKV(e *emit, a acts, dq, dk, dv hlo.Value) (dh hlo.Value, record func(input)) {
 	if k, ok := b.rotaryKernel(e); ok {
-		return b.qkv.backwardInput(e, a.tQKV, e.turnedBackward(k, dq, dk, dv))
+		return b.backwardTurned(e, k, a, dq, dk, dv)
 	}
 	return b.qkv.backwardRows(e, a.tQKV,
 		e.headsBackward(a.q, dq, b.qNorm, b.rope),

@@ -81,39 +81,3 @@ func (a lossArgs) entropyKernel(rows int) (kernels.Entropy, bool) {
 	k := kernels.Entropy{Rows: rows, Vocab: a.head.Dim(0)}
 	return k, a.cfg.Kernels && !a.vocab.split() && k.Fits()
 }
-
-// rotaryKernel is the kernel that takes q, k and v of the block's first product apart, and whether there is one.
-func (b block) rotaryKernel(e *emit) (kernels.Rotary, bool) {
-	k := kernels.Rotary{Rows: e.tokens(), Heads: e.part.Heads, KV: e.part.KVHeads, Width: e.part.HeadDim}
-	if b.rope {
-		k.Turned = e.part.Rope.Dim
-	}
-	return k, e.cfg.Kernels && b.qNorm < 0 && b.kNorm < 0 && k.Fits()
-}
-
-// angles are cosine and sine, a row for each token.
-func (e *emit) angles() (cos, sin hlo.Value) {
-	half := e.cos.Dim(2)
-	return e.Reshape(e.cos, e.tokens(), half), e.Reshape(e.sin, e.tokens(), half)
-}
-
-// turned fills q, k and v, turned, from the norm h of the block's input.
-func (b block) turned(e *emit, kernel kernels.Rotary, h hlo.Value, a *acts) {
-	qkv, t := b.qkv.joined(e, h, true)
-	var bias hlo.Value
-	if b.qkv.bias >= 0 {
-		bias = e.F32(e.w[b.qkv.bias])
-	}
-	cos, sin := e.angles()
-	a.q, a.k, a.v = e.Rotary(kernel, qkv, bias, cos, sin)
-	a.tQKV = t
-}
-
-// turnedBackward is the gradient of the block's first product, of those of q, k and v, [B,n,S,E] of any dtype.
-func (e *emit) turnedBackward(kernel kernels.Rotary, dq, dk, dv hlo.Value) hlo.Value {
-	rows := func(d hlo.Value, n int) hlo.Value {
-		return e.c(e.Reshape(e.Transpose(d, 0, 2, 1, 3), e.tokens(), n*kernel.Width))
-	}
-	cos, sin := e.angles()
-	return e.RotaryBackward(kernel, rows(dq, kernel.Heads), rows(dk, kernel.KV), rows(dv, kernel.KV), cos, sin)
-}

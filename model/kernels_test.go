@@ -40,7 +40,7 @@ func TestKernels(t *testing.T) {
 				skip.Because(t, "a few cases are enough for the short run")
 			}
 			d := tiny(func(d *spec.Decoder) {
-				d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim = 1, 24, 64, 16, 16
+				d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim = 1, 24, 64, 64, 64
 				if c.edit != nil {
 					c.edit(d)
 				}

@@ -8,19 +8,20 @@ import (
 // A block's adapters as its products take them, all put together in the compute dtype by one kernel at the start of each
 // program. Piece by piece, as stacked.go does, they are a dozen launches of next to no work.
 
-// stacks are those of a block's linears, by their names; the gated MLP's kernel takes its own of B of gate and up, and of
-// A of down. What is not there is put together where it is needed.
+// stacks are those of a block's linears, by their names. Where a kernel has a product's adapters inside, it takes their B
+// by pieces, and of the down projection A. Without kernels, or with dropout, whose masks are each adapter's own, they are
+// empty, and products put together what they need.
 type stacks struct {
-	a, b           map[string]hlo.Value
-	gatedB, gatedA hlo.Value
+	a, b, pieces map[string]hlo.Value
+	downA        hlo.Value // [Down,F]
 }
 
-// stack fills e.stacks. It is for programs with kernels and without dropout, whose masks are each adapter's own.
+// stack fills e.stacks.
 func (b block) stack(e *emit) {
 	if !e.cfg.Kernels || e.cfg.Dropout > 0 {
 		return
 	}
-	e.stacks = stacks{a: map[string]hlo.Value{}, b: map[string]hlo.Value{}}
+	e.stacks = stacks{a: map[string]hlo.Value{}, b: map[string]hlo.Value{}, pieces: map[string]hlo.Value{}}
 	var matrices []kernels.Matrix
 	var tensors []hlo.Value
 	var keep []func(hlo.Value)
@@ -29,18 +30,27 @@ func (b block) stack(e *emit) {
 			matrices, tensors, keep = append(matrices, m), append(tensors, of...), append(keep, to)
 		}
 	}
-	k, gated := b.gatedKernel(e)
+	inside := map[string]int{} // dims of the products whose B a kernel takes by pieces
+	gated, ok := b.gatedKernel(e)
+	if ok {
+		inside[b.mlp.name] = gated.Dim
+	} else {
+		gated.Down = 0
+	}
+	if k, ok := b.rotaryKernel(e); ok {
+		inside[b.qkv.name] = k.Dim
+	}
 	for _, l := range []linear{b.qkv, b.out, b.mlp, b.down} {
 		m, of := l.matrixA(e)
-		if gated && k.Down > 0 && l.name == b.down.name {
-			m.Rows = k.Down
-			want(m, of, func(v hlo.Value) { e.stacks.gatedA = v })
+		if gated.Down > 0 && l.name == b.down.name {
+			m.Rows = gated.Down
+			want(m, of, func(v hlo.Value) { e.stacks.downA = v })
 		} else {
 			want(m, of, func(v hlo.Value) { e.stacks.a[l.name] = v })
 		}
-		if gated && k.Dim > 0 && l.name == b.mlp.name {
-			m, of = b.gatedMatrixB(e, k)
-			want(m, of, func(v hlo.Value) { e.stacks.gatedB = v })
+		if dim := inside[l.name]; dim > 0 {
+			m, of = l.matrixPieces(e, dim)
+			want(m, of, func(v hlo.Value) { e.stacks.pieces[l.name] = v })
 		} else {
 			m, of = l.matrixB(e)
 			want(m, of, func(v hlo.Value) { e.stacks.b[l.name] = v })
@@ -76,15 +86,15 @@ func (l linear) matrixB(e *emit) (m kernels.Matrix, tensors []hlo.Value) {
 	return m, tensors
 }
 
-// gatedMatrixB is B of gate and up as their kernel takes it [2F,Dim].
-func (b block) gatedMatrixB(e *emit, k kernels.Gated) (m kernels.Matrix, tensors []hlo.Value) {
-	m.Rows, m.Cols = 2*k.Width, k.Dim
-	for i, h := range b.mlp.halves() {
-		if h == nil {
+// matrixPieces is B by pieces [N,dim].
+func (l linear) matrixPieces(e *emit, dim int) (m kernels.Matrix, tensors []hlo.Value) {
+	m.Rows, m.Cols = l.out, dim
+	for _, p := range l.portions() {
+		if p == nil {
 			continue
 		}
-		m.Pieces = append(m.Pieces, kernels.Piece{From: h.from, Rows: h.to - h.from, Cols: h.Dim, Row: i * k.Width, Factor: h.Scale})
-		tensors = append(tensors, e.w[h.b])
+		m.Pieces = append(m.Pieces, kernels.Piece{From: p.from, Rows: p.to - p.from, Cols: p.Dim, Row: p.first, Factor: p.Scale})
+		tensors = append(tensors, e.w[p.b])
 	}
 	return m, tensors
 }

@@ -10,7 +10,5 @@
 // because the wide matrices would else be read once more for each. A warp goes down a strip of 32 columns, a block down
 // WARPS of them side by side, one of GROUPS blocks through its share of the rows. Sums along columns are finished by
 // whoever reads them, over the blocks (tm, sgu), sums along rows over the groups (da, db): no order is left to chance.
-#define TILES ((T + 15) / 16)
-#define IN(row) (T % 16 == 0 || (row) < T)
 #define STEPS (DIM / 16)
 #define DOWN_STEPS (DOWN / 16)

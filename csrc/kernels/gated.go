@@ -62,11 +62,14 @@ const multiprocessors = 132
 
 // Groups is how many groups of rows there are: as many parts sums along rows come in. It is the number, of at most 16,
 // with which blocks fill the device's slots with the least left over, and the smallest of those.
-func (g Gated) Groups() int {
-	slots := multiprocessors * g.resident()
+func (g Gated) Groups() int { return spread(g.Blocks(), (g.Rows+15)/16, g.resident()) }
+
+// spread is the number of groups of rows for blocks side by side, of which so many run at once on a multiprocessor.
+func spread(side, tiles, resident int) int {
+	slots := multiprocessors * resident
 	best, full := 1, 0.0
-	for n := 1; n <= min(16, (g.Rows+15)/16); n++ {
-		blocks := g.Blocks() * n
+	for n := 1; n <= min(16, tiles); n++ {
+		blocks := side * n
 		waves := (blocks + slots - 1) / slots
 		if share := float64(blocks) / float64(waves*slots); share > full+0.005 {
 			best, full = n, share
@@ -85,7 +88,7 @@ func (g Gated) call(name, text string, words int, more map[string]any) Call {
 		constants[k] = v
 	}
 	return Call{
-		Name: name, Text: define(gatedText+tileText+text, constants),
+		Name: name, Text: define(tileText+gatedText+text, constants),
 		Grid: [2]int{g.Blocks(), g.Groups()}, Threads: 32 * w, Shared: 4 * words,
 	}
 }

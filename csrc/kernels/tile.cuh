@@ -8,6 +8,8 @@
 // Low-rank matrices come in steps of 16 of their inner size. Each warp keeps the operands that it makes of them in shared
 // memory, as every lane wants them: 8 words.
 #define WARP_COLUMNS 32
+#define TILES ((T + 15) / 16)               // of the rows
+#define IN(row) (T % 16 == 0 || (row) < T)  // the last tile may be a part of one
 
 struct Operand { u32 w[8]; };
 
@@ -137,22 +139,31 @@ INLINE void add_product(Tile &x, const u32 *t, const Operand &b) {
   }
 }
 
-// narrowed multiplies a tile with b, by_inner, and writes the result [16,16] to the first of 16 columns of rows of
-// `width` numbers.
-INLINE void narrowed(float *out, int width, const Packed &x, const Operand &b, Lane l) {
-  float c[2][4] = {};
+// multiply adds to c [16,16] the product of a tile and b, by_inner.
+INLINE void multiply(float c[2][4], const Packed &x, const Operand &b) {
 #pragma unroll
   for (int k = 0; k < 2; k++) {
     u32 a[4] = {x.w[2 * k], x.w[4 + 2 * k], x.w[2 * k + 1], x.w[5 + 2 * k]};
 #pragma unroll
     for (int n = 0; n < 2; n++) product(c[n], a, b.w[4 * k + 2 * n], b.w[4 * k + 2 * n + 1]);
   }
+}
+
+// put writes c [16,16] to the first 16 columns of rows of `width` numbers.
+INLINE void put(float *out, int width, const float c[2][4], Lane l) {
 #pragma unroll
   for (int n = 0; n < 2; n++) {
     float *p = out + l.g * width + 8 * n + 2 * l.q;
     *(float2 *)p = make_float2(c[n][0], c[n][1]);
     *(float2 *)(p + 8 * width) = make_float2(c[n][2], c[n][3]);
   }
+}
+
+// narrowed multiplies a tile with b, by_inner, and puts the result.
+INLINE void narrowed(float *out, int width, const Packed &x, const Operand &b, Lane l) {
+  float c[2][4] = {};
+  multiply(c, x, b);
+  put(out, width, c, l);
 }
 
 // Sum is a lane's part of the sum, over the rows of many tiles, of t^T times x: [16,32].

@@ -327,3 +327,47 @@ func TestUnstackKernel(t *testing.T) {
 		return kernel, []hlo.Value{g.Mul(own, g.Like(g.F32(w), own, 1)), both, g.Slice(g.Slice(x, 0, 30, 35), 1, 90, 96)}
 	})
 }
+
+// TestTurnedKernels holds the rotary kernels with adapters inside to those without and plain products.
+func TestTurnedKernels(t *testing.T) {
+	for _, c := range []kernels.Turned{
+		{Rotary: kernels.Rotary{Rows: 20, Heads: 4, KV: 2, Width: 64, Turned: 64}, Dim: 16},
+		{Rotary: kernels.Rotary{Rows: 33, Heads: 3, KV: 1, Width: 128, Turned: 128}, Dim: 32},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			nq, nk := c.Heads*c.Width, c.KV*c.Width
+			n := nq + 2*nk
+			f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
+			angles := f32(c.Rows, c.Width/2)
+			shapes := []device.Shape{bf(c.Rows, n), bf(c.Rows, 3*c.Dim), bf(n, c.Dim), f32(n), angles, angles, bf(c.Rows, nq), bf(c.Rows, nk), bf(c.Rows, nk)}
+			twins(t, "turned", shapes, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				qkv, tt, b, bias, cos, sin, dq, dk, dv := in[0], in[1], g.Scale(in[2], 0.125), in[3], in[4], in[5], in[6], in[7], in[8]
+				q, k, v := g.RotaryLow(c, qkv, tt, b, hlo.Value{}, cos, sin)
+				qb, kb, vb := g.RotaryLow(c, qkv, tt, b, bias, cos, sin)
+				d := g.RotaryLowBackward(c, dq, dk, dv, tt, b, cos, sin)
+				kernel = []hlo.Value{q, k, v, qb, kb, vb, d.QKV, g.Sum(d.B, 0), d.Low[0], d.Low[1], d.Low[2]}
+
+				bounds := []int{0, nq, nq + nk, n}
+				third := func(i int) (ti, bi hlo.Value) {
+					return g.Slice(tt, 1, i*c.Dim, (i+1)*c.Dim), g.Slice(b, 0, bounds[i], bounds[i+1])
+				}
+				var deltas []hlo.Value
+				for i := range 3 {
+					ti, bi := third(i)
+					deltas = append(deltas, g.NT(ti, bi))
+				}
+				whole := g.To(g.Add(g.F32(qkv), g.Concat(1, deltas...)), dtypes.BFloat16)
+				q, k, v = g.Rotary(c.Rotary, whole, hlo.Value{}, cos, sin)
+				qb, kb, vb = g.Rotary(c.Rotary, whole, bias, cos, sin)
+				dqkv := g.RotaryBackward(c.Rotary, dq, dk, dv, cos, sin)
+				var dbs, lows []hlo.Value
+				for i := range 3 {
+					ti, bi := third(i)
+					own := g.Slice(dqkv, 1, bounds[i], bounds[i+1])
+					dbs, lows = append(dbs, g.TN(ti, own)), append(lows, g.NN(own, bi))
+				}
+				return kernel, append([]hlo.Value{q, k, v, qb, kb, vb, dqkv, g.Concat(1, dbs...)}, lows...)
+			})
+		})
+	}
+}
