@@ -125,7 +125,7 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 
 GPU_BINARIES ?= .cache/gpu
 # Packages whose tests run on a GPU.
-GPU_PACKAGES := csrc/device model rank
+GPU_PACKAGES := csrc/device model/hlo model rank
 
 .PHONY: gpu-binaries
 gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without Go, in .cache/gpu

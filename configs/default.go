@@ -18,7 +18,7 @@ func Default() *Recipe {
 			CheckpointTimeoutMinutes: 10,
 		},
 		RNG:   RNG{Seed: 1111, Ranked: true},
-		Model: Model{DType: "bf16", Attention: "auto"},
+		Model: Model{DType: "bf16", Attention: "auto", Kernels: "auto"},
 		PEFT: PEFT{
 			Scheme:          "none",
 			TargetModules:   []string{"*_proj"},

@@ -52,6 +52,7 @@ type Model struct {
 	Revision                  string `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
 	DType                     string `toml:"dtype" values:"bf16|f32" doc:"Compute dtype, and that of frozen weights. Adapters, gradients and optimizer state are f32."`
 	Attention                 string `toml:"attention" values:"auto|blockwise|cudnn" doc:"Attention kernel. auto: cudnn on CUDA where it applies, blockwise elsewhere."`
+	Kernels                   string `toml:"kernels" values:"auto|none" doc:"gorun's own GPU kernels. auto: on CUDA where they apply (gorun plan says where); none: XLA's alone."`
 }
 
 // PEFT describes the adapter.

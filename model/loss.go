@@ -117,6 +117,16 @@ func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	return s
 }
 
+// slope is the gradient of the summed losses by the logits of hidden states [C,D], in the compute dtype [C,V], and the
+// log-probability of each label [C].
+func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
+	if k, ok := a.entropyKernel(hCD.Dim(0)); ok {
+		return g.Entropy(k, g.Product(hCD, 1, a.head, 1, a.cfg.products()), labels)
+	}
+	s := a.score(g, hCD, labels)
+	return s.slope(g, a.cfg.Compute), s.logp
+}
+
 // slope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
 // label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
 // is exact.
@@ -176,9 +186,8 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			l := a.score(g, h, labels)
-			dl := l.slope(g, cfg.Compute)
-			s := []hlo.Value{g.Neg(g.Sum(l.logp, 0))}
+			dl, logp := a.slope(g, h, labels)
+			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
 			if cfg.Full {
 				s = append(s, g.TN(dl, h))
 			}

@@ -40,7 +40,7 @@ func (t *Maths) program(name string, shapes []device.Shape, build func([]device.
 // prepare compiles the programs of a step without gradient accumulation for lists of trained parameters, none empty.
 func (t *Maths) prepare(g *errgroup.Group, trained [][]device.Shape) {
 	for _, shapes := range trained {
-		g.Go(func() error { _, err := t.program("squares", shapes, buildSquares); return err })
+		g.Go(func() error { _, err := t.program("squares", shapes, t.buildSquares); return err })
 		g.Go(func() error { _, err := t.program("update", shapes, t.buildUpdate); return err })
 	}
 	g.Go(func() error { _, err := t.sum(len(trained)); return err })
@@ -49,7 +49,11 @@ func (t *Maths) prepare(g *errgroup.Group, trained [][]device.Shape) {
 }
 
 func (t *Maths) buildUpdate(shapes []device.Shape) (device.Source, error) {
-	return buildUpdate(t.opt, shapes)
+	return buildUpdate(t.opt, shapes, t.m.cfg.Kernels)
+}
+
+func (t *Maths) buildSquares(shapes []device.Shape) (device.Source, error) {
+	return buildSquares(shapes, t.m.cfg.Kernels)
 }
 
 func (t *Maths) sum(n int) (*device.Program, error) {
@@ -63,7 +67,7 @@ func (t *Maths) Add(acc, grads []*device.Buffer) ([]*device.Buffer, error) {
 
 // Squares returns the sum of the squares of gradients, a float32 scalar.
 func (t *Maths) Squares(grads []*device.Buffer) (*device.Buffer, error) {
-	out, err := t.run("squares", grads, buildSquares, grads...)
+	out, err := t.run("squares", grads, t.buildSquares, grads...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
+	"gorun/csrc/kernels"
 	"gorun/model/hlo"
 )
 
@@ -25,8 +26,9 @@ const (
 )
 
 // buildUpdate is the program, for trained parameters of the given shapes: p..., m..., v... (all donated), g... (sums), hyper,
-// scale -> p..., m..., v..., as torch.optim.Adam and AdamW compute them from the gradient scale*g.
-func buildUpdate(o Optimizer, shapes []device.Shape) (device.Source, error) {
+// scale -> p..., m..., v..., as torch.optim.Adam and AdamW compute them from the gradient scale*g. With own it is one launch
+// of gorun's own kernel.
+func buildUpdate(o Optimizer, shapes []device.Shape, own bool) (device.Source, error) {
 	return hlo.Build("update", func(g *hlo.Graph) []hlo.Value {
 		n := len(shapes)
 		in := make([][]hlo.Value, 4)
@@ -41,6 +43,9 @@ func buildUpdate(o Optimizer, shapes []device.Shape) (device.Source, error) {
 		}
 		hyper := g.Input(device.MakeShape(dtypes.Float32, hyperCount))
 		scale := g.Input(device.MakeShape(dtypes.Float32))
+		if k, ok := tensorsKernel(shapes, own); ok {
+			return g.Adam(k, o.kernel(n), in[0], in[1], in[2], in[3], hyper, scale)
+		}
 		h := func(i int) hlo.Value { return g.Reshape(g.Slice(hyper, 0, i, i+1)) }
 		f := func(v float64) hlo.Value { return g.Const(dtypes.Float32, v) }
 		out := make([]hlo.Value, 3*n)
@@ -61,9 +66,34 @@ func buildUpdate(o Optimizer, shapes []device.Shape) (device.Source, error) {
 	})
 }
 
-// buildSquares is the program: gradients... -> sum of their squares.
-func buildSquares(shapes []device.Shape) (device.Source, error) {
+// kernel is the rule as the kernel takes it, for n tensors.
+func (o Optimizer) kernel(n int) kernels.Adam {
+	rates := make([]float64, n)
+	for i := range rates {
+		rates[i] = 1
+	}
+	return kernels.Adam{Decoupled: o.Decoupled, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.WeightDecay, Rates: rates}
+}
+
+// tensorsKernel is the kernel for a list of tensors, and whether there is one; own says whether it may be.
+func tensorsKernel(shapes []device.Shape, own bool) (kernels.Tensors, bool) {
+	var k kernels.Tensors
+	for _, s := range shapes {
+		k.Sizes = append(k.Sizes, s.Size())
+	}
+	return k, own && k.Fits()
+}
+
+// buildSquares is the program: gradients... -> sum of their squares; with own, by gorun's own kernel.
+func buildSquares(shapes []device.Shape, own bool) (device.Source, error) {
 	return hlo.Build("squares", func(g *hlo.Graph) []hlo.Value {
+		if k, ok := tensorsKernel(shapes, own); ok {
+			in := make([]hlo.Value, len(shapes))
+			for i, s := range shapes {
+				in[i] = g.Input(s)
+			}
+			return []hlo.Value{g.Squares(k, in)}
+		}
 		total := g.Const(dtypes.Float32, 0)
 		for _, s := range shapes {
 			x := g.Input(s)

@@ -26,6 +26,7 @@ type Config struct {
 	Remat    Remat              // what a block saves for its backward pass
 	Target   Target             // what the programs are written for
 	Flash    bool               // attention by cuDNN; only where FlashRefused is nil
+	Kernels  bool               // gorun's own GPU kernels; only where KernelsRefused is nil and the device has them
 	Split    Split              // which part of the work is done here
 }
 

@@ -79,6 +79,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
 	}
 	row("attention", "%s", j.attention())
+	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)

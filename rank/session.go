@@ -24,7 +24,10 @@ type Session struct {
 	model *model.Model
 	state *fsdp.State
 	world *world
-	apart func()             // forgets the communicators of programs
+	apart func() // forgets the communicators of programs
+
+	withoutKernels error // why the device cannot run kernels that the configuration asks for
+
 	zeros [][]*device.Buffer // not nil in a view without the adapter; see Bare
 }
 
@@ -43,7 +46,7 @@ type parameters struct {
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
 func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
 	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from, world: &world{}}
-	if err := settle(&p.Config, d.CUDA, "auto"); err != nil {
+	if err := settle(&p.Config, d.CUDA, "auto", "auto"); err != nil {
 		return nil, err
 	}
 	if from != nil {
@@ -80,6 +83,12 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	}
 	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
 		return s, err
+	}
+	if p.Kernels {
+		if s.withoutKernels = p.KernelsRefused(); s.withoutKernels == nil { // again: the work has been split
+			s.withoutKernels = s.dev.KernelsRefused()
+		}
+		p.Kernels = s.withoutKernels == nil
 	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err

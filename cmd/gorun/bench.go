@@ -19,6 +19,7 @@ type benchCmd struct {
 	DType     string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 	BatchSize int    `default:"4" placeholder:"N" help:"Samples in a micro-batch."`
 	SeqLength int    `default:"256" placeholder:"N" help:"Tokens of a sample."`
+	Kernels   string `enum:"auto,none" default:"auto" help:"gorun's own GPU kernels: auto or none."`
 	Steps     int    `default:"10" placeholder:"N" help:"Steps to measure, after the warm-up."`
 	Warmup    int    `default:"5" placeholder:"N" help:"Steps before measuring."`
 	JSON      bool   `name:"json" help:"Print one JSON object."`
@@ -51,6 +52,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	recipe.Model.Kernels = c.Kernels
 	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 			Version string  `json:"version"`
 		}{c.Base, r, c.DType, c.BatchSize, c.SeqLength, peak, runtime.NumCPU(), gorunVersion()})
 	}
-	fmt.Fprintf(a.stdout, "%s, LoRA dim 16 on all projections, %d x %d tokens, %s, %s (%s)\n", c.Base, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform)
+	fmt.Fprintf(a.stdout, "%s, LoRA dim 16 on all projections, %d x %d tokens, %s, %s (%s), kernels: %s\n", c.Base, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform, r.Kernels)
 	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB | peak RSS %.2f GiB\n",
 		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, peak)
 	for _, p := range r.Programs {
