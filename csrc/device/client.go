@@ -32,6 +32,7 @@ type Client struct {
 	plugin   *csrc.Plugin
 	client   csrc.Client
 	device   csrc.Device
+	ordinal  int // CUDA: the device's number, as CUDA_VISIBLE_DEVICES counts
 	platform string
 	version  string
 	kind     string
@@ -41,8 +42,7 @@ type Client struct {
 	liveSize atomic.Int64
 	peakSize atomic.Int64
 	observer func(program string, took time.Duration)
-	turn     csrc.Event // the end of the last program with collectives, on the CPU; see takeTurn
-	path     string     // of the plugin
+	path     string // of the plugin
 	kernels  kernelMaker
 }
 
@@ -61,7 +61,7 @@ func Open(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("device: %w", err)
 		}
 	}
-	c := &Client{flags: cfg.Flags, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate, gpu: cfg.Index}}
+	c := &Client{flags: cfg.Flags, ordinal: cfg.Index, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate}}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
@@ -138,10 +138,7 @@ func (c *Client) flagsOf(src Source) map[string]string {
 func (c *Client) Observe(f func(program string, took time.Duration)) { c.observer = f }
 
 // Close ends the client. Buffers and programs must have been freed.
-func (c *Client) Close() error {
-	_ = c.takeTurn() // how it ended is its results' to say
-	return c.plugin.DestroyClient(c.client)
-}
+func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }
 
 // RegisterCopy makes the custom call csrc.CopyTarget known to programs on the CPU.
 func (c *Client) RegisterCopy() error { return c.plugin.RegisterCopy() }

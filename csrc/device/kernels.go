@@ -16,7 +16,6 @@ import (
 // configuration says, or not at all.
 type kernelMaker struct {
 	emulate func(kernels.Call) (library string, err error)
-	gpu     int
 
 	mu    sync.Mutex // kernels are made one at a time: programs share them
 	ready bool
@@ -41,7 +40,7 @@ func (c *Client) openKernels() error {
 		if k.emulate == nil {
 			return fmt.Errorf("kernels are for NVIDIA GPUs, not for %s", c.platform)
 		}
-	} else if err := k.openCUDA(c.path); err != nil {
+	} else if err := k.openCUDA(c.path, c.ordinal); err != nil {
 		return err
 	}
 	if err := c.plugin.RegisterKernels(c.platform); err != nil {
@@ -51,9 +50,9 @@ func (c *Client) openKernels() error {
 	return nil
 }
 
-func (k *kernelMaker) openCUDA(plugin string) error {
+func (k *kernelMaker) openCUDA(plugin string, gpu int) error {
 	var err error
-	if k.arch, err = csrc.CUDAArch(k.gpu); err != nil {
+	if k.arch, err = csrc.CUDAArch(gpu); err != nil {
 		return err
 	}
 	if k.arch < 80 {
@@ -116,7 +115,7 @@ func (c *Client) loadKernel(call kernels.Call) error {
 	key := c.cache.key([]byte(call.Source()), []byte(fmt.Sprint("nvrtc ", k.nvrtc, options)))
 	launch := csrc.Launch{ID: call.ID(), Grid: call.Grid, Threads: call.Threads, Shared: call.Shared}
 	if cubin, ok := c.cache.get(key); ok {
-		if csrc.LoadKernel(k.gpu, cubin, call.Name, launch) == nil {
+		if csrc.LoadKernel(c.ordinal, cubin, call.Name, launch) == nil {
 			return nil
 		}
 		c.cache.drop(key) // written by something else or damaged: compile anew
@@ -128,5 +127,5 @@ func (c *Client) loadKernel(call kernels.Call) error {
 	if c.cache != nil {
 		c.cache.put(key, cubin)
 	}
-	return csrc.LoadKernel(k.gpu, cubin, call.Name, launch)
+	return csrc.LoadKernel(c.ordinal, cubin, call.Name, launch)
 }
