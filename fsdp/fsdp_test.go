@@ -29,9 +29,9 @@ func layout() (out []Group) {
 	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
 	for l := range blocks {
 		out = append(out, Group{fmt.Sprint("block ", l), []Param{
-			{fmt.Sprint("w", l), f32(7, 3), false}, {fmt.Sprint("a", l), f32(2, 3), true}, {fmt.Sprint("b", l), f32(7), true}}})
+			{fmt.Sprint("w", l), f32(7, 3), false, 0}, {fmt.Sprint("a", l), f32(2, 3), true, 1}, {fmt.Sprint("b", l), f32(7), true, 2}}})
 	}
-	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false}}})
+	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, 0}}})
 }
 
 // recorder writes down the collectives of a communicator.

@@ -156,8 +156,8 @@ func (m *Model) score(s Shape) (*device.Program, error) {
 }
 
 // Prepare compiles, in parallel, the training programs of the given shapes, and, if there are any, the optimizer's for
-// lists of trained parameters of the shapes trained, none empty.
-func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape) error {
+// lists of trained parameters of the shapes trained, none empty, with rates as Maths.Update takes them.
+func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape, rates [][]float64) error {
 	var g errgroup.Group
 	g.SetLimit(max(4, runtime.GOMAXPROCS(0)))
 	want := func(_ *device.Program, err error) error { return err }
@@ -176,7 +176,7 @@ func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape) 
 		}
 	}
 	if len(shapes) > 0 {
-		maths.prepare(&g, trained)
+		maths.prepare(&g, trained, rates)
 	}
 	return g.Wait()
 }

@@ -25,8 +25,9 @@ const (
 )
 
 // buildUpdate is the program, for trained parameters of the given shapes: p..., m..., v... (all donated), g... (sums), hyper,
-// scale -> p..., m..., v..., as torch.optim.Adam and AdamW compute them from the gradient scale*g.
-func buildUpdate(o Optimizer, shapes []device.Shape) (device.Source, error) {
+// scale -> p..., m..., v..., as torch.optim.Adam and AdamW compute them from the gradient scale*g. Each parameter has a
+// learning rate of its own, as a multiple of hyper's.
+func buildUpdate(o Optimizer, shapes []device.Shape, rates []float64) (device.Source, error) {
 	return hlo.Build("update", func(g *hlo.Graph) []hlo.Value {
 		n := len(shapes)
 		in := make([][]hlo.Value, 4)
@@ -46,15 +47,16 @@ func buildUpdate(o Optimizer, shapes []device.Shape) (device.Source, error) {
 		out := make([]hlo.Value, 3*n)
 		for i := range shapes {
 			p, m, v, d := in[0][i], in[1][i], in[2][i], g.Mul(in[3][i], scale)
+			lr := func() hlo.Value { return g.Scale(h(hyperLR), rates[i]) }
 			if o.Decoupled {
-				p = g.Mul(p, g.Sub(f(1), g.Mul(h(hyperLR), f(o.WeightDecay))))
+				p = g.Mul(p, g.Sub(f(1), g.Mul(lr(), f(o.WeightDecay))))
 			} else if o.WeightDecay != 0 {
 				d = g.Add(d, g.Scale(p, o.WeightDecay))
 			}
 			m = g.Add(g.Scale(m, o.Beta1), g.Scale(d, 1-o.Beta1))
 			v = g.Add(g.Scale(v, o.Beta2), g.Scale(g.Mul(d, d), 1-o.Beta2))
 			root := g.Add(g.Div(g.Sqrt(v), g.Sqrt(h(hyperBias2))), f(o.Eps))
-			p = g.Sub(p, g.Mul(g.Div(h(hyperLR), h(hyperBias1)), g.Div(m, root)))
+			p = g.Sub(p, g.Mul(g.Div(lr(), h(hyperBias1)), g.Div(m, root)))
 			out[i], out[n+i], out[2*n+i] = p, m, v
 		}
 		return out

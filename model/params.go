@@ -21,6 +21,7 @@ type Config struct {
 	Decoder  *spec.Decoder
 	Compute  dtypes.DType       // of activations and frozen weights: Float32 or BFloat16
 	Adapters map[string]Adapter // by module name ("model.layers.0.self_attn.q_proj")
+	RateB    float64            // LoRA+: learning rate of every B as a multiple of the optimizer's; 0 = 1
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Dropout  float64            // on the input of A
 	Remat    Remat              // what a block saves for its backward pass
@@ -56,6 +57,7 @@ type Param struct {
 	Module    string // the adapted linear, for LoraA and LoraB
 	Shape     device.Shape
 	Trainable bool
+	Rate      float64 // of a trained one: its learning rate as a multiple of the optimizer's
 	Parts     []Part // what it is made of, stacked along axis 0; rows after them are zero
 	Split     bool   // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
 
@@ -109,6 +111,9 @@ type layout struct {
 func (l *layout) add(p Param, dtype dtypes.DType, dims []int, parts ...Part) int {
 	if p.Name == "" {
 		p.Name = parts[0].Tensor
+	}
+	if p.Rate == 0 && p.Trainable {
+		p.Rate = 1
 	}
 	p.Shape, p.Parts = device.MakeShape(dtype, dims...), parts
 	l.group.Params = append(l.group.Params, p)
@@ -192,7 +197,7 @@ func (l *layout) adapt(lin *linear, mods ...spec.Linear) {
 		seg.Adapter = adapter
 		a := Param{Name: m.Name + ".lora_A.weight", Role: LoraA, Module: m.Name, Trainable: true, Split: split && lin.columns, shared: split && !lin.columns}
 		seg.a = l.add(a, dtypes.Float32, []int{adapter.Dim, lin.in}, whole(a.Name, adapter.Dim, m.In).columns(lin.first, lin.in))
-		b := Param{Name: m.Name + ".lora_B.weight", Role: LoraB, Module: m.Name, Trainable: true, Split: split && !lin.columns, shared: split && lin.columns}
+		b := Param{Name: m.Name + ".lora_B.weight", Role: LoraB, Module: m.Name, Trainable: true, Rate: l.cfg.RateB, Split: split && !lin.columns, shared: split && lin.columns}
 		var parts []Part
 		for _, p := range seg.rows {
 			parts = append(parts, p.of(b.Name, m.Out, adapter.Dim))

@@ -1,10 +1,12 @@
 package rank
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"gorun/configs"
 	"gorun/model"
@@ -12,33 +14,67 @@ import (
 	"gorun/model/spec"
 )
 
-// adapters says which linears get an adapter and its size: those that the recipe's patterns match, or those of the
-// adapter that training starts from.
-func adapters(d *spec.Decoder, c configs.PEFT, from *export.Adapter) (map[string]model.Adapter, error) {
-	out := map[string]model.Adapter{}
-	if from != nil {
-		for i := range from.Modules {
-			m := &from.Modules[i]
-			out[m.Name] = model.Adapter{Dim: from.DimOf(m), Scale: from.Scaling(m)}
-		}
-		return out, nil
-	}
-	linears, err := spec.MatchLinears(d, c.TargetModules, c.ExcludeModules, c.MatchAllLinear)
+// describeAdapter is the adapter of a recipe without its values: the linears that its patterns match, each with the sizes
+// that the recipe gives it.
+func describeAdapter(d *spec.Decoder, r *configs.Recipe) (*export.Adapter, error) {
+	c := r.PEFT
+	matched, err := spec.MatchLinears(d, c.TargetModules, c.ExcludeModules, c.MatchAllLinear)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range linears {
-		out[l.Name] = model.Adapter{Dim: c.Dim, Scale: scaling(float64(c.Alpha), c.Dim, c.UseRSLora)}
+	dims, err := spec.ValuesByPattern(matched, "dim_pattern", byPattern(c.DimPattern))
+	alphas, errAlphas := spec.ValuesByPattern(matched, "alpha_pattern", byPattern(c.AlphaPattern))
+	if err := errors.Join(err, errAlphas); err != nil {
+		return nil, err
 	}
-	return out, nil
+	a := &export.Adapter{Dim: c.Dim, Alpha: float64(c.Alpha), RSLoRA: c.UseRSLora}
+	for _, l := range matched {
+		m := export.Module{Name: l.Name, In: l.In, Out: l.Out, Dim: c.Dim, Alpha: a.Alpha}
+		if dim, ok := dims[l.Name]; ok {
+			m.Dim = dim
+		}
+		if alpha, ok := alphas[l.Name]; ok {
+			m.Alpha = float64(alpha)
+		}
+		a.Modules = append(a.Modules, m)
+	}
+	describeRun(a, d, r)
+	return a, nil
 }
 
-// scaling is alpha/dim, or alpha/sqrt(dim) with rank-stabilised LoRA.
-func scaling(alpha float64, dim int, rs bool) float64 {
-	if rs {
-		return alpha / math.Sqrt(float64(dim))
+// resumedAdapter is the adapter that training starts from, without its values, as the recipe's run will save it.
+func resumedAdapter(from *export.Adapter, d *spec.Decoder, r *configs.Recipe) *export.Adapter {
+	a := *from
+	a.Modules = slices.Clone(from.Modules)
+	for i := range a.Modules {
+		a.Modules[i].A, a.Modules[i].B = nil, nil
 	}
-	return alpha / float64(dim)
+	describeRun(&a, d, r)
+	return &a
+}
+
+// describeRun adds what only the run knows.
+func describeRun(a *export.Adapter, d *spec.Decoder, r *configs.Recipe) {
+	a.Base, a.Revision, a.Dropout = r.Model.PretrainedModelNameOrPath, r.Model.Revision, r.PEFT.Dropout
+	a.Linears = linears(d)
+}
+
+func byPattern(list configs.ModuleValues) map[string]int {
+	out := make(map[string]int, len(list))
+	for _, v := range list {
+		out[v.Pattern] = v.Value
+	}
+	return out
+}
+
+// adapters is what the model's programs need of an adapter.
+func adapters(a *export.Adapter) map[string]model.Adapter {
+	out := make(map[string]model.Adapter, len(a.Modules))
+	for i := range a.Modules {
+		m := &a.Modules[i]
+		out[m.Name] = model.Adapter{Dim: a.DimOf(m), Scale: a.Scaling(m)}
+	}
+	return out
 }
 
 // initA draws the initial A [dim, in] of a module, the same for the same seed and module whatever the mesh. kaiming is

@@ -7,7 +7,6 @@ import (
 
 	"gorun/fsdp"
 	"gorun/model"
-	"gorun/model/export"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
 )
@@ -76,42 +75,9 @@ func (t *trainer) capture() (*ckpt.State, error) {
 		}
 	}
 	if !t.model.Config().Full {
-		s.Adapter = t.describeAdapter()
+		s.Adapter = t.job.Adapter
 	}
 	return s, nil
-}
-
-// describeAdapter is the adapter without its values.
-func (t *trainer) describeAdapter() *export.Adapter {
-	c := t.recipe.PEFT
-	a := &export.Adapter{Base: t.recipe.Model.PretrainedModelNameOrPath, Revision: t.recipe.Model.Revision, Dim: c.Dim, Alpha: float64(c.Alpha), Dropout: c.Dropout, RSLoRA: c.UseRSLora}
-	if t.from != nil {
-		a.Dim, a.Alpha, a.RSLoRA = t.from.Dim, t.from.Alpha, t.from.RSLoRA
-	}
-	own := t.model.Config().Adapters
-	for l := range t.Base.Decoder.Layers {
-		for _, lin := range t.Base.Decoder.Linears(l) {
-			a.Linears = append(a.Linears, lin.Name)
-			if x, ok := own[lin.Name]; ok {
-				m := export.Module{Name: lin.Name, In: lin.In, Out: lin.Out, Dim: x.Dim, Alpha: a.Alpha}
-				if t.from != nil {
-					m.Alpha = alphaOf(t.from, lin.Name)
-				}
-				a.Modules = append(a.Modules, m)
-			}
-		}
-	}
-	a.Linears = append(a.Linears, t.Base.Decoder.Head().Name)
-	return a
-}
-
-func alphaOf(a *export.Adapter, module string) float64 {
-	for i := range a.Modules {
-		if a.Modules[i].Name == module {
-			return a.AlphaOf(&a.Modules[i])
-		}
-	}
-	return a.Alpha
 }
 
 // save writes a checkpoint and returns its path, on every rank once it is whole. Rank 0 writes; its format knows no

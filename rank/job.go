@@ -20,6 +20,7 @@ type Job struct {
 	Recipe   *configs.Recipe
 	Base     *Base
 	From     *export.Adapter // adapter that training starts from; nil = a fresh one
+	Adapter  *export.Adapter // what is trained, without its values; nil with full fine-tuning
 	Config   model.Config
 	Place    Place
 	Mesh     collective.Mesh
@@ -98,10 +99,11 @@ func (j *Job) configure() error {
 		if j.From, err = export.ReadPEFT(j.located.adapter); err != nil {
 			return fmt.Errorf("peft.init_from: %w", err)
 		}
-	}
-	if j.Config.Adapters, err = adapters(j.Base.Decoder, r.PEFT, j.From); err != nil {
+		j.Adapter = resumedAdapter(j.From, j.Base.Decoder, r)
+	} else if j.Adapter, err = describeAdapter(j.Base.Decoder, r); err != nil {
 		return fmt.Errorf("peft: %w", err)
 	}
+	j.Config.Adapters, j.Config.RateB = adapters(j.Adapter), r.Optimizer.LoraPlusLRRatio
 	return nil
 }
 

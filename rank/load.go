@@ -20,7 +20,7 @@ func groups(m *model.Model) []fsdp.Group {
 	for _, g := range m.Groups() {
 		to := fsdp.Group{Name: g.Name}
 		for _, p := range g.Params {
-			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable})
+			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Rate: p.Rate})
 		}
 		out = append(out, to)
 	}

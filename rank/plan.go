@@ -1,6 +1,7 @@
 package rank
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -160,7 +161,7 @@ func count(n int64) string {
 // modules lists the adapted linears by their last name, with how many there are and their dim.
 func (j *Job) modules() string {
 	var order []string
-	number, dims := map[string]int{}, map[string]int{}
+	number, least, most := map[string]int{}, 0, 0
 	for l := range j.Base.Decoder.Layers {
 		for _, lin := range j.Base.Decoder.Linears(l) {
 			a, ok := j.Config.Adapters[lin.Name]
@@ -172,20 +173,17 @@ func (j *Job) modules() string {
 				order = append(order, name)
 			}
 			number[name]++
-			dims[name] = a.Dim
+			least, most = min(a.Dim, cmp.Or(least, a.Dim)), max(most, a.Dim)
 		}
 	}
 	for i, name := range order {
 		order[i] = fmt.Sprintf("%d %s", number[name], name)
 	}
-	return fmt.Sprintf("%d linears (%s), dim %d", len(j.Config.Adapters), strings.Join(order, ", "), dims[firstKey(dims)])
-}
-
-func firstKey(m map[string]int) string {
-	for k := range m {
-		return k
+	dims := fmt.Sprint("dim ", most)
+	if least < most {
+		dims = fmt.Sprintf("dim %d to %d", least, most)
 	}
-	return ""
+	return fmt.Sprintf("%d linears (%s), %s", len(j.Config.Adapters), strings.Join(order, ", "), dims)
 }
 
 func (j *Job) trainedParams() int64 {

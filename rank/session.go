@@ -8,7 +8,6 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"gorun/configs"
 	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/model"
@@ -53,10 +52,7 @@ func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Ses
 		return nil, err
 	}
 	if from != nil {
-		var err error
-		if p.Adapters, err = adapters(base.Decoder, configs.PEFT{}, from); err != nil {
-			return nil, err
-		}
+		p.Adapters = adapters(from)
 	}
 	return open(d, base, p, nil)
 }
@@ -89,8 +85,8 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	}
 	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
 	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), maths, groups(s.model))
-	trained := s.state.Trained()
-	go func() { compiled <- m.Prepare(shapes, maths, trained) }()
+	trained, rates := s.state.Trained()
+	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
 	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)
