@@ -87,6 +87,7 @@ oracle-tools:
 
 oracle: oracle-tools build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
+	$(ORACLE)/bin/python tools/oracle/kinds.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
 	$(GO) build -o .cache/localhub ./tools/localhub

@@ -66,6 +66,8 @@ type PEFT struct {
 	AlphaPattern    ModuleValues `toml:"alpha_pattern" doc:"The same for alpha (PEFT's alpha_pattern)."`
 	Dropout         float64      `toml:"dropout" range:"[0,1)" doc:"Dropout in the adapter."`
 	DropoutPosition string       `toml:"dropout_position" values:"pre|post" doc:"pre: on the input of A, as PEFT does; post: on the output of B."`
+	UseDoRA         bool         `toml:"use_dora" doc:"DoRA: learn the length of each row of a weight apart from its direction. Not with dropout."`
+	ModulesToSave   []string     `toml:"modules_to_save" doc:"Modules trained in full beside the adapter, as in PEFT: embed_tokens, lm_head. vLLM and llama.cpp serve such an adapter only merged."`
 	LoraAInit       string       `toml:"lora_A_init" values:"xavier|kaiming" doc:"xavier as AutoModel; kaiming-uniform as PEFT."`
 	LoraBInit       string       `toml:"lora_B_init" values:"zero" doc:"B starts at zero, so that training starts at the base."`
 	InitFrom        string       `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id."`

@@ -88,6 +88,9 @@ func (c *checker) peft(r *Recipe) {
 	case !p.MatchAllLinear && len(p.TargetModules) == 0:
 		c.fault("peft.target_modules", `empty, so nothing would be trained; give patterns such as ["*_proj"], or match_all_linear = true`)
 	}
+	if p.UseDoRA && p.Dropout > 0 {
+		c.fault("peft.use_dora", "true contradicts dropout = %v: set dropout = 0", p.Dropout)
+	}
 	if p.InitFrom != "" {
 		c.source("peft.init_from", p.InitFrom, "an adapter")
 		for field, given := range map[string]ModuleValues{"peft.dim_pattern": p.DimPattern, "peft.alpha_pattern": p.AlphaPattern} {

@@ -42,7 +42,8 @@ func (l linear) adapted() []segment {
 	return out
 }
 
-// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A.
+// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A;
+// with DoRA, what stands before the bias is stretched.
 // x [T,in] compute dtype. It returns the pieces [T,width] in float32 or the dtype of products, and t = drop(x) A^T
 // [T, sum of dims] for backward (invalid without adapters).
 //
@@ -74,6 +75,7 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 			deltas[i] = e.Scale(e.NT(t, e.weight(s.b)), s.Scale)
 		}
 	}
+	g, _ := l.stretch(e)
 	from := 0
 	for _, width := range l.splits {
 		to := from + width
@@ -83,6 +85,7 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 				p = e.Add(p, e.Slice(deltas[i], 1, from-s.from, to-s.from))
 			}
 		}
+		p = e.stretched(p, g, from, to)
 		if l.columns {
 			p = e.F32(e.reduced(l.name, p))
 		}
@@ -129,6 +132,7 @@ func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Va
 
 // backwardHere is backward of this part's product, without collectives.
 func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
+	dyTN = l.backwardStretch(e, x, tTR, dyTN)
 	dx := e.product(dyTN, 1, e.weight(l.weight), 0)
 	if e.cfg.Full {
 		e.grad(l.weight, e.TN(dyTN, x))

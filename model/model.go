@@ -34,6 +34,14 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Full && len(cfg.Adapters) > 0 {
 		return nil, errors.New("model: full fine-tuning and adapters exclude each other")
 	}
+	for name, a := range cfg.Adapters {
+		if a.DoRA && cfg.Dropout > 0 {
+			return nil, fmt.Errorf("model: %s: DoRA with dropout %v: the base's product would need an input of its own; use dropout 0", name, cfg.Dropout)
+		}
+	}
+	if cfg.Head && cfg.Decoder.TiedHead {
+		return nil, errors.New("model: the head is the embedding: train that")
+	}
 	if err := cfg.Split.check(cfg.Decoder); err != nil {
 		return nil, err
 	}
@@ -171,7 +179,7 @@ func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape, 
 		}
 		g.Go(func() error { return want(m.loss(s)) })
 		g.Go(func() error { return want(m.embed(m.cfg, s, s.Seq)) })
-		if m.cfg.Full {
+		if m.root.trains(m.root.embed) {
 			g.Go(func() error { return want(m.embedBackward(s)) })
 		}
 	}

@@ -38,25 +38,62 @@ func describeAdapter(d *spec.Decoder, r *configs.Recipe) (*export.Adapter, error
 		}
 		a.Modules = append(a.Modules, m)
 	}
+	if c.UseDoRA {
+		for i := range a.Modules {
+			a.Modules[i].Magnitude = []float32{}
+		}
+	}
+	if a.Tables, err = tables(d, c.ModulesToSave); err != nil {
+		return nil, err
+	}
 	describeRun(a, d, r)
 	return a, nil
 }
 
+// tables are the modules to save, without their values.
+func tables(d *spec.Decoder, modules []string) ([]export.Table, error) {
+	var out []export.Table
+	var faults []error
+	for _, m := range modules {
+		tensor, ok := export.TableOf(m)
+		switch {
+		case !ok:
+			faults = append(faults, fmt.Errorf("modules_to_save: %q cannot be trained in full beside an adapter; embed_tokens and lm_head can", m))
+		case tensor == spec.HeadTensor && d.TiedHead:
+			faults = append(faults, errors.New("modules_to_save: this model's lm_head is its embedding: name embed_tokens, which trains both as one"))
+		case slices.ContainsFunc(out, func(t export.Table) bool { return t.Name == tensor }):
+			faults = append(faults, fmt.Errorf("modules_to_save: %q is named twice", m))
+		}
+		out = append(out, export.Table{Name: tensor, Rows: d.Vocab, Cols: d.Hidden})
+	}
+	return out, errors.Join(faults...)
+}
+
 // resumedAdapter is the adapter that training starts from, without its values, as the recipe's run will save it.
-func resumedAdapter(from *export.Adapter, d *spec.Decoder, r *configs.Recipe) *export.Adapter {
+func resumedAdapter(from *export.Adapter, d *spec.Decoder, r *configs.Recipe) (*export.Adapter, error) {
+	if err := from.Fits(d); err != nil {
+		return nil, err
+	}
 	a := *from
-	a.Modules = slices.Clone(from.Modules)
+	a.Modules, a.Tables = slices.Clone(from.Modules), nil
 	for i := range a.Modules {
-		a.Modules[i].A, a.Modules[i].B = nil, nil
+		m := &a.Modules[i]
+		m.A, m.B, m.Magnitude = nil, nil, m.Magnitude[:0:0]
+	}
+	for _, t := range from.Tables {
+		if t.Name != spec.HeadTensor || !d.TiedHead {
+			t.Values = nil
+			a.Tables = append(a.Tables, t)
+		}
 	}
 	describeRun(&a, d, r)
-	return &a
+	return &a, nil
 }
 
 // describeRun adds what only the run knows.
 func describeRun(a *export.Adapter, d *spec.Decoder, r *configs.Recipe) {
 	a.Base, a.Revision, a.Dropout = r.Model.PretrainedModelNameOrPath, r.Model.Revision, r.PEFT.Dropout
-	a.Linears = linears(d)
+	a.Linears, a.Tied = linears(d), d.TiedHead
 }
 
 func byPattern(list configs.ModuleValues) map[string]int {
@@ -72,7 +109,7 @@ func adapters(a *export.Adapter) map[string]model.Adapter {
 	out := make(map[string]model.Adapter, len(a.Modules))
 	for i := range a.Modules {
 		m := &a.Modules[i]
-		out[m.Name] = model.Adapter{Dim: a.DimOf(m), Scale: a.Scaling(m)}
+		out[m.Name] = model.Adapter{Dim: a.DimOf(m), Scale: a.Scaling(m), DoRA: a.DoRA()}
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"gorun/configs"
 	"gorun/model"
 	"gorun/model/export"
+	"gorun/model/spec"
 	"gorun/rank/data"
 )
 
@@ -99,11 +100,14 @@ func (j *Job) configure() error {
 		if j.From, err = export.ReadPEFT(j.located.adapter); err != nil {
 			return fmt.Errorf("peft.init_from: %w", err)
 		}
-		j.Adapter = resumedAdapter(j.From, j.Base.Decoder, r)
+		if j.Adapter, err = resumedAdapter(j.From, j.Base.Decoder, r); err != nil {
+			return fmt.Errorf("peft.init_from: %w", err)
+		}
 	} else if j.Adapter, err = describeAdapter(j.Base.Decoder, r); err != nil {
 		return fmt.Errorf("peft: %w", err)
 	}
 	j.Config.Adapters, j.Config.RateB = adapters(j.Adapter), r.Optimizer.LoraPlusLRRatio
+	j.Config.Embed, j.Config.Head = j.Adapter.Table(spec.EmbedTensor) != nil, j.Adapter.Table(spec.HeadTensor) != nil
 	return nil
 }
 

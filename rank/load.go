@@ -51,18 +51,21 @@ func (l *loader) load(m *model.Model) error {
 func (l *loader) fill(p model.Param) fsdp.Fill {
 	if p.Role != model.Base {
 		return func(lo, hi int, dst []byte) error {
+			if p.Role == model.LoraM && l.from == nil {
+				return l.magnitudes(p, lo, hi, dst)
+			}
 			v, err := l.adapter(p)
 			if err != nil {
 				return err
 			}
-			width := p.Shape.Dims[1]
+			width := p.Shape.Size() / p.Shape.Dims[0]
 			for i, f := range v[lo*width : hi*width] {
 				binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
 			}
 			return nil
 		}
 	}
-	return func(lo, hi int, dst []byte) error { return readParts(l.base, p, lo, hi, dst) }
+	return func(lo, hi int, dst []byte) error { return readParts(tuned{l.base, l.from}, p, lo, hi, dst) }
 }
 
 // readParts reads rows [lo, hi) of tensors stacked along axis 0.
@@ -81,17 +84,20 @@ func readParts(base weights.Source, p model.Param, lo, hi int, dst []byte) error
 	return nil
 }
 
-// adapter is the initial value of A or B.
+// adapter is the initial value of A, of B, or of the magnitudes of an adapter that is there.
 func (l *loader) adapter(p model.Param) ([]float32, error) {
 	if l.from != nil {
 		for _, m := range l.from.Modules {
 			if m.Name != p.Module {
 				continue
 			}
-			if p.Role == model.LoraA {
+			switch p.Role {
+			case model.LoraA:
 				return m.A, nil
+			case model.LoraB:
+				return m.B, nil
 			}
-			return m.B, nil
+			return m.Magnitude, nil
 		}
 		return nil, fmt.Errorf("the adapter to start from has no module %s", p.Module)
 	}

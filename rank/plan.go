@@ -59,7 +59,14 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if j.Config.Full {
 		row("training", "all parameters: %s", count(trained))
 	} else {
-		row("training", "LoRA on %s", j.modules())
+		kind := "LoRA"
+		if j.Adapter.DoRA() {
+			kind = "DoRA"
+		}
+		row("training", "%s on %s", kind, j.modules())
+		for _, t := range j.Adapter.Tables {
+			row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
+		}
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
 	spread := ""
@@ -191,12 +198,15 @@ func (j *Job) trainedParams() int64 {
 		return j.Base.Decoder.Params().Total
 	}
 	var n int64
-	for l := range j.Base.Decoder.Layers {
-		for _, lin := range j.Base.Decoder.Linears(l) {
-			if a, ok := j.Config.Adapters[lin.Name]; ok {
-				n += int64(a.Dim) * int64(lin.In+lin.Out)
-			}
+	for i := range j.Adapter.Modules {
+		m := &j.Adapter.Modules[i]
+		n += int64(m.Dim) * int64(m.In+m.Out)
+		if j.Adapter.DoRA() {
+			n += int64(m.Out)
 		}
+	}
+	for _, t := range j.Adapter.Tables {
+		n += int64(t.Rows) * int64(t.Cols)
 	}
 	return n
 }
