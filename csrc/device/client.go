@@ -57,6 +57,9 @@ func Open(cfg Config) (*Client, error) {
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
+	if !cfg.CUDA {
+		csrc.KeepHeap()
+	}
 	if c.client, err = c.plugin.NewClient(cfg.options()); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}

@@ -100,6 +100,9 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 		in[i] = a.handle
 	}
 	handles := make([]csrc.Buffer, len(p.source.Outputs))
+	if p.client.platform == "cpu" {
+		csrc.GrowHeap()
+	}
 	start := time.Now()
 	ended, err := p.client.plugin.Execute(p.handle, in, handles, p.client.observer != nil)
 	if err != nil {
