@@ -13,6 +13,7 @@ type Param struct {
 	Shape   device.Shape // of at least one dimension
 	Trained bool
 	Rate    float64 // of a trained one: its learning rate as a multiple of the run's
+	Split   bool    // the ranks of Ranks.Tensor hold different parts of it, of one shape; else all hold the same
 }
 
 // Group is a set of parameters that are whole together.
@@ -25,11 +26,12 @@ type Group struct {
 type Ranks struct {
 	Shard               collective.Comm // every parameter is Shard(0) over these
 	Replicate           collective.Comm // these hold the same shard, and reduce its gradients among them
+	Tensor              collective.Comm // these hold the parts of every parameter with Param.Split, and see the same samples
 	ReshardAfterForward bool            // free a group after its forward pass and gather it again for the backward pass
 }
 
 // Alone is the Ranks of one rank.
-var Alone = Ranks{collective.Solo{}, collective.Solo{}, true}
+var Alone = Ranks{collective.Solo{}, collective.Solo{}, collective.Solo{}, true}
 
 // Maths runs the device programs that a pass needs, on tensors of any shape. Gradients are float32.
 type Maths interface {
@@ -50,7 +52,7 @@ type Maths interface {
 }
 
 // State is everything that this rank holds of the model: its shards of all parameters and, for trained ones, of the
-// moments. The last group is the root group (embedding, final norm, head).
+// moments. A parameter of which there are parts is whole here with this rank's part. The last group is the root group (embedding, final norm, head).
 //
 // A shard is the rows of collective.Part, filled with zero rows to collective.ShardShape, so that all ranks run the same
 // programs. Zero rows have zero gradients and stay zero.
@@ -60,6 +62,8 @@ type State struct {
 	maths  Maths
 	groups []*group
 	steps  int // optimizer steps taken
+
+	reading *Reading // under way; nil = none
 }
 
 type group struct {
@@ -140,6 +144,7 @@ func (s *State) Load(groupIndex, i int, fill Fill) error {
 
 // ZeroMoments starts the optimizer from nothing.
 func (s *State) ZeroMoments() error {
+	s.settle(len(s.groups) - 1)
 	s.steps = 0
 	zero := func(int, int, []byte) error { return nil }
 	for _, g := range s.groups {
@@ -163,6 +168,7 @@ func (s *State) Steps() int { return s.steps }
 
 // Close frees all buffers.
 func (s *State) Close() {
+	s.settle(len(s.groups) - 1)
 	for _, g := range s.groups {
 		device.FreeAll(g.shards, g.m1, g.m2)
 	}

@@ -42,7 +42,7 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Head && cfg.Decoder.TiedHead {
 		return nil, errors.New("model: the head is the embedding: train that")
 	}
-	if err := cfg.Split.check(cfg.Decoder); err != nil {
+	if err := cfg.Split.Check(cfg.Decoder); err != nil {
 		return nil, err
 	}
 	m := &Model{dev: dev, cfg: cfg, root: newRoot(cfg), programs: map[string]func() (*device.Program, error){}, tables: map[table][2]*device.Buffer{}}

@@ -1,106 +1,52 @@
 package rank
 
 import (
-	"context"
-	"fmt"
-	"slices"
-
 	"gorun/fsdp"
-	"gorun/model"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
 )
 
-// part is a tensor as checkpoints name it, and where it lies in a parameter: rows [lo, hi).
-type part struct {
-	name   string
-	lo, hi int
+// captured is a run as it stands at a step. What the device holds of it may still be on its way to the host.
+type captured struct {
+	state   *ckpt.State
+	layout  parts
+	reading *fsdp.Reading // nil: all of it is in state
 }
 
-// parts lists the tensors of a trained parameter: a fused one is several of the checkpoint's, stacked along axis 0.
-func parts(p model.Param) []part {
-	if p.Role != model.Base {
-		return []part{{p.Name, 0, p.Shape.Dims[0]}}
-	}
-	var out []part
-	lo := 0
-	for _, x := range p.Parts {
-		out = append(out, part{x.Tensor, lo, lo + x.Rows})
-		lo += x.Rows
-	}
-	return out
-}
-
-// rows is the part's share of a parameter's bytes.
-func (x part) rows(data []byte, p model.Param) []byte {
-	width := len(data) / p.Shape.Dims[0]
-	return data[x.lo*width : x.hi*width]
-}
-
-func (x part) tensor(data []byte, p model.Param) safetensors.Tensor {
-	shape := slices.Clone(p.Shape.Dims)
-	shape[0] = x.hi - x.lo
-	return safetensors.Tensor{Name: x.name, DType: p.Shape.DType, Shape: shape, Data: x.rows(data, p)}
-}
-
-// trained maps names of trained parameters to their descriptions.
-func trained(m *model.Model) map[string]model.Param {
-	out := map[string]model.Param{}
-	for _, g := range m.Groups() {
-		for _, p := range g.Trainable() {
-			out[p.Name] = p
-		}
-	}
-	return out
-}
-
-// capture is everything that a checkpoint holds, read from all ranks' devices; without tensors on ranks but the first.
-func (t *trainer) capture() (*ckpt.State, error) {
-	steps, tensors, err := t.state.Snapshot(t.world.leads())
-	if err != nil {
-		return nil, err
-	}
-	s := &ckpt.State{
-		Step: steps, Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
+// capture takes the run as it stands, on every rank; without tensors on ranks but the first. One rank's tensors are read
+// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives.
+func (t *trainer) capture() (c captured, err error) {
+	c.state = &ckpt.State{
+		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
 		Seed: t.recipe.RNG.Seed, BaseDigest: t.Base.Digest(), Version: t.opts.Version, Loss: t.position.loss,
 		ValLoss: t.position.valLoss, BestVal: t.position.bestVal, Recipe: t.recipeText,
 	}
-	params := trained(t.model)
-	for _, x := range tensors {
-		p := params[x.Name]
-		for _, at := range parts(p) {
-			s.Params = append(s.Params, at.tensor(x.Data, p))
-			s.Moment1 = append(s.Moment1, at.tensor(x.M1, p))
-			s.Moment2 = append(s.Moment2, at.tensor(x.M2, p))
-		}
-	}
 	if !t.model.Config().Full {
-		s.Adapter = t.job.Adapter
+		c.state.Adapter = t.job.Adapter
 	}
-	return s, nil
+	if c.layout, err = partsOf(t.model.Config()); err != nil {
+		return c, err
+	}
+	if t.world.job == nil {
+		c.reading = t.state.Read()
+		return c, nil
+	}
+	return c, t.state.Snapshot(t.world.leads(), c.add)
 }
 
-// save writes a checkpoint and returns its path, on every rank once it is whole. Rank 0 writes; its format knows no
-// shards, so any number of ranks can go on from it.
-func (t *trainer) save(ctx context.Context) (path string, err error) {
-	s, err := t.capture()
-	if err != nil {
-		return "", err
-	}
-	if t.world.leads() {
-		if !t.recipe.Checkpoint.SaveOptimizer {
-			s.Moment1, s.Moment2 = nil, nil
+// add puts a parameter and its moments into the state, under their names in checkpoints.
+func (c captured) add(x fsdp.Tensor) error {
+	for _, kind := range []struct {
+		data []byte
+		to   *[]safetensors.Tensor
+	}{{x.Data, &c.state.Params}, {x.M1, &c.state.Moment1}, {x.M2, &c.state.Moment2}} {
+		list, err := c.layout.whole(x.Name, kind.data)
+		if err != nil {
+			return err
 		}
-		if path, err = t.dir.Save(ctx, s, ckpt.SaveOptions{Keep: t.recipe.Checkpoint.Keep}); err != nil {
-			return "", err
-		}
+		*kind.to = append(*kind.to, list...)
 	}
-	if path, err = t.world.fromLeader("the checkpoint's path", path); err != nil {
-		return "", err
-	}
-	t.position.savedStep = s.Step
-	t.world.events.tell(event{Event: "saved", Step: s.Step})
-	return path, nil
+	return nil
 }
 
 // restore puts a checkpoint's state on the device.
@@ -108,31 +54,22 @@ func (t *trainer) restore(s *ckpt.State) error {
 	if err := s.CheckBase(t.Base.Digest()); err != nil {
 		return err
 	}
-	index := func(list []safetensors.Tensor) map[string]safetensors.Tensor {
-		out := map[string]safetensors.Tensor{}
-		for _, x := range list {
-			out[x.Name] = x
-		}
-		return out
+	layout, err := partsOf(t.model.Config())
+	if err != nil {
+		return err
 	}
-	data, m1, m2 := index(s.Params), index(s.Moment1), index(s.Moment2)
-	params := trained(t.model)
-	err := t.state.Restore(s.Step, func(name string) (fsdp.Tensor, error) {
-		p := params[name]
-		var x fsdp.Tensor
-		for _, at := range parts(p) {
-			for _, c := range []struct {
-				from map[string]safetensors.Tensor
-				to   *[]byte
-			}{{data, &x.Data}, {m1, &x.M1}, {m2, &x.M2}} {
-				saved, ok := c.from[at.name]
-				if want := at.tensor(make([]byte, p.Shape.Bytes()), p); !ok || !slices.Equal(saved.Shape, want.Shape) || saved.DType != want.DType {
-					return x, fmt.Errorf("the checkpoint's %s is missing or not of shape %v: the recipe's [peft] or model has changed; start afresh with checkpoint.resume = \"never\"", at.name, want.Shape)
-				}
-				*c.to = append(*c.to, saved.Data...)
+	here := layout[t.model.Config().Split.Tensor.Index]
+	data, m1, m2 := byName(s.Params), byName(s.Moment1), byName(s.Moment2)
+	err = t.state.Restore(s.Step, func(name string) (from fsdp.Saved, err error) {
+		for _, c := range []struct {
+			from tensors
+			to   *fsdp.Fill
+		}{{data, &from.Data}, {m1, &from.M1}, {m2, &from.M2}} {
+			if *c.to, err = c.from.fill(here[name]); err != nil {
+				return from, err
 			}
 		}
-		return x, nil
+		return from, nil
 	})
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ func groups(m *model.Model) []fsdp.Group {
 	for _, g := range m.Groups() {
 		to := fsdp.Group{Name: g.Name}
 		for _, p := range g.Params {
-			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Rate: p.Rate})
+			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Rate: p.Rate, Split: p.Split})
 		}
 		out = append(out, to)
 	}
@@ -36,7 +36,7 @@ type loader struct {
 	seed  int64
 }
 
-// load uploads this rank's part of every parameter, several at once: conversion and dequantisation keep all cores busy.
+// load uploads this rank's rows of every parameter, several at once: conversion and dequantisation keep all cores busy.
 func (l *loader) load(m *model.Model) error {
 	var work errgroup.Group
 	work.SetLimit(runtime.GOMAXPROCS(0))
@@ -48,61 +48,56 @@ func (l *loader) load(m *model.Model) error {
 	return work.Wait()
 }
 
+// fill reads a parameter's rows; of a part, those columns that are in it.
 func (l *loader) fill(p model.Param) fsdp.Fill {
-	if p.Role != model.Base {
-		return func(lo, hi int, dst []byte) error {
-			if p.Role == model.LoraM && l.from == nil {
-				return l.magnitudes(p, lo, hi, dst)
-			}
-			v, err := l.adapter(p)
-			if err != nil {
-				return err
-			}
-			width := p.Shape.Size() / p.Shape.Dims[0]
+	base := tuned{l.base, l.from}
+	rows := func(tensor string, lo, hi int, dst []byte) error {
+		return base.ReadRows(tensor, lo, hi, p.Shape.DType, dst)
+	}
+	return func(lo, hi int, dst []byte) error {
+		switch {
+		case p.Role == model.Base:
+			return p.Read(lo, hi, dst, rows)
+		case p.Role == model.LoraM && l.from == nil:
+			return l.magnitudes(p, lo, hi, dst)
+		}
+		v, err := l.adapter(p)
+		if err != nil {
+			return err
+		}
+		return p.Read(lo, hi, dst, func(_ string, lo, hi int, dst []byte) error {
+			width := len(dst) / (hi - lo) / 4
 			for i, f := range v[lo*width : hi*width] {
 				binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
 			}
 			return nil
-		}
+		})
 	}
-	return func(lo, hi int, dst []byte) error { return readParts(tuned{l.base, l.from}, p, lo, hi, dst) }
 }
 
-// readParts reads rows [lo, hi) of tensors stacked along axis 0.
-func readParts(base weights.Source, p model.Param, lo, hi int, dst []byte) error {
-	rowBytes := p.Shape.Bytes() / p.Shape.Dims[0]
-	start := 0
-	for _, part := range p.Parts {
-		from, to := max(lo, start), min(hi, start+part.Rows)
-		if from < to {
-			if err := base.ReadRows(part.Tensor, from-start, to-start, p.Shape.DType, dst[(from-lo)*rowBytes:(to-lo)*rowBytes]); err != nil {
-				return err
-			}
-		}
-		start += part.Rows
-	}
-	return nil
-}
-
-// adapter is the initial value of A, of B, or of the magnitudes of an adapter that is there.
+// adapter is the initial value of a whole A or B, or the magnitudes of an adapter that is there: drawn or read whole on
+// every rank, so that it is the same however the ranks divide it.
 func (l *loader) adapter(p model.Param) ([]float32, error) {
+	whole := p.Parts[0].Of
 	if l.from != nil {
 		for _, m := range l.from.Modules {
 			if m.Name != p.Module {
 				continue
 			}
-			switch p.Role {
-			case model.LoraA:
-				return m.A, nil
-			case model.LoraB:
-				return m.B, nil
+			v := map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[p.Role]
+			size := 1
+			for _, n := range whole {
+				size *= n
 			}
-			return m.Magnitude, nil
+			if len(v) != size {
+				return nil, fmt.Errorf("the adapter to start from has %d values for %s, want %v", len(v), p.Name, whole)
+			}
+			return v, nil
 		}
 		return nil, fmt.Errorf("the adapter to start from has no module %s", p.Module)
 	}
 	if p.Role == model.LoraB {
-		return make([]float32, p.Shape.Size()), nil
+		return make([]float32, whole[0]*whole[1]), nil
 	}
-	return initA(l.init, l.seed, p.Module, p.Shape.Dims[0], p.Shape.Dims[1])
+	return initA(l.init, l.seed, p.Module, whole[0], whole[1])
 }

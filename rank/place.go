@@ -10,6 +10,7 @@ import (
 
 	"gorun/collective"
 	"gorun/configs"
+	"gorun/model"
 )
 
 // Place is this process among the ranks of a run, as the launcher or torchrun's environment tells it. The zero Place is
@@ -21,6 +22,7 @@ type Place struct {
 	Key         []byte    // proves that a rank belongs to the run
 	Generation  int       // of the run: how often it has been restarted
 	Events      io.Writer // progress as JSON lines, for the launcher; nil = none
+	Cache       string    // folder for what has been tokenised; "" = none
 }
 
 // PlaceFrom reads the environment names of torchrun, and gorun's own; get is os.Getenv. It reports all faults at once.
@@ -59,6 +61,12 @@ func PlaceFrom(get func(name string) string) (Place, error) {
 		return Place{}, fmt.Errorf("the environment of a rank: %w", err)
 	}
 	return p, nil
+}
+
+// splitOf is this rank's part of the model on a mesh; world.split numbers its communicators.
+func splitOf(m collective.Mesh, sequence bool) model.Split {
+	axis := func(a collective.Axis) model.Axis { return model.Axis{Parts: m.Size(a), Index: m.Coordinate(a)} }
+	return model.Split{Tensor: axis(collective.Tensor), Context: axis(collective.Context), Sequence: sequence}
 }
 
 // meshOf lays the recipe's mesh over a number of ranks.

@@ -43,7 +43,7 @@ var layers = []layer{
 	{"fsdp", "who holds which shard and when it is whole; gradient reduction; sharded AdamW; clipping", []string{"collective", "csrc/device"}},
 	{"launcher/rdzv", "agree on ranks and on how a run ended", nil},
 	{"launcher", "child processes, log fan-in, failure verdicts, restarts, signals", []string{"launcher/rdzv"}},
-	{"launcher/slurm", "Slurm's environment, sbatch files, requeue", []string{"configs"}},
+	{"launcher/slurm", "Slurm's environment, the key of a job, batch scripts, requeue", nil},
 	{"rank/data", "datasets, prompt formats, loss masks, packing, sampler, prefetching loader; resumable order", []string{"configs", "model/tokenizer", "model/chat", "rank/data/demo"}},
 	{"rank/data/demo", "the demo's question-answering set, embedded", nil},
 	{"rank/squad", "SQuAD's official exact match and F1", nil},
