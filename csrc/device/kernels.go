@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"gorun/csrc"
 	"gorun/csrc/kernels"
 )
@@ -17,10 +19,11 @@ import (
 type kernelMaker struct {
 	emulate func(kernels.Call) (library string, err error)
 
-	mu    sync.Mutex // kernels are made one at a time: programs share them
-	ready bool
+	mu    sync.Mutex // protects all below
+	ready bool       // nvrtc and arch are what they stay
 	nvrtc csrc.NVRTC
 	arch  int
+	made  map[int64]func() error // makes a kernel once, for all programs that call it
 }
 
 // KernelsRefused says why programs cannot call kernels on this device; nil if they can.
@@ -80,30 +83,49 @@ func nvrtcPaths(plugin string) []string {
 	return append(found, "libnvrtc.so.13", "libnvrtc.so.12")
 }
 
-// load makes the kernels of a program ready.
+// loadKernels makes the kernels of a program ready, in parallel.
 func (c *Client) loadKernels(calls []kernels.Call) error {
 	if len(calls) == 0 {
 		return nil
 	}
+	wanted, err := c.wanted(calls)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, kernel := range wanted {
+		g.Go(kernel)
+	}
+	return g.Wait()
+}
+
+// wanted lists what makes the kernels.
+func (c *Client) wanted(calls []kernels.Call) ([]func() error, error) {
 	k := &c.kernels
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := c.openKernels(); err != nil {
-		return err
+		return nil, err
 	}
-	for _, call := range calls {
-		if csrc.KernelKnown(call.ID()) {
-			continue
-		}
-		if err := c.loadKernel(call); err != nil {
-			return err
-		}
+	if k.made == nil {
+		k.made = map[int64]func() error{}
 	}
-	return nil
+	wanted := make([]func() error, len(calls))
+	for i, call := range calls {
+		id := call.ID()
+		if k.made[id] == nil {
+			k.made[id] = sync.OnceValue(func() error { return c.loadKernel(call) })
+		}
+		wanted[i] = k.made[id]
+	}
+	return wanted, nil
 }
 
 func (c *Client) loadKernel(call kernels.Call) error {
 	k := &c.kernels
+	if csrc.KernelKnown(call.ID()) { // another client of the process has it
+		return nil
+	}
 	if c.platform != "cuda" {
 		library, err := k.emulate(call)
 		if err != nil {
