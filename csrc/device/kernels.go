@@ -144,7 +144,7 @@ func (c *Client) loadKernel(call kernels.Call) error {
 	}
 	cubin, err := k.nvrtc.Compile(call.Source(), call.Name, options)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: model.kernels = \"none\" goes without", err)
 	}
 	if c.cache != nil {
 		c.cache.put(key, cubin)

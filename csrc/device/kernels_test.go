@@ -51,3 +51,12 @@ func TestKernelsCompile(t *testing.T) {
 		}
 	}
 }
+
+// TestKernelsFit holds kernels to the shared memory and the threads that every GPU they are for gives a block.
+func TestKernelsFit(t *testing.T) {
+	for _, call := range calls() {
+		if call.Shared > 99<<10 || call.Threads > 1024 || call.Threads%32 != 0 || call.Threads == 0 || call.Grid[1] > 65535 {
+			t.Errorf("%s: %d bytes, %d threads, grid %v", call.Name, call.Shared, call.Threads, call.Grid)
+		}
+	}
+}
