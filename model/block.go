@@ -131,7 +131,7 @@ func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
 
 	do := e.c(b.out.backward(e, a.o, a.tOut, dx2))
 	dq, dk, dv := b.attend(e, &a).backward(a.o, do, a.lse)
-	dh, record = b.backwardQKV(e, a, dq, dk, dv)
+	dh, record = b.backwardQKV(e, x, a, dq, dk, dv)
 	dx, in := e.residualNormBackward(x, b.norm1, dh, dx2)
 	record(in)
 	return dx
@@ -145,15 +145,15 @@ func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) (dh hlo.Value, record 
 	}
 	dm := b.down.backward(e, e.gated(a.gate, a.up), a.tDn, dy)
 	dGate, dUp := e.gatedBackward(a.gate, a.up, dm)
-	return b.mlp.backwardRows(e, a.tMLP, dGate, dUp)
+	return b.mlp.backwardRows(e, func() hlo.Value { return e.norm(a.x2, b.norm2) }, a.tMLP, dGate, dUp)
 }
 
 // backwardQKV is the backward pass from the gradients of q, k and v, as attention gives them, to that of the norm of x.
-func (b block) backwardQKV(e *emit, a acts, dq, dk, dv hlo.Value) (dh hlo.Value, record func(input)) {
+func (b block) backwardQKV(e *emit, x hlo.Value, a acts, dq, dk, dv hlo.Value) (dh hlo.Value, record func(input)) {
 	if k, ok := b.rotaryKernel(e); ok {
 		return b.backwardTurned(e, k, a, dq, dk, dv)
 	}
-	return b.qkv.backwardRows(e, a.tQKV,
+	return b.qkv.backwardRows(e, func() hlo.Value { return e.norm(x, b.norm1) }, a.tQKV,
 		e.headsBackward(a.q, dq, b.qNorm, b.rope),
 		e.headsBackward(a.k, dk, b.kNorm, b.rope),
 		e.headsBackward(a.v, dv, -1, false))

@@ -12,7 +12,7 @@ import (
 // gatedKernel is the kernel of the block's MLP, and whether there is one.
 func (b block) gatedKernel(e *emit) (kernels.Gated, bool) {
 	k := kernels.Gated{Rows: e.tokens(), Width: b.mlp.out / 2, Dim: b.mlp.kernelDim(e), Down: b.down.kernelDim(e)}
-	return k, e.cfg.Kernels && b.mlp.bias < 0 && e.cfg.Decoder.Activation == "silu" && k.Fits()
+	return k, e.cfg.Kernels && b.mlp.bias < 0 && !b.mlp.hasMagnitude() && !b.down.hasMagnitude() && e.cfg.Decoder.Activation == "silu" && k.Fits()
 }
 
 // gateUp fills a.gateUp and a.tMLP from the norm h of the residual stream.
@@ -50,7 +50,7 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 		dm = e.product(dy, 1, e.weight(b.down.weight), 0)
 		s = e.Pad(b.down.backwardB(e, segs, a.tDn, dy)[0], 1, 0, k.Down-segs[0].Dim)
 	} else {
-		dm, down = b.down.backwardInput(e, a.tDn, dy)
+		dm, down = b.down.backwardInput(e, nil, a.tDn, dy)
 	}
 	t, bb := b.gatedLow(e, k, &a)
 	again := k.Down == 0 && (e.cfg.Full || b.down.adapted() != nil)
@@ -61,7 +61,7 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 		e.share(a.a, share{Share: kernels.Share{Rows: a.Dim, Parts: k.Groups(), Height: k.Down, Wide: k.Width, Factor: 1}, from: d.A})
 	}
 	if k.Dim == 0 {
-		return b.mlp.backwardInput(e, a.tMLP, d.GateUp)
+		return b.mlp.backwardInput(e, nil, a.tMLP, d.GateUp)
 	}
 	return b.backwardGateUp(e, k, d)
 }

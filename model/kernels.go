@@ -11,7 +11,7 @@ import (
 )
 
 // KernelsRefused says why a block's programs cannot call gorun's own GPU kernels; nil if they can. Which of a block's
-// pieces have one also depends on their sizes: Kernels says so.
+// pieces have one also depends on their sizes: Pieces says so.
 func (c Config) KernelsRefused() error {
 	switch {
 	case c.Target != CUDA:

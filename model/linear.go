@@ -45,7 +45,8 @@ func (l linear) adapted() []segment {
 	return out
 }
 
-// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A.
+// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A;
+// with DoRA, what stands before the bias is stretched.
 // x [T,in] compute dtype. It returns the pieces [T,width] in float32 or the dtype of products, and t = drop(x) A^T
 // [T, sum of dims] for backward (invalid without adapters).
 //
@@ -97,6 +98,7 @@ func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 			deltas[i] = e.Scale(e.NT(t, e.weight(s.b)), s.Scale)
 		}
 	}
+	g, _ := l.stretch(e)
 	from := 0
 	for _, width := range l.splits {
 		to := from + width
@@ -106,6 +108,7 @@ func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 				p = e.Add(p, e.Slice(deltas[i], 1, from-s.from, to-s.from))
 			}
 		}
+		p = e.stretched(p, g, from, to)
 		if l.columns {
 			p = e.F32(e.reduced(l.name, p))
 		}
@@ -146,24 +149,28 @@ func (l linear) stackA(e *emit, segs []segment) hlo.Value {
 // backward takes the gradient of the result of a product split by columns, in the compute dtype, records the gradients of
 // what is trained and returns that of x [T,in] in the dtype of products. t is what forward returned.
 func (l linear) backward(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
-	dx, record := l.backwardInput(e, tTR, e.whole(l.name+", backward", dyTN))
+	dx, record := l.backwardInput(e, func() hlo.Value { return x }, tTR, e.whole(l.name+", backward", dyTN))
 	record(input{x: x})
 	return dx
 }
 
 // backwardRows is backward of a product split by rows, from the gradients of its pieces; the gradient of x comes as it
-// was reduced, and record takes the input that is here.
-func (l linear) backwardRows(e *emit, tTR hlo.Value, dPieces ...hlo.Value) (dx hlo.Value, record func(input)) {
-	dx, here := l.backwardInput(e, tTR, e.Concat(1, dPieces...))
+// was reduced, and record takes the input that is here, which x makes if it is wanted earlier.
+func (l linear) backwardRows(e *emit, x func() hlo.Value, tTR hlo.Value, dPieces ...hlo.Value) (dx hlo.Value, record func(input)) {
+	whole := func() hlo.Value { return e.whole(l.name+", input", x()) }
+	dx, here := l.backwardInput(e, whole, tTR, e.Concat(1, dPieces...))
 	return e.reduced(l.name+", backward", dx), func(in input) {
 		in.x = e.whole(l.name+", input", in.x)
 		here(in)
 	}
 }
 
-// backwardInput is the backward pass of this part's product, in two: first what needs no input, then, by record, the
-// gradients that need it.
-func (l linear) backwardInput(e *emit, tTR, dyTN hlo.Value) (dx hlo.Value, record func(input)) {
+// backwardInput is the backward pass of this part's product, in two: first what needs no input (DoRA alone does, and asks x
+// for it), then, by record, the gradients that need it.
+func (l linear) backwardInput(e *emit, x func() hlo.Value, tTR, dyTN hlo.Value) (dx hlo.Value, record func(input)) {
+	if l.hasMagnitude() {
+		dyTN = l.backwardStretch(e, x(), tTR, dyTN)
+	}
 	dx = e.product(dyTN, 1, e.weight(l.weight), 0)
 	segs := l.adapted()
 	var ss []hlo.Value

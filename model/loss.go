@@ -174,21 +174,21 @@ func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g 
 	return state[:len(outs)], state[len(outs):]
 }
 
-// buildLoss is the program: norm, head, x (donated), rows, labels -> dx, sum of losses, and, in full fine-tuning, the
-// gradients of norm and head. Everything is a sum over rows; the step divides once.
+// buildLoss is the program: norm, head, x (donated), rows, labels -> dx, sum of losses, and, where they are
+// trained, the gradients of norm and head. Everything is a sum over rows; the step divides once.
 func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("loss", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, 0)
 		h := a.norm(a.xND, 0)
 		sums := []hlo.Value{g.Const(dtypes.Float32, 0)}
-		if cfg.Full {
+		if r.trains(r.head) {
 			sums = append(sums, g.Full(dtypes.Float32, 0, a.head.Dims()...))
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
 			dl, logp := a.slope(g, h, labels)
 			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
-			if cfg.Full {
+			if r.trains(r.head) {
 				s = append(s, g.TN(dl, h))
 			}
 			return []hlo.Value{g.NN(dl, a.head)}, s
@@ -208,9 +208,9 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		dx := g.AddUniqueRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(rows, s.Loss, 1), dxND)
 		result := []hlo.Value{dx, sums[0]}
 		if cfg.Full {
-			result = append(result, a.grads[0], sums[1])
+			result = append(result, a.grads[0])
 		}
-		return result
+		return append(result, sums[1:]...)
 	})
 }
 

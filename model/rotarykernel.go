@@ -18,7 +18,7 @@ func (b block) rotaryKernel(e *emit) (kernels.Turned, bool) {
 	if !k.Fits() {
 		k.Dim = 0
 	}
-	return k, e.cfg.Kernels && b.qNorm < 0 && b.kNorm < 0 && k.Rotary.Fits()
+	return k, e.cfg.Kernels && !b.qkv.hasMagnitude() && b.qNorm < 0 && b.kNorm < 0 && k.Rotary.Fits()
 }
 
 // angles are cosine and sine, a row for each token.
@@ -52,7 +52,7 @@ func (b block) backwardTurned(e *emit, k kernels.Turned, a acts, dq, dk, dv hlo.
 	dq, dk, dv = rows(dq, k.Heads), rows(dk, k.KV), rows(dv, k.KV)
 	cos, sin := e.angles()
 	if k.Dim == 0 {
-		return b.qkv.backwardInput(e, a.tQKV, e.RotaryBackward(k.Rotary, dq, dk, dv, cos, sin))
+		return b.qkv.backwardInput(e, nil, a.tQKV, e.RotaryBackward(k.Rotary, dq, dk, dv, cos, sin))
 	}
 	t, bb := b.qkv.lowByPieces(e, k.Dim, a.tQKV)
 	d := e.RotaryLowBackward(k, dq, dk, dv, t, bb, cos, sin)

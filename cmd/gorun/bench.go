@@ -19,7 +19,6 @@ type benchCmd struct {
 	DType     string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 	BatchSize int    `default:"4" placeholder:"N" help:"Samples in a micro-batch."`
 	SeqLength int    `default:"256" placeholder:"N" help:"Tokens of a sample."`
-	Kernels   string `enum:"auto,none" default:"auto" help:"gorun's own GPU kernels: auto or none."`
 	Steps     int    `default:"10" placeholder:"N" help:"Steps to measure, after the warm-up."`
 	Warmup    int    `default:"5" placeholder:"N" help:"Steps before measuring."`
 	JSON      bool   `name:"json" help:"Print one JSON object."`

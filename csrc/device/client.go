@@ -61,7 +61,7 @@ func Open(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("device: %w", err)
 		}
 	}
-	c := &Client{flags: cfg.Flags, ordinal: cfg.Index, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate, gpu: cfg.Index}}
+	c := &Client{flags: cfg.Flags, ordinal: cfg.Index, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate}}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"gorun/csrc"
 	"gorun/csrc/kernels"
 )
@@ -16,12 +18,12 @@ import (
 // configuration says, or not at all.
 type kernelMaker struct {
 	emulate func(kernels.Call) (library string, err error)
-	gpu     int
 
-	mu    sync.Mutex // kernels are made one at a time: programs share them
-	ready bool
+	mu    sync.Mutex // protects all below
+	ready bool       // nvrtc and arch are what they stay
 	nvrtc csrc.NVRTC
 	arch  int
+	made  map[int64]func() error // makes a kernel once, for all programs that call it
 }
 
 // KernelsRefused says why programs cannot call kernels on this device; nil if they can.
@@ -41,7 +43,7 @@ func (c *Client) openKernels() error {
 		if k.emulate == nil {
 			return fmt.Errorf("kernels are for NVIDIA GPUs, not for %s", c.platform)
 		}
-	} else if err := k.openCUDA(c.path); err != nil {
+	} else if err := k.openCUDA(c.path, c.ordinal); err != nil {
 		return err
 	}
 	if err := c.plugin.RegisterKernels(c.platform); err != nil {
@@ -51,9 +53,9 @@ func (c *Client) openKernels() error {
 	return nil
 }
 
-func (k *kernelMaker) openCUDA(plugin string) error {
+func (k *kernelMaker) openCUDA(plugin string, gpu int) error {
 	var err error
-	if k.arch, err = csrc.CUDAArch(k.gpu); err != nil {
+	if k.arch, err = csrc.CUDAArch(gpu); err != nil {
 		return err
 	}
 	if k.arch < 80 {
@@ -81,30 +83,49 @@ func nvrtcPaths(plugin string) []string {
 	return append(found, "libnvrtc.so.13", "libnvrtc.so.12")
 }
 
-// load makes the kernels of a program ready.
+// loadKernels makes the kernels of a program ready, in parallel.
 func (c *Client) loadKernels(calls []kernels.Call) error {
 	if len(calls) == 0 {
 		return nil
 	}
+	wanted, err := c.wanted(calls)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, kernel := range wanted {
+		g.Go(kernel)
+	}
+	return g.Wait()
+}
+
+// wanted lists what makes the kernels.
+func (c *Client) wanted(calls []kernels.Call) ([]func() error, error) {
 	k := &c.kernels
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := c.openKernels(); err != nil {
-		return err
+		return nil, err
 	}
-	for _, call := range calls {
-		if csrc.KernelKnown(call.ID()) {
-			continue
-		}
-		if err := c.loadKernel(call); err != nil {
-			return err
-		}
+	if k.made == nil {
+		k.made = map[int64]func() error{}
 	}
-	return nil
+	wanted := make([]func() error, len(calls))
+	for i, call := range calls {
+		id := call.ID()
+		if k.made[id] == nil {
+			k.made[id] = sync.OnceValue(func() error { return c.loadKernel(call) })
+		}
+		wanted[i] = k.made[id]
+	}
+	return wanted, nil
 }
 
 func (c *Client) loadKernel(call kernels.Call) error {
 	k := &c.kernels
+	if csrc.KernelKnown(call.ID()) { // another client of the process has it
+		return nil
+	}
 	if c.platform != "cuda" {
 		library, err := k.emulate(call)
 		if err != nil {
@@ -116,17 +137,17 @@ func (c *Client) loadKernel(call kernels.Call) error {
 	key := c.cache.key([]byte(call.Source()), []byte(fmt.Sprint("nvrtc ", k.nvrtc, options)))
 	launch := csrc.Launch{ID: call.ID(), Grid: call.Grid, Threads: call.Threads, Shared: call.Shared}
 	if cubin, ok := c.cache.get(key); ok {
-		if csrc.LoadKernel(k.gpu, cubin, call.Name, launch) == nil {
+		if csrc.LoadKernel(c.ordinal, cubin, call.Name, launch) == nil {
 			return nil
 		}
 		c.cache.drop(key) // written by something else or damaged: compile anew
 	}
 	cubin, err := k.nvrtc.Compile(call.Source(), call.Name, options)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: model.kernels = \"none\" goes without", err)
 	}
 	if c.cache != nil {
 		c.cache.put(key, cubin)
 	}
-	return csrc.LoadKernel(k.gpu, cubin, call.Name, launch)
+	return csrc.LoadKernel(c.ordinal, cubin, call.Name, launch)
 }

@@ -21,7 +21,19 @@ func calls() []kernels.Call {
 	} {
 		out = append(out, g.Forward(), g.Backward(false), g.Backward(true))
 	}
-	return out
+	n := kernels.Norm{Rows: 8192, Width: 4096, Eps: 1e-5}
+	out = append(out, n.Forward(true), n.Forward(false), n.Backward())
+	r := kernels.Rotary{Rows: 8192, Heads: 32, KV: 8, Width: 128, Turned: 128}
+	out = append(out, r.Forward(true), r.Forward(false), r.Backward(), kernels.Rotary{Rows: 9, Heads: 2, KV: 1, Width: 40, Turned: 16}.Forward(false))
+	for _, dim := range []int{16, 32} {
+		t := kernels.Turned{Rotary: r, Dim: dim}
+		out = append(out, t.Forward(true), t.Forward(false), t.Backward())
+	}
+	list := kernels.Tensors{Sizes: []int{65536, 7}}
+	out = append(out, list.Squares(), list.Adam(kernels.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Rates: []float64{1, 2}}), kernels.Entropy{Rows: 2048, Vocab: 128256}.Call())
+	whole := kernels.Share{Rows: 16, Parts: 2, Height: 16, Wide: 64, Factor: 1, Weight: 0}
+	return append(out, kernels.Stack([]kernels.Matrix{{Rows: 16, Cols: 64, Pieces: []kernels.Piece{{Rows: 16, Cols: 64, Factor: 1}}}}),
+		kernels.Unstack([]kernels.Out{{Rows: 16, Cols: 64, Shares: []kernels.Share{whole}}}, 1))
 }
 
 // TestKernelsCompile compiles all kernels for every architecture that gorun has them for.
@@ -36,6 +48,15 @@ func TestKernelsCompile(t *testing.T) {
 			if cubin, err := nvrtc.Compile(call.Source(), call.Name, options); err != nil || len(cubin) == 0 {
 				t.Errorf("sm_%d, call %d: %v", arch, i, err)
 			}
+		}
+	}
+}
+
+// TestKernelsFit holds kernels to the shared memory and the threads that every GPU they are for gives a block.
+func TestKernelsFit(t *testing.T) {
+	for _, call := range calls() {
+		if call.Shared > 99<<10 || call.Threads > 1024 || call.Threads%32 != 0 || call.Threads == 0 || call.Grid[1] > 65535 {
+			t.Errorf("%s: %d bytes, %d threads, grid %v", call.Name, call.Shared, call.Threads, call.Grid)
 		}
 	}
 }

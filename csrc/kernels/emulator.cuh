@@ -98,8 +98,6 @@ INLINE u32 transposed(u32 x) {
 }
 
 INLINE uint4 once(const uint4 *p) { return *p; }
-INLINE void ahead(uint4 *to, const void *from, bool there) { *to = there ? *(const uint4 *)from : make_uint4(0, 0, 0, 0); }
-INLINE void arrived() {}
 INLINE float exchanged(float x, int mask) { return emulated::collect(x)[(threadIdx.x % 32) ^ mask]; }
 INLINE float exponential(float x) { return expf(x); }
 INLINE float logistic(float x) { return 1.f / (1.f + expf(-x)); }

@@ -36,33 +36,30 @@ func (g Gated) Fits() bool {
 	return g.Rows > 0 && g.Width > 0 && g.Width%32 == 0 && small(g.Dim) && small(g.Down)
 }
 
-// warps is how many strips of 32 columns a block takes side by side.
+// warps is how many strips of 32 columns a block takes side by side. Beyond dim 16 it is half as many: a block's operands
+// then stay below the 99 KB of shared memory that the smallest of the GPUs give it.
 func (g Gated) warps() int {
-	for n := 8; n > 1; n /= 2 {
-		if g.Width%(32*n) == 0 {
-			return n
-		}
+	n := 8
+	if max(g.Dim, g.Down) > 16 {
+		n = 4
 	}
-	return 1
+	for ; n > 1 && g.Width%(32*n) != 0; n /= 2 {
+	}
+	return n
 }
 
 // Blocks is how many blocks stand side by side: as many parts sums along columns come in.
 func (g Gated) Blocks() int { return g.Width / (32 * g.warps()) }
 
-// resident is how many blocks of the kernels run at once on a multiprocessor of 2,048 threads.
-func (g Gated) resident() int {
-	if max(g.Dim, g.Down) > 16 {
-		return 1
-	}
-	return 2
-}
+// gatedResident is how many blocks of the kernels run at once on a multiprocessor.
+const gatedResident = 2
 
 // multiprocessors is how many of them an H100 has; with others the last blocks merely end at different times.
 const multiprocessors = 132
 
 // Groups is how many groups of rows there are: as many parts sums along rows come in. It is the number, of at most 16,
 // with which blocks fill the device's slots with the least left over, and the smallest of those.
-func (g Gated) Groups() int { return spread(g.Blocks(), (g.Rows+15)/16, g.resident()) }
+func (g Gated) Groups() int { return spread(g.Blocks(), (g.Rows+15)/16, gatedResident) }
 
 // spread is the number of groups of rows for blocks side by side, of which so many run at once on a multiprocessor.
 func spread(side, tiles, resident int) int {
@@ -82,7 +79,7 @@ func (g Gated) call(name, text string, words int, more map[string]any) Call {
 	w := g.warps()
 	constants := map[string]any{
 		"T": g.Rows, "F": g.Width, "DIM": g.Dim, "DOWN": g.Down,
-		"WARPS": w, "THREADS": 32 * w, "GROUPS": g.Groups(), "BLOCKS": g.resident(),
+		"WARPS": w, "THREADS": 32 * w, "GROUPS": g.Groups(), "BLOCKS": gatedResident,
 	}
 	for k, v := range more {
 		constants[k] = v
@@ -109,6 +106,6 @@ func (g Gated) Forward() Call {
 // of t's [Blocks,T,2*Dim]; and, if product is set, m [T,F].
 func (g Gated) Backward(product bool) Call {
 	w := g.warps()
-	words := w*(4*g.Dim/16+g.Down/16)*operand + 2*w*32*g.Dim + w*32*3*8 // 32 bytes of each of three tiles for a thread
+	words := w*(4*g.Dim/16+g.Down/16)*operand + 2*w*32*g.Dim
 	return g.call("gated_backward", gatedBackwardText, words, map[string]any{"PRODUCT": flag(product)})
 }

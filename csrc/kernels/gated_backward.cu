@@ -1,5 +1,4 @@
-// Shared memory: each warp's operands; two turns of every warp's [16,2*DIM] part of sgu; then the tiles of gate, up and dm
-// that are on their way.
+// Shared memory: each warp's operands, then two turns of every warp's [16,2*DIM] part of sgu.
 KERNEL(BLOCKS)
 gated_backward(const bf16 *gu,
 #if DIM
@@ -41,33 +40,36 @@ gated_backward(const bf16 *gu,
     keep(own + (4 * STEPS + k) * OPERAND, by_column_of(a + (size_t)16 * k * F + column, F, l), l.lane);
   Sum sum_down[DOWN_STEPS] = {};
 #endif
-  uint4 *slots = (uint4 *)(memory + WARPS * (4 * STEPS + DOWN_STEPS) * OPERAND + 2 * WARPS * 32 * DIM);
   __syncwarp();
 
   int first = (long long)TILES * blockIdx.y / GROUPS, last = (long long)TILES * (blockIdx.y + 1) / GROUPS;
-  send(slots, 0, gu + column, first * 16, 2 * F, l);
-  send(slots, 1, gu + F + column, first * 16, 2 * F, l);
-  send(slots, 2, dm + column, first * 16, F, l);
   for (int tile = first; tile < last; tile++) {
     int row = tile * 16;
-    arrived();
-    Tile gate = numbers(received(slots, 0)), up = numbers(received(slots, 1)), slope = numbers(received(slots, 2));
-    u32 low_rank[4];  // read for each use: the cache has them, registers are short
+    Pieces g = fetch(gu + column, row, 2 * F, l), u = fetch(gu + F + column, row, 2 * F, l), d = fetch(dm + column, row, F, l);
+#if DIM
+    u32 t_gate[STEPS][4], t_up[STEPS][4];
+#pragma unroll
+    for (int k = 0; k < STEPS; k++) {
+      rows_of(t_gate[k], t + 16 * k, row, 2 * DIM, l);
+      rows_of(t_up[k], t + DIM + 16 * k, row, 2 * DIM, l);
+    }
+#endif
+#if DOWN
+    u32 s_down[DOWN_STEPS][4];
+#pragma unroll
+    for (int k = 0; k < DOWN_STEPS; k++) rows_of(s_down[k], s + 16 * k, row, DOWN, l);
+#endif
+    Tile gate = numbers(g), up = numbers(u), slope = numbers(d);
 #if DIM
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
-      rows_of(low_rank, t + 16 * k, row, 2 * DIM, l);
-      add_product(gate, low_rank, kept(own + 4 * k * OPERAND, l.lane));
-      rows_of(low_rank, t + DIM + 16 * k, row, 2 * DIM, l);
-      add_product(up, low_rank, kept(own + (4 * k + 1) * OPERAND, l.lane));
+      add_product(gate, t_gate[k], kept(own + 4 * k * OPERAND, l.lane));
+      add_product(up, t_up[k], kept(own + (4 * k + 1) * OPERAND, l.lane));
     }
 #endif
 #if DOWN
 #pragma unroll
-    for (int k = 0; k < DOWN_STEPS; k++) {
-      rows_of(low_rank, s + 16 * k, row, DOWN, l);
-      add_product(slope, low_rank, kept(own + (4 * STEPS + k) * OPERAND, l.lane));
-    }
+    for (int k = 0; k < DOWN_STEPS; k++) add_product(slope, s_down[k], kept(own + (4 * STEPS + k) * OPERAND, l.lane));
 #endif
     Packed m_out, dgate, dup;
 #pragma unroll
@@ -82,11 +84,6 @@ gated_backward(const bf16 *gu,
       }
       m_out.w[i] = pair(mm[0], mm[1]), dgate.w[i] = pair(dg[0], dg[1]), dup.w[i] = pair(du[0], du[1]);
     }
-    if (tile + 1 < last) {
-      send(slots, 0, gu + column, row + 16, 2 * F, l);
-      send(slots, 1, gu + F + column, row + 16, 2 * F, l);
-      send(slots, 2, dm + column, row + 16, F, l);
-    }
     store(dgu + column, dgate, row, 2 * F, l);
     store(dgu + F + column, dup, row, 2 * F, l);
 #if PRODUCT
@@ -94,19 +91,14 @@ gated_backward(const bf16 *gu,
 #endif
 #if DOWN
 #pragma unroll
-    for (int k = 0; k < DOWN_STEPS; k++) {
-      rows_of(low_rank, s + 16 * k, row, DOWN, l);
-      add_rows(sum_down[k], low_rank, m_out);
-    }
+    for (int k = 0; k < DOWN_STEPS; k++) add_rows(sum_down[k], s_down[k], m_out);
 #endif
 #if DIM
     float *turn = parts + (tile & 1) * WARPS * 32 * DIM;
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
-      rows_of(low_rank, t + 16 * k, row, 2 * DIM, l);
-      add_rows(sum_gate[k], low_rank, dgate);
-      rows_of(low_rank, t + DIM + 16 * k, row, 2 * DIM, l);
-      add_rows(sum_up[k], low_rank, dup);
+      add_rows(sum_gate[k], t_gate[k], dgate);
+      add_rows(sum_up[k], t_up[k], dup);
       float *part = turn + warp * 32 * DIM + 16 * k;
       narrowed(part, 2 * DIM, dgate, kept(own + (4 * k + 2) * OPERAND, l.lane), l);
       narrowed(part + DIM, 2 * DIM, dup, kept(own + (4 * k + 3) * OPERAND, l.lane), l);

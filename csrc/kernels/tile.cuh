@@ -101,20 +101,6 @@ INLINE Pieces fetch(const bf16 *x, int row, size_t width, Lane l) {
   return {IN(row + l.g) ? once((const uint4 *)p) : none, IN(row + l.g + 8) ? once((const uint4 *)(p + 8 * width)) : none};
 }
 
-// Slots are a thread's own places in shared memory for tiles that are on their way, while it computes the one before: 2 for
-// each of SLOTS tiles. Nobody else sees them, so nobody waits for it.
-INLINE void send(uint4 *slots, int i, const bf16 *x, int row, size_t width, Lane l) {
-  const bf16 *p = x + (size_t)(row + l.g) * width + 8 * l.q;
-  uint4 *own = slots + 2 * i * THREADS + threadIdx.x;
-  bool first = IN(row + l.g), second = IN(row + l.g + 8);
-  ahead(own, first ? p : x, first);
-  ahead(own + THREADS, second ? p + 8 * width : x, second);
-}
-INLINE Pieces received(const uint4 *slots, int i) {
-  const uint4 *own = slots + 2 * i * THREADS + threadIdx.x;
-  return {own[0], own[THREADS]};
-}
-
 INLINE Tile numbers(const Pieces &p) {
   u32 w[8] = {p.first.x, p.first.y, p.first.z, p.first.w, p.second.x, p.second.y, p.second.z, p.second.w};
   Tile t;

@@ -36,14 +36,6 @@ INLINE u32 transposed(u32 x) {
 // once reads what is read no second time.
 INLINE uint4 once(const uint4 *p) { return __ldcs(p); }
 
-// ahead starts to copy 16 bytes, or zeros if there are none, into shared memory; arrived waits for all that this thread
-// has started.
-INLINE void ahead(uint4 *to, const void *from, bool there) {
-  u32 at = (u32)__cvta_generic_to_shared(to), bytes = there ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-}
-INLINE void arrived() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
 INLINE float exchanged(float x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
 INLINE float exponential(float x) { return __expf(x); }
 INLINE float logistic(float x) { return __fdividef(1.f, 1.f + __expf(-x)); }
