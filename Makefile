@@ -6,6 +6,8 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 GO       ?= go
+# NVIDIA's Go package for its driver has functions that its header calls deprecated, and a compiler would tell of each.
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TOOLS    := .cache/bin
 # Pinned: another version finds other things.
@@ -21,11 +23,11 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test matrix vet race lint unit oracle bench peers fuzz gpu rewrite cover clean
+.PHONY: help setup build demo test matrix vet race lint unit oracle bench peers fuzz gpu rewrite kills cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gorun
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/gorun ./cmd/gorun
@@ -74,6 +76,13 @@ race: installed $(TESTSUM) ## the tests of packages with goroutines, under the r
 # present drops patterns of folders that are not there.
 present = $(foreach p,$(1),$(if $(wildcard $(patsubst %/...,%,$(p))/.),$(p)))
 
+SLURM_TEST := .cache/slurm.test
+
+.PHONY: test-slurm
+test-slurm: installed ## train on a Slurm of two nodes on this machine (needs root, slurmctld, slurmd, slurm-client, munge)
+	$(GO) test -c -o $(SLURM_TEST) ./cmd/gorun
+	cd cmd/gorun && $(subst $(INSTALLED),../../$(INSTALLED),$(TEST_ENV)) ../../tools/slurm/cluster.sh ../../$(SLURM_TEST) -test.run '^TestSlurm' -test.v
+
 $(GOLANGCI):
 	@mkdir -p $(TOOLS)
 	GOBIN=$(CURDIR)/$(TOOLS)/tmp $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -88,12 +97,14 @@ oracle-tools:
 	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
 
-oracle: oracle-tools build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
+oracle: oracle-tools installed ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub; the guide's Python (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
+	$(ORACLE)/bin/python tools/oracle/fsdp.py --check
 	$(GO) build -o .cache/localhub ./tools/localhub
 	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
+	$(TEST_ENV) GORUN_GUIDE_PYTHON=$(CURDIR)/$(ORACLE)/bin/python $(GO) test -count=1 -run 'TestGuide$$' ./cmd/gorun
 
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null
@@ -103,10 +114,12 @@ peers: oracle-tools build ## training speed on this machine's CPU beside transfo
 	@bin/gorun setup --demo >/dev/null
 	$(ORACLE)/bin/python bench/cpu.py bin/gorun $(ORACLE)/bin/python
 
+# -fuzzminimizetime: by default every input that reaches new code is first made smaller for up to a minute, which where
+# coverage varies from run to run (pools, goroutines) leaves no time for anything else.
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
-			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$dir; \
 		done; \
 	done
 
@@ -134,6 +147,11 @@ rewrite: installed ## write the tests' golden files anew; look at the difference
 	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \
 		echo "$$dir"; $(TEST_ENV) $(GO) test -count=1 $$dir -rewrite; \
 	done
+
+KILLS ?= 50
+
+kills: installed ## a run killed KILLS (50) times at random moments, saves included, ends in the bytes of one that was not
+	$(TEST_ENV) GORUN_KILLS=$(KILLS) $(GO) test -count=1 -timeout 1h -v -run '^TestKilled$$' ./rank
 
 cover: installed ## coverage of the tests, in coverage.out
 	$(TEST_ENV) $(GO) test -coverprofile=coverage.out ./...

@@ -137,6 +137,15 @@ func (r *rank) gradients(l, n int) ([]*device.Buffer, error) {
 	return out, nil
 }
 
+// all is everything that a rank snapshots, if it keeps it.
+func (r *rank) all(keep bool) (out []Tensor, err error) {
+	err = r.Snapshot(keep, func(x Tensor) error {
+		out = append(out, x)
+		return nil
+	})
+	return out, err
+}
+
 // step is the schedule of the trainer's step, on samples given as numbers; with remat the backward pass runs the forward
 // of its block again.
 func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, error) {
@@ -192,7 +201,7 @@ func TestSharded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, tensors, err := alone.Snapshot(true)
+	tensors, err := alone.all(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +221,7 @@ func TestSharded(t *testing.T) {
 				if o != want {
 					t.Errorf("rank %d: %+v, want %+v", n, o, want)
 				}
-				_, got[n], err = r.Snapshot(n == 0)
+				got[n], err = r.all(n == 0)
 				return err
 			})
 			if len(got[0]) != len(tensors) || got[1] != nil {
@@ -228,6 +237,42 @@ func TestSharded(t *testing.T) {
 	}
 }
 
+// TestReading: what is read while steps go on is the state as it was, and a state may be read again and closed meanwhile.
+func TestReading(t *testing.T) {
+	r := open(t, 1, 1, true)[0]
+	step := func() {
+		t.Helper()
+		if _, err := r.step(t.Context(), []int{1, 2}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	want, err := r.all(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading := r.Read()
+	step()
+	step()
+	got, err := reading.Tensors()
+	if err != nil || len(got) != len(want) || reading.Steps() != 1 || r.Steps() != 3 {
+		t.Fatalf("%d tensors of %d, after %d steps, %v", len(got), len(want), reading.Steps(), err)
+	}
+	for i, w := range want {
+		if g := got[i]; g.Name != w.Name || !slices.Equal(g.Data, w.Data) || !slices.Equal(g.M1, w.M1) || !slices.Equal(g.M2, w.M2) {
+			t.Errorf("%s differs", w.Name)
+		}
+	}
+	again := r.Read()
+	if now, err := again.Tensors(); err != nil || slices.Equal(now[0].Data, want[0].Data) {
+		t.Errorf("two steps later nothing has changed (%v)", err)
+	}
+	if reading.Waited() < 0 || again.Waited() != 0 {
+		t.Errorf("waited %s and %s", reading.Waited(), again.Waited())
+	}
+	r.Read() // closing the state waits for it
+}
+
 // TestRestore: what 3 ranks snapshot, 2 ranks restore.
 func TestRestore(t *testing.T) {
 	three, two := open(t, 1, 3, true), open(t, 1, 2, true)
@@ -236,7 +281,7 @@ func TestRestore(t *testing.T) {
 		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
 			return err
 		}
-		_, tensors, err := r.Snapshot(n == 0)
+		tensors, err := r.all(n == 0)
 		if n == 0 {
 			saved = tensors
 		}
@@ -250,9 +295,9 @@ func TestRestore(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		steps, again, err := r.Snapshot(true)
-		if err != nil || steps != 1 {
-			return fmt.Errorf("rank %d: %d steps, %w", n, steps, err)
+		again, err := r.all(true)
+		if err != nil || r.Steps() != 1 {
+			return fmt.Errorf("rank %d: %d steps, %w", n, r.Steps(), err)
 		}
 		for i := range saved {
 			if !slices.Equal(again[i].Data, saved[i].Data) || !slices.Equal(again[i].M2, saved[i].M2) {
@@ -301,7 +346,7 @@ func TestTensor(t *testing.T) {
 	for i, c := range collective.Loopback(t.Context(), "tp", 2, time.Minute) {
 		ranks[i].ranks.Tensor = recorder{c, ranks[i].say}
 	}
-	_, want, err := alone.Snapshot(true)
+	want, err := alone.all(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +358,7 @@ func TestTensor(t *testing.T) {
 		if norm := math.Sqrt(whole + part); o.Loss != 1 || o.Tokens != 1 || math.Abs(o.Norm/norm-1) > 1e-6 {
 			t.Errorf("rank %d: %+v, want the norm %g", n, o, norm)
 		}
-		_, got, err := r.Snapshot(n == 0)
+		got, err := r.all(n == 0)
 		if n == 1 && got != nil {
 			t.Errorf("rank 1 keeps %d tensors", len(got))
 		}

@@ -15,10 +15,10 @@ type Tensor struct {
 	Data, M1, M2 []byte
 }
 
-// Snapshot reads all trained parameters and their moments, waiting for the steps that make them. Every rank calls it;
-// those that do not keep get no tensors. One tensor after the other is made whole on the device, so no device ever holds
-// more than one beside its shards.
-func (s *State) Snapshot(keep bool) (steps int, tensors []Tensor, err error) {
+// Snapshot reads all trained parameters and their moments, waiting for the steps that make them, and gives them to take,
+// one by one. Every rank calls it; those that do not keep take nothing. One tensor after the other is made whole on the
+// device, so no device ever holds more than one beside its shards.
+func (s *State) Snapshot(keep bool, take func(Tensor) error) error {
 	for _, g := range s.groups {
 		for j, i := range g.trained {
 			t := Tensor{Param: g.params[i]}
@@ -26,16 +26,20 @@ func (s *State) Snapshot(keep bool) (steps int, tensors []Tensor, err error) {
 				dst   *[]byte
 				shard *device.Buffer
 			}{{&t.Data, g.shards[i]}, {&t.M1, g.m1[j]}, {&t.M2, g.m2[j]}} {
+				var err error
 				if *c.dst, err = s.read(t.Param, c.shard, keep); err != nil {
-					return 0, nil, fmt.Errorf("fsdp: read %s: %w", t.Name, err)
+					return fmt.Errorf("fsdp: read %s: %w", t.Name, err)
 				}
 			}
-			if keep {
-				tensors = append(tensors, t)
+			if !keep {
+				continue
+			}
+			if err := take(t); err != nil {
+				return fmt.Errorf("fsdp: keep %s: %w", t.Name, err)
 			}
 		}
 	}
-	return s.steps, tensors, nil
+	return nil
 }
 
 // read makes one tensor whole, with all of its parts, and, if it is kept, brings it to the host.
@@ -85,6 +89,7 @@ type Saved struct{ Data, M1, M2 Fill }
 // Restore uploads this rank's shards of what Snapshot gave, on any number of ranks; get finds a parameter, of which no
 // rows are read but those that are held here.
 func (s *State) Restore(steps int, get func(name string) (Saved, error)) error {
+	s.settle(len(s.groups) - 1)
 	for _, g := range s.groups {
 		if len(g.m1) != len(g.trained) {
 			g.m1, g.m2 = make([]*device.Buffer, len(g.trained)), make([]*device.Buffer, len(g.trained))

@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"gorun/launcher/rdzv"
 )
 
 // Config says what an agent is to do. Its fields have the meaning of torchrun's flags of the same names.
 type Config struct {
 	Command []string // what a rank runs: program and arguments
 	Gpus    int      // ranks on this node
+	CPUs    [][]int  // by local rank, the CPUs near its GPU; an empty or missing list = any
 	RunID   string   // a folder in LogDir
 
 	MaxRestarts     int
@@ -26,6 +29,8 @@ type Config struct {
 	Redirects   Streams
 	Tee         Streams
 	LocalFilter []int // local ranks whose output is shown; nil = all
+
+	OnEnd func(*rdzv.Verdict) // told how the run ended, before Run returns; may be nil
 
 	Out, Err io.Writer
 	Log      zerolog.Logger

@@ -185,13 +185,18 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestRankDies kills a rank as it begins each kind of collective: the others end with an error that names it, and soon.
+// TestRankDies kills a rank as it begins each kind of collective, inside a program or outside: the others end with an error that names it, and soon.
 func TestRankDies(t *testing.T) {
 	devicetest.CPUOnly(t)
 	base := tinyBase(t)
-	for _, at := range []string{"all-gather block 1", "reduce-scatter block 0", "all-reduce totals", "all-reduce block 1"} {
+	data := mesh{"", 4, 1, 1, 1, 1, []string{hsdp}}
+	all := mesh{"", 1, 2, 2, 1, 1, nil}
+	for at, m := range map[string]mesh{
+		"all-gather block 1": data, "reduce-scatter block 0": data, "all-reduce totals": data, "all-reduce block 1": data,
+		"all-reduce squares": all, "all-reduce attention output": all, "reduce-scatter gradients of keys and values": all,
+	} {
 		t.Run(at, func(t *testing.T) {
-			ranks := startRanks(t, mesh{"", 4, 1, 1, 1, 1, []string{hsdp}}.recipe(t, base, t.TempDir()), 4, nil)
+			ranks := startRanks(t, m.recipe(t, base, t.TempDir()), m.world(), nil)
 			victim := ranks[2]
 			for victim.events.Scan() {
 				if line := victim.events.Text(); strings.Contains(line, `"op":"`+at+`"`) && strings.Contains(line, "begin") {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,11 +13,12 @@ import (
 	"gorun/configs"
 	"gorun/csrc/plugins"
 	"gorun/launcher"
+	"gorun/launcher/rdzv"
 )
 
 // launchFlags say how many ranks train and what becomes of their output. Names and meanings are torchrun's.
 type launchFlags struct {
-	Gpus             string   `aliases:"nproc-per-node" default:"1" placeholder:"N" help:"Ranks to start on this machine; auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
+	Gpus             string   `aliases:"nproc-per-node" placeholder:"N" help:"Ranks to start on each machine (1; under Slurm, what the job has); auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
 	Nnodes           string   `default:"1" placeholder:"N" help:"Machines. This version starts ranks on one."`
 	RdzvID           string   `name:"rdzv-id" placeholder:"NAME" help:"Folder of this launch in --log-dir (launch)."`
 	MaxRestarts      int      `default:"0" placeholder:"N" help:"Start all ranks again, from the last checkpoint, at most so often after a failure."`
@@ -29,6 +29,9 @@ type launchFlags struct {
 	Tee              string   `placeholder:"STREAMS" help:"Streams shown on the console although --redirects names them."`
 	LocalRanksFilter string   `placeholder:"RANKS" help:"Local ranks to show on the console, as 0,1."`
 }
+
+// defaultShutdown is --shutdown-timeout if it is not given.
+const defaultShutdown = 30 * time.Second
 
 // inProcess tells whether one rank is wanted and nothing that only an agent can do: then this process is the rank.
 func (f *launchFlags) inProcess(ranks int) bool {
@@ -41,37 +44,36 @@ func (f *launchFlags) ranks(a *app) (int, error) {
 	if f.Nnodes != "1" && f.Nnodes != "1:1" {
 		return 0, fmt.Errorf("%w: --nnodes %s: this version starts ranks on one machine only: leave --nnodes away", errUsage, f.Nnodes)
 	}
-	if f.Gpus == "auto" {
+	n := 1
+	if f.Gpus != "" && f.Gpus != "auto" {
+		var err error
+		if n, err = strconv.Atoi(f.Gpus); err != nil || n < 1 {
+			return 0, fmt.Errorf("%w: --gpus %s: want a number of ranks, 1 or more, or auto", errUsage, f.Gpus)
+		}
+	}
+	if f.Gpus != "auto" && n == 1 {
+		return n, nil // one rank says itself what is wrong with its GPU
+	}
+	switch {
+	case !a.usesGPUs():
+		return n, nil
+	case f.Gpus == "auto":
 		return a.countGPUs()
 	}
-	n, err := strconv.Atoi(f.Gpus)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%w: --gpus %s: want a number of ranks, 1 or more, or auto", errUsage, f.Gpus)
-	}
-	return n, nil
+	return n, a.enoughGPUs(n)
 }
 
-// countGPUs returns the number of GPUs that --device means: 1 if it is the CPU.
-func (a *app) countGPUs() (int, error) {
+// usesGPUs tells whether ranks compute on GPUs. A plugin that is missing is for the ranks to complain of.
+func (a *app) usesGPUs() bool {
 	kind, _, err := a.findPlugin()
-	if err != nil {
-		return 0, err
-	}
-	if kind != plugins.CUDA {
-		return 1, nil
-	}
-	nodes, err := filepath.Glob("/dev/nvidia[0-9]*")
-	if err != nil {
-		return 0, err
-	}
-	return max(1, len(nodes)), nil
+	return err == nil && kind == plugins.CUDA
 }
 
 // config is what the agent is to do for a recipe.
 func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Config, error) {
 	c := &launcher.Config{
 		Gpus: ranks, RunID: launcher.DefaultRunID, MaxRestarts: f.MaxRestarts,
-		Tick: seconds(f.MonitorInterval, 100*time.Millisecond), ShutdownTimeout: seconds(f.ShutdownTimeout, 30*time.Second),
+		Tick: seconds(f.MonitorInterval, 100*time.Millisecond), ShutdownTimeout: seconds(f.ShutdownTimeout, defaultShutdown),
 		// Ranks have timeouts of their own, and know which one counts; the agent's is for when they can't tell any more.
 		HangTimeout: max(r.DistEnv.Timeout(), r.DistEnv.StartupTimeout(), r.DistEnv.CheckpointTimeout()),
 		LogDir:      r.LogDir(), Out: a.stdout, Err: a.stderr, Log: a.log,
@@ -107,14 +109,18 @@ func seconds(flag *float64, otherwise time.Duration) time.Duration {
 	return time.Duration(*flag * float64(time.Second))
 }
 
-// launch trains with ranks as processes of their own.
-func (c *trainCmd) launch(ctx context.Context, a *app, ranks int) error {
+// launch trains with ranks as processes of their own. ended is told how, unless it is nil.
+func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rdzv.Verdict)) error {
 	recipe, err := configs.Load(c.Recipe, c.Set)
 	if err != nil {
 		return err
 	}
 	conf, err := c.config(recipe, ranks, a)
 	if err == nil {
+		if a.usesGPUs() {
+			conf.CPUs = a.cpusNear(ranks)
+		}
+		conf.OnEnd = ended
 		conf.Command, err = c.rankCommand(a)
 	}
 	if err == nil {
@@ -125,7 +131,7 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int) error {
 	}
 	// The end of ctx is the first signal, which asks for a checkpoint; the agent must see that signal, and the next one.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -139,12 +145,15 @@ func (c *trainCmd) rankCommand(a *app) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this program's path: %w", err)
 	}
-	command := []string{self, "rank", "--device=" + a.Device, "--log-level=" + a.LogLevel}
-	if a.Plugin != "" {
-		command = append(command, "--plugin="+a.Plugin)
+	command := append([]string{self, "rank"}, a.args()...)
+	return append(command, c.recipeFlags.args(c.Recipe)...), nil
+}
+
+// args are the global flags for another gorun that is to do the same.
+func (g globals) args() []string {
+	args := []string{"--device=" + g.Device, "--log-level=" + g.LogLevel}
+	if g.Plugin != "" {
+		args = append(args, "--plugin="+g.Plugin)
 	}
-	for _, set := range c.Set {
-		command = append(command, "--set="+set)
-	}
-	return append(command, "--", c.Recipe), nil
+	return args
 }

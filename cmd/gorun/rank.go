@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -18,11 +20,13 @@ type rankCmd struct {
 // eventsFD is the descriptor on which the launcher reads a rank's progress.
 const eventsFD = 3
 
-// errLeft says that a rank has ended as it was asked to.
+// errLeft says that a rank, or an agent and its ranks, have ended as they were asked to.
 var errLeft = errors.New("left at the edge of a step")
 
 // Run trains as one rank of the environment's run.
 func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
+	hear := deaf()
+	defer hear()
 	place, err := rank.PlaceFrom(os.Getenv)
 	if err != nil {
 		return err
@@ -50,6 +54,15 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 		return errLeft
 	}
 	return err
+}
+
+// deaf keeps a further request to stop, after the first one, from ending this process before it has done what the first
+// asked for: Slurm sends its signals to all processes of a job, and the agents pass theirs on. The function that it
+// returns ends that.
+func deaf() (hear func()) {
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, syscall.SIGTERM, syscall.SIGUSR1)
+	return func() { signal.Stop(unread) }
 }
 
 // isPipe tells whether a descriptor that we were started with is one to write events to; the runtime's own are not.
