@@ -77,6 +77,19 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// FuzzCounts: any text is one count for each node, or an error.
+func FuzzCounts(f *testing.F) {
+	for _, seed := range []string{"2(x3),1", "1", "2(x1000000000)", "1(x", "-1"} {
+		f.Add(seed, 4)
+	}
+	f.Fuzz(func(t *testing.T, text string, nodes int) {
+		nodes = min(max(nodes, 1), maxNodes)
+		if got, err := parseCounts(text, nodes); err == nil && (len(got) != nodes || slices.Min(got) < 0) {
+			t.Errorf("%q for %d nodes is %v", text, nodes, got)
+		}
+	})
+}
+
 // second is the environment of task 2 of 'srun -N2 --ntasks-per-node=2', as Slurm 22.05 gives it.
 var second = map[string]string{
 	"SLURM_CLUSTER_NAME": "gorun", "SLURM_JOB_ID": "17", "SLURM_JOB_NODELIST": "n[1-4]", "SLURM_LOCALID": "0", "SLURM_NNODES": "2",
