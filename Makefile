@@ -6,6 +6,8 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 GO       ?= go
+# NVIDIA's Go package for its driver has functions that its header calls deprecated, and a compiler would tell of each.
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TOOLS    := .cache/bin
 # Pinned: another version finds other things.
@@ -25,7 +27,7 @@ TESTTIME ?= 15m
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gorun
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/gorun ./cmd/gorun
@@ -73,6 +75,13 @@ race: installed $(TESTSUM) ## the tests of packages with goroutines, under the r
 
 # present drops patterns of folders that are not there.
 present = $(foreach p,$(1),$(if $(wildcard $(patsubst %/...,%,$(p))/.),$(p)))
+
+SLURM_TEST := .cache/slurm.test
+
+.PHONY: test-slurm
+test-slurm: installed ## train on a Slurm of two nodes on this machine (needs root, slurmctld, slurmd, slurm-client, munge)
+	$(GO) test -c -o $(SLURM_TEST) ./cmd/gorun
+	cd cmd/gorun && $(subst $(INSTALLED),../../$(INSTALLED),$(TEST_ENV)) ../../tools/slurm/cluster.sh ../../$(SLURM_TEST) -test.run '^TestSlurm' -test.v
 
 $(GOLANGCI):
 	@mkdir -p $(TOOLS)
@@ -126,6 +135,8 @@ gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without G
 		echo "$$p"; $(GO) test -c -ldflags "-s -w" -o $(GPU_BINARIES)/$$(echo $$p | tr / .).test ./$$p; mkdir -p $(GPU_BINARIES)/src/$$p; \
 		if [ -d $$p/testdata ]; then cp -r $$p/testdata $(GPU_BINARIES)/src/$$p/; fi; \
 	done
+	mkdir -p $(GPU_BINARIES)/src/model/tokenizer/testdata # rank's tests read it
+	cp model/tokenizer/testdata/gpt2_tokenizer.json $(GPU_BINARIES)/src/model/tokenizer/testdata/
 	cp bench/gpu.sh bench/peft_gpu.py $(GPU_BINARIES)/
 
 gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDIA GPU

@@ -41,7 +41,7 @@ func (t *trainer) capture() (c captured, err error) {
 			return c, err
 		}
 	}
-	if err := t.state.Snapshot(t.world.leads(), c.add); err != nil {
+	if err := errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err()); err != nil {
 		return c, errors.Join(err, c.close())
 	}
 	return c, nil

@@ -56,7 +56,9 @@ func TestRankProcess(t *testing.T) {
 		})
 		job.Place = p
 	}
-	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Version: "test", Out: os.Stderr, Fault: os.Stderr})
+	device := testDevice(t)
+	device.GPU = p.GPU
+	err = job.Run(ctx, Options{Device: device, Version: "test", Out: os.Stderr, Fault: os.Stderr})
 	if err := job.Close(); err != nil {
 		t.Error(err)
 	}
@@ -256,7 +258,7 @@ func TestDescribeRanks(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple", "dist_env.backend=nccl": "dist_env.backend",
+		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple",
 		"distributed.cp_size=3": "4 ranks are no multiple", "distributed.tp_size=4": "2 key/value heads do not divide into 4",
 	} {
 		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {

@@ -43,6 +43,8 @@ var layers = []layer{
 	{"fsdp", "who holds which shard and when it is whole; gradient reduction; sharded AdamW; clipping", []string{"collective", "csrc/device"}},
 	{"launcher/rdzv", "agree on ranks and on how a run ended", nil},
 	{"launcher", "child processes, log fan-in, failure verdicts, restarts, signals", []string{"launcher/rdzv"}},
+	{"launcher/doctor", "examine nodes: collect facts, judge them, compare them with the others'", []string{"launcher/inventory"}},
+	{"launcher/inventory", "this node's GPUs by NVML: which there are, which are visible, how well they are, which CPUs are near", nil},
 	{"launcher/slurm", "Slurm's environment, the key of a job, batch scripts, requeue", nil},
 	{"rank/data", "datasets, prompt formats, loss masks, packing, sampler, prefetching loader; resumable order", []string{"configs", "model/tokenizer", "model/chat", "rank/data/demo"}},
 	{"rank/data/demo", "the demo's question-answering set, embedded", nil},
@@ -71,6 +73,7 @@ var keepers = []struct {
 	{"C", []string{"csrc"}},
 	{"unsafe", []string{"csrc", "csrc/device"}},
 	{"github.com/gomlx/gopjrt", []string{"csrc/device"}},
+	{"github.com/NVIDIA/go-nvml", []string{"launcher/inventory"}},
 	{"github.com/gomlx/go-xla", nil}, // its pjrt cannot be linked beside gopjrt's
 	{"github.com/gomlx/go-xla/stablehlo", []string{"model", "model/hlo"}},
 	{"github.com/gomlx/go-xla/types", []string{"model", "model/hlo"}},

@@ -27,6 +27,7 @@ type Client struct {
 	plugin   *csrc.Plugin
 	client   csrc.Client
 	device   csrc.Device
+	ordinal  int // CUDA: the device's number, as CUDA_VISIBLE_DEVICES counts
 	platform string
 	version  string
 	kind     string
@@ -53,7 +54,7 @@ func Open(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("device: %w", err)
 		}
 	}
-	c := &Client{flags: cfg.Flags}
+	c := &Client{flags: cfg.Flags, ordinal: cfg.Index}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
