@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"gorun/collective"
 	"gorun/csrc/device"
 )
 
@@ -15,65 +14,92 @@ type Tensor struct {
 	Data, M1, M2 []byte
 }
 
+// batchBytes is how much is gathered at once, of tensors that are smaller: an adapter's many would each wait for all
+// ranks on their own.
+const batchBytes = 64 << 20
+
 // Snapshot reads all trained parameters and their moments, waiting for the steps that make them, and gives them to take,
-// one by one. Every rank calls it; those that do not keep take nothing. One tensor after the other is made whole on the
-// device, so no device ever holds more than one beside its shards.
+// one by one. Every rank calls it; those that do not keep take nothing. On the device no more is made whole at a time,
+// beside the shards, than batchBytes or one tensor with its moments.
 func (s *State) Snapshot(keep bool, take func(Tensor) error) error {
 	for _, g := range s.groups {
-		for j, i := range g.trained {
-			t := Tensor{Param: g.params[i]}
-			for _, c := range []struct {
-				dst   *[]byte
-				shard *device.Buffer
-			}{{&t.Data, g.shards[i]}, {&t.M1, g.m1[j]}, {&t.M2, g.m2[j]}} {
-				var err error
-				if *c.dst, err = s.read(t.Param, c.shard, keep); err != nil {
-					return fmt.Errorf("fsdp: read %s: %w", t.Name, err)
+		for lo, hi := 0, 0; lo < len(g.trained); lo = hi {
+			for size := 0; hi < len(g.trained); hi++ {
+				size += 3 * g.params[g.trained[hi]].Shape.Bytes()
+				if hi > lo && size > batchBytes {
+					break
 				}
 			}
-			if !keep {
-				continue
+			batch, err := s.read(g, lo, hi, keep)
+			if err != nil {
+				return fmt.Errorf("fsdp: read %s: %w", g.name, err)
 			}
-			if err := take(t); err != nil {
-				return fmt.Errorf("fsdp: keep %s: %w", t.Name, err)
+			for _, t := range batch {
+				if err := take(t); err != nil {
+					return fmt.Errorf("fsdp: keep %s: %w", t.Name, err)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// read makes one tensor whole, with all of its parts, and, if it is kept, brings it to the host.
-func (s *State) read(p Param, shard *device.Buffer, keep bool) (data []byte, err error) {
-	whole, err := gather(s.ranks.Shard, p.Name, shard, p.Shape)
-	if err != nil {
-		return nil, err
-	}
-	if whole != shard {
-		defer whole.Free()
-	}
-	all := whole
-	if p.Split {
-		if all, err = gather(s.ranks.Tensor, p.Name, whole, stacked(p.Shape, s.ranks.Tensor.Size())); err != nil {
-			return nil, err
+// read makes trained parameters lo to hi of a group whole, with all of their parts and their moments, and, if they are
+// kept, brings them to the host.
+func (s *State) read(g *group, lo, hi int, keep bool) (out []Tensor, err error) {
+	var shards, parts []*device.Buffer
+	var whole, all []device.Shape
+	var split []int // indexes of what is in parts
+	for j := lo; j < hi; j++ {
+		p := g.params[g.trained[j]]
+		for _, b := range []*device.Buffer{g.shards[g.trained[j]], g.m1[j], g.m2[j]} {
+			if p.Split {
+				split = append(split, len(shards))
+				all = append(all, stacked(p.Shape, s.ranks.Tensor.Size()))
+			}
+			shards, whole = append(shards, b), append(whole, p.Shape)
 		}
 	}
-	if all != whole {
-		defer all.Free()
-	}
-	if keep {
-		data = make([]byte, all.Shape().Bytes())
-		err = all.Download(data)
-	}
-	return data, err
-}
-
-// gather makes one tensor whole; the caller frees it if it is not the shard itself.
-func gather(among collective.Comm, what string, shard *device.Buffer, whole device.Shape) (*device.Buffer, error) {
-	out, err := among.AllGather(what, []*device.Buffer{shard}, []device.Shape{whole})
+	tensors, err := s.ranks.Shard.AllGather(g.name+" for a checkpoint", shards, whole)
 	if err != nil {
 		return nil, err
 	}
-	return out[0], nil
+	defer freeOthers(tensors, shards)
+	if split != nil {
+		for _, i := range split {
+			parts = append(parts, tensors[i])
+		}
+		stacks, err := s.ranks.Tensor.AllGather(g.name+" for a checkpoint", parts, all)
+		if err != nil {
+			return nil, err
+		}
+		defer freeOthers(stacks, parts)
+		tensors = slices.Clone(tensors)
+		for n, i := range split {
+			tensors[i] = stacks[n]
+		}
+	}
+	for j := lo; keep && j < hi; j++ {
+		t := Tensor{Param: g.params[g.trained[j]]}
+		for n, dst := range []*[]byte{&t.Data, &t.M1, &t.M2} {
+			b := tensors[3*(j-lo)+n]
+			*dst = make([]byte, b.Shape().Bytes())
+			if err := b.Download(*dst); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
+			}
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// freeOthers frees the buffers that are not those that they were made of: one rank's are.
+func freeOthers(made, of []*device.Buffer) {
+	for i, b := range made {
+		if b != of[i] {
+			b.Free()
+		}
+	}
 }
 
 // stacked is the shape of n tensors one behind the other.
