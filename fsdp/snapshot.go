@@ -18,49 +18,58 @@ type Tensor struct {
 // ranks on their own.
 const batchBytes = 64 << 20
 
+// held is a trained parameter as this rank holds it: its shard and those of its moments.
+type held struct {
+	Param
+	shards [3]*device.Buffer
+}
+
 // Snapshot reads all trained parameters and their moments, waiting for the steps that make them, and gives them to take,
 // one by one. Every rank calls it; those that do not keep take nothing. On the device no more is made whole at a time,
 // beside the shards, than batchBytes or one tensor with its moments.
 func (s *State) Snapshot(keep bool, take func(Tensor) error) error {
+	var all []held
 	for _, g := range s.groups {
-		for lo, hi := 0, 0; lo < len(g.trained); lo = hi {
-			for size := 0; hi < len(g.trained); hi++ {
-				size += 3 * g.params[g.trained[hi]].Shape.Bytes()
-				if hi > lo && size > batchBytes {
-					break
-				}
+		for j, i := range g.trained {
+			all = append(all, held{g.params[i], [3]*device.Buffer{g.shards[i], g.m1[j], g.m2[j]}})
+		}
+	}
+	for lo, hi := 0, 0; lo < len(all); lo = hi {
+		for size := 0; hi < len(all); hi++ {
+			size += 3 * all[hi].Shape.Bytes()
+			if hi > lo && size > batchBytes {
+				break
 			}
-			batch, err := s.read(g, lo, hi, keep)
-			if err != nil {
-				return fmt.Errorf("fsdp: read %s: %w", g.name, err)
-			}
-			for _, t := range batch {
-				if err := take(t); err != nil {
-					return fmt.Errorf("fsdp: keep %s: %w", t.Name, err)
-				}
+		}
+		what := fmt.Sprintf("tensors %d to %d for a checkpoint", lo+1, hi)
+		batch, err := s.read(what, all[lo:hi], keep)
+		if err != nil {
+			return fmt.Errorf("fsdp: %s: %w", what, err)
+		}
+		for _, t := range batch {
+			if err := take(t); err != nil {
+				return fmt.Errorf("fsdp: keep %s: %w", t.Name, err)
 			}
 		}
 	}
 	return nil
 }
 
-// read makes trained parameters lo to hi of a group whole, with all of their parts and their moments, and, if they are
-// kept, brings them to the host.
-func (s *State) read(g *group, lo, hi int, keep bool) (out []Tensor, err error) {
+// read makes tensors whole, with all of their parts and their moments, and, if they are kept, brings them to the host.
+func (s *State) read(what string, from []held, keep bool) (out []Tensor, err error) {
 	var shards, parts []*device.Buffer
 	var whole, all []device.Shape
 	var split []int // indexes of what is in parts
-	for j := lo; j < hi; j++ {
-		p := g.params[g.trained[j]]
-		for _, b := range []*device.Buffer{g.shards[g.trained[j]], g.m1[j], g.m2[j]} {
-			if p.Split {
+	for _, h := range from {
+		for _, b := range h.shards {
+			if h.Split {
 				split = append(split, len(shards))
-				all = append(all, stacked(p.Shape, s.ranks.Tensor.Size()))
+				all = append(all, stacked(h.Shape, s.ranks.Tensor.Size()))
 			}
-			shards, whole = append(shards, b), append(whole, p.Shape)
+			shards, whole = append(shards, b), append(whole, h.Shape)
 		}
 	}
-	tensors, err := s.ranks.Shard.AllGather(g.name+" for a checkpoint", shards, whole)
+	tensors, err := s.ranks.Shard.AllGather(what, shards, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +78,7 @@ func (s *State) read(g *group, lo, hi int, keep bool) (out []Tensor, err error) 
 		for _, i := range split {
 			parts = append(parts, tensors[i])
 		}
-		stacks, err := s.ranks.Tensor.AllGather(g.name+" for a checkpoint", parts, all)
+		stacks, err := s.ranks.Tensor.AllGather(what, parts, all)
 		if err != nil {
 			return nil, err
 		}
@@ -79,10 +88,10 @@ func (s *State) read(g *group, lo, hi int, keep bool) (out []Tensor, err error) 
 			tensors[i] = stacks[n]
 		}
 	}
-	for j := lo; keep && j < hi; j++ {
-		t := Tensor{Param: g.params[g.trained[j]]}
+	for j := 0; keep && j < len(from); j++ {
+		t := Tensor{Param: from[j].Param}
 		for n, dst := range []*[]byte{&t.Data, &t.M1, &t.M2} {
-			b := tensors[3*(j-lo)+n]
+			b := tensors[3*j+n]
 			*dst = make([]byte, b.Shape().Bytes())
 			if err := b.Download(*dst); err != nil {
 				return nil, fmt.Errorf("%s: %w", t.Name, err)
