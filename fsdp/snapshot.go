@@ -14,9 +14,12 @@ type Tensor struct {
 	Data, M1, M2 []byte
 }
 
-// batchBytes is how much is gathered at once, of tensors that are smaller: an adapter's many would each wait for all
-// ranks on their own.
-const batchBytes = 64 << 20
+// batchBytes and batchTensors are how much is gathered at once, of tensors that are smaller: an adapter's many would each
+// wait for all ranks on their own.
+const (
+	batchBytes   = 64 << 20
+	batchTensors = 64
+)
 
 // held is a trained parameter as this rank holds it: its shard and those of its moments.
 type held struct {
@@ -37,7 +40,7 @@ func (s *State) Snapshot(keep bool, take func(Tensor) error) error {
 	for lo, hi := 0, 0; lo < len(all); lo = hi {
 		for size := 0; hi < len(all); hi++ {
 			size += 3 * all[hi].Shape.Bytes()
-			if hi > lo && size > batchBytes {
+			if hi > lo && size > batchBytes || hi == lo+batchTensors {
 				break
 			}
 		}

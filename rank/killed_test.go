@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gorun/configs"
+	"gorun/csrc/device/devicetest"
 	"gorun/rank/ckpt"
 	"gorun/tools/skip"
 )
@@ -65,6 +66,7 @@ func wholeCheckpoints(t *testing.T, dir string) int {
 // one that nobody killed. GORUN_KILLS says how often; make kills takes 50. Two ranks are killed a fifth as often.
 func TestKilled(t *testing.T) {
 	skip.InShort(t, "a run killed at random moments, in processes")
+	devicetest.CPUOnly(t)
 	kills := 5
 	if text := os.Getenv("GORUN_KILLS"); text != "" {
 		var err error
