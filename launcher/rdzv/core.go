@@ -48,6 +48,8 @@ type Core struct {
 	gen   int // the generation that runs, or the next one
 
 	live      map[string]Member // the others that gossip thinks alive
+	heard     map[string]bool   // those of them that have said whether they are idle
+	joined    map[string]time.Duration
 	idleSince time.Duration
 
 	// Leading while idle.
@@ -64,6 +66,7 @@ type Core struct {
 	promise int // lowest ballot that this node listens to
 	round   *round
 	stop    bool // somebody asked the run to end
+	asked   bool // at this node
 
 	verdict *Verdict        // the newest one that this node knows
 	decided *Plan           // what it is about
@@ -82,7 +85,10 @@ type round struct {
 
 // New returns the core of a node that is alone so far.
 func New(cfg Config, now time.Duration) *Core {
-	return &Core{cfg: cfg, now: now, live: map[string]Member{}, idleSince: now, waiting: map[string]Message{}}
+	return &Core{
+		cfg: cfg, now: now, idleSince: now,
+		live: map[string]Member{}, heard: map[string]bool{}, joined: map[string]time.Duration{}, waiting: map[string]Message{},
+	}
 }
 
 // Outputs returns what has come up since the last call.
@@ -111,6 +117,9 @@ func (c *Core) Tick(now time.Duration) {
 	case ready:
 		c.sendReady()
 	case running:
+		if c.asked {
+			c.tellStop()
+		}
 		c.tickRunning()
 	case closing:
 		c.spread()
@@ -119,11 +128,15 @@ func (c *Core) Tick(now time.Duration) {
 }
 
 // Joined says that gossip sees a node.
-func (c *Core) Joined(m Member) { c.live[m.ID] = m }
+func (c *Core) Joined(m Member) {
+	c.live[m.ID] = m
+	c.joined[m.ID] = c.now
+}
 
 // Lost says that gossip, or a broken connection, thinks a node dead.
 func (c *Core) Lost(id string) {
 	delete(c.live, id)
+	delete(c.heard, id)
 	delete(c.waiting, id)
 	if c.proposal != nil && c.proposal.GroupRank(id) >= 0 {
 		c.withdraw()
@@ -143,10 +156,15 @@ func (c *Core) Lost(id string) {
 
 // StopAsked says that a user or the scheduler wants the run to end: on this node, which tells the others.
 func (c *Core) StopAsked() {
+	c.asked = true
+	c.tellStop()
+	c.stopped()
+}
+
+func (c *Core) tellStop() {
 	for _, id := range slices.Sorted(maps.Keys(c.live)) {
 		c.send(Message{Kind: Stop, To: id, Gen: c.gen})
 	}
-	c.stopped()
 }
 
 func (c *Core) stopped() {
@@ -193,9 +211,7 @@ func (c *Core) Receive(m Message) {
 	case Decide:
 		c.onDecide(m)
 	case News:
-		if c.phase == idle {
-			c.gen = max(c.gen, m.Gen+1)
-		}
+		c.onNews(m)
 	case Stop:
 		c.stopped()
 	}

@@ -54,6 +54,14 @@ func (p *Plan) FirstRank(group int) (n int) {
 	return n
 }
 
+// newcomer is 1 for a node that the plan of the last generation does not have: it takes no place of one that it has.
+func (p *Plan) newcomer(m Member) int {
+	if p == nil || p.GroupRank(m.ID) >= 0 {
+		return 0
+	}
+	return 1
+}
+
 // Config is what a core is told once.
 type Config struct {
 	Self               Member
