@@ -99,7 +99,7 @@ func (c *Core) form() {
 		plan.Gen = max(plan.Gen, m.Gen)
 	}
 	last := c.before(plan.Gen)
-	if plan.Gen > 0 && !c.mayFollow(last) {
+	if plan.Gen > 0 && (!c.mayFollow(last) || c.stillEnding(last)) {
 		return
 	}
 	slices.SortFunc(plan.Nodes, func(a, b Member) int { return cmp.Or(last.newcomer(a)-last.newcomer(b), less(a, b)) })
@@ -157,6 +157,15 @@ func (c *Core) mayFollow(last *Plan) bool {
 	}
 	_, first := c.waiting[last.Nodes[0].ID]
 	return quorum(here, len(last.Nodes), first)
+}
+
+// stillEnding tells whether a node of the last generation will surely wait in a moment.
+func (c *Core) stillEnding(last *Plan) bool {
+	return c.now-c.lastNew < c.cfg.Reply && slices.ContainsFunc(last.Nodes, func(n Member) bool {
+		_, waits := c.waiting[n.ID]
+		_, alive := c.live[n.ID]
+		return alive && !waits
+	})
 }
 
 // quorum tells whether part of a generation's nodes may go on without the rest: two parts never both may.
