@@ -22,7 +22,8 @@ type record struct {
 // verdictFile is in the run's folder.
 const verdictFile = "verdict.json"
 
-// forget removes the verdict of an earlier launch into the same folder: until it ends, this one has none.
+// forget removes the verdict of an earlier launch into the same folder: until it ends, this one has none. Of several
+// nodes, those of the first generation do so when it starts: one that comes later may share the folder with them.
 func (a *Agent) forget() error {
 	if err := os.Remove(filepath.Join(a.cfg.RunDir(), verdictFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("--log-dir: %w", err)
@@ -30,12 +31,15 @@ func (a *Agent) forget() error {
 	return nil
 }
 
-// announce prints the line and keeps the verdict.
+// announce prints the line and keeps the verdict, unless it is about ranks of other nodes only.
 func (a *Agent) announce(v *rdzv.Verdict) {
 	if !v.OK || v.Stopped {
 		a.err.mu.Lock()
 		fmt.Fprintf(a.err.w, "gorun: %s\n", v.Line())
 		a.err.mu.Unlock()
+	}
+	if a.plan == nil && (v.OK || v.Failure.Node != a.self.ID) {
+		return
 	}
 	if err := a.keep(v); err != nil {
 		a.cfg.Log.Warn().Err(err).Msg("the verdict could not be written")
@@ -49,6 +53,9 @@ func (a *Agent) keep(v *rdzv.Verdict) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !a.knows(rec.Nodes) {
+		rec = &record{} // an earlier launch's, into the same folder
 	}
 	rec.Run = a.cfg.RunID
 	rec.Verdicts = slices.DeleteFunc(rec.Verdicts, func(o *rdzv.Verdict) bool { return o.Gen >= v.Gen })
@@ -75,6 +82,11 @@ func (a *Agent) keep(v *rdzv.Verdict) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// knows tells whether one of the nodes takes part in this launch: nodes of others have other names.
+func (a *Agent) knows(nodes []rdzv.Member) bool {
+	return slices.ContainsFunc(nodes, func(m rdzv.Member) bool { return a.plan != nil && a.plan.GroupRank(m.ID) >= 0 })
 }
 
 // maxRecord bounds what is read of a file that anybody may have written.
