@@ -100,6 +100,14 @@ peers: oracle-tools build ## training speed on this machine's CPU beside transfo
 	@bin/gorun setup --demo >/dev/null
 	$(ORACLE)/bin/python bench/cpu.py bin/gorun $(ORACLE)/bin/python
 
+NETNS_TABLE := .cache/netns.md
+
+.PHONY: test-netns
+test-netns: $(TESTSUM) ## the launcher's faults on several nodes, in network namespaces (needs root and iproute2), as a table
+	@mkdir -p .cache && rm -f $(NETNS_TABLE)
+	GORUN_NETNS=1 GORUN_NETNS_TABLE=$(CURDIR)/$(NETNS_TABLE) $(GO) test -count=1 -json -timeout 6m ./launcher/netns | $(TESTSUM) -skips .cache/netns-skipped.txt
+	@if [ -s $(NETNS_TABLE) ]; then cat $(NETNS_TABLE); else cat .cache/netns-skipped.txt; fi
+
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \

@@ -34,7 +34,8 @@ type Agent struct {
 	abort   bool      // the generation's ranks are being ended
 	kill    time.Time // when to end those that are left; zero = never
 	verdict *rdzv.Verdict
-	refused error // why the other nodes do not want this one
+	kept    chan struct{} // closed when the newest verdict is on disk
+	refused error         // why the other nodes do not want this one
 	signals int
 }
 
@@ -46,8 +47,9 @@ func Run(ctx context.Context, c *Config, signals <-chan os.Signal) error {
 		return err
 	}
 	a := &Agent{
-		cfg: c, spawner: newSpawner(), out: &console{w: c.Out}, err: &console{w: c.Err}, inbox: make(chan func()), done: make(chan struct{}),
+		cfg: c, spawner: newSpawner(), out: &console{w: c.Out}, err: &console{w: c.Err}, inbox: make(chan func()), done: make(chan struct{}), kept: make(chan struct{}),
 	}
+	close(a.kept) // there is none yet
 	defer a.spawner.close()
 	if err := a.join(); err != nil {
 		return err
@@ -65,6 +67,7 @@ func Run(ctx context.Context, c *Config, signals <-chan os.Signal) error {
 	close(a.done)
 	a.killAll(unix.SIGKILL)
 	a.waiters.Wait()
+	a.awaitKept()
 	return err
 }
 

@@ -44,6 +44,7 @@ var layers = []layer{
 	{"launcher/rdzv", "agree on ranks and on how a run ended", nil},
 	{"launcher/gossip", "agents find each other, and carry each other's messages", []string{"launcher/rdzv"}},
 	{"launcher", "child processes, log fan-in, failure verdicts, restarts, signals", []string{"launcher/gossip", "launcher/rdzv"}},
+	{"launcher/netns", "machines for tests: network namespaces on a switch that loses frames", []string{"launcher", "tools/skip"}},
 	{"launcher/slurm", "Slurm's environment, sbatch files, requeue", []string{"configs"}},
 	{"rank/data", "datasets, prompt formats, loss masks, packing, sampler, prefetching loader; resumable order", []string{"configs", "model/tokenizer", "model/chat", "rank/data/demo"}},
 	{"rank/data/demo", "the demo's question-answering set, embedded", nil},
