@@ -103,9 +103,9 @@ peers: oracle-tools build ## training speed on this machine's CPU beside transfo
 NETNS_TABLE := .cache/netns.md
 
 .PHONY: test-netns
-test-netns: $(TESTSUM) ## the launcher's faults on several nodes, in network namespaces (needs root and iproute2), as a table
-	@mkdir -p .cache && rm -f $(NETNS_TABLE)
-	GORUN_NETNS=1 GORUN_NETNS_TABLE=$(CURDIR)/$(NETNS_TABLE) $(GO) test -count=1 -json -timeout 6m ./launcher/netns | $(TESTSUM) -skips .cache/netns-skipped.txt
+test-netns: installed $(TESTSUM) ## the launcher's faults on several nodes, in network namespaces (needs root and iproute2), as a table
+	@rm -f $(NETNS_TABLE) .cache/netns-skipped.txt
+	$(TEST_ENV) GORUN_BIN=$(CURDIR)/bin/gorun GORUN_NETNS=1 GORUN_NETNS_TABLE=$(CURDIR)/$(NETNS_TABLE) $(GO) test -count=1 -json -timeout 6m ./launcher/netns | $(TESTSUM) -skips .cache/netns-skipped.txt
 	@if [ -s $(NETNS_TABLE) ]; then cat $(NETNS_TABLE); else cat .cache/netns-skipped.txt; fi
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
