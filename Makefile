@@ -25,7 +25,7 @@ TESTTIME ?= 15m
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gorun
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/gorun ./cmd/gorun
@@ -100,9 +100,12 @@ peers: oracle-tools build ## training speed on this machine's CPU beside transfo
 	@bin/gorun setup --demo >/dev/null
 	$(ORACLE)/bin/python bench/cpu.py bin/gorun $(ORACLE)/bin/python
 
+startup: oracle-tools build ## start-up of two nodes on this machine beside torchrun's, one table
+	$(ORACLE)/bin/python bench/startup.py bin/gorun $(ORACLE)/bin/torchrun
+
 NETNS_TABLE := .cache/netns.md
 
-.PHONY: test-netns
+.PHONY: startup test-netns
 test-netns: installed $(TESTSUM) ## the launcher's faults on several nodes, in network namespaces (needs root and iproute2), as a table
 	@rm -f $(NETNS_TABLE) .cache/netns-skipped.txt
 	$(TEST_ENV) GORUN_BIN=$(CURDIR)/bin/gorun GORUN_NETNS=1 GORUN_NETNS_TABLE=$(CURDIR)/$(NETNS_TABLE) $(GO) test -count=1 -json -timeout 6m ./launcher/netns | $(TESTSUM) -skips .cache/netns-skipped.txt

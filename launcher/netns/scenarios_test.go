@@ -61,6 +61,8 @@ func TestLab(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) { f.play(t, tb) })
 	}
 	t.Run("partition", func(t *testing.T) { partition(t, tb) })
+	t.Run("spare", func(t *testing.T) { spare(t, tb) })
+	t.Run("leader", func(t *testing.T) { leader(t, tb) })
 	t.Run("stop", func(t *testing.T) { stop(t, tb) })
 }
 
@@ -287,6 +289,40 @@ func partition(t *testing.T, tb *table) {
 	tb.add("... its first side starts again, and runs on when it has healed", []time.Duration{last.Sub(at)}, "generation 1 runs")
 	c.kill(c.agentPID(1), syscall.SIGTERM)
 	c.ended(0, 1)
+	c.noOrphans()
+}
+
+// spare: a third node, which waits while two run, takes the place of one that dies.
+func spare(t *testing.T, tb *table) {
+	c := newCluster(t, 3)
+	c.spec.MinNodes, c.spec.MaxNodes, c.spec.Restarts = 2, 2, 1
+	c.start(0, func(s *agentSpec) { s.NodeRank = 0 })
+	c.start(1, func(s *agentSpec) { s.NodeRank = 1 })
+	c.ranks(0, 2, 0, 1)
+	c.start(2)
+	c.agentPID(2)
+	time.Sleep(500 * time.Millisecond)
+	at := c.kill(c.agentPID(1), syscall.SIGKILL)
+	_, last := c.ranks(1, 2, 0, 2)
+	tb.add("kill -9 of an agent, a spare node waits", []time.Duration{last.Sub(at)}, "generation 1 runs with the spare")
+	c.kill(c.agentPID(2), syscall.SIGTERM)
+	c.ended(0, 1, 2)
+	c.noOrphans()
+}
+
+// leader: the first agent dies, and another one leads the next generation with those that are left.
+func leader(t *testing.T, tb *table) {
+	c := newCluster(t, 3)
+	c.spec.MinNodes, c.spec.Restarts = 2, 1
+	for node := range 3 {
+		c.start(node, func(s *agentSpec) { s.NodeRank = node })
+	}
+	c.ranks(0, 3, 0, 1, 2)
+	at := c.kill(c.agentPID(0), syscall.SIGKILL)
+	_, last := c.ranks(1, 2, 1, 2)
+	tb.add("kill -9 of the first agent of three, 2:3 wanted", []time.Duration{last.Sub(at)}, "generation 1 runs with the other two")
+	c.kill(c.agentPID(2), syscall.SIGTERM)
+	c.ended(0, 1, 2)
 	c.noOrphans()
 }
 
