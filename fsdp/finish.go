@@ -39,15 +39,17 @@ func (p *Pass) Finish(lr, most float64) (*Step, error) {
 }
 
 // totals sums squares, losses and valid tokens over groups, micro-batches and ranks. Ranks that replicate each other hold
-// the same gradients, so only losses and tokens are summed over them.
+// the same gradients, so only losses and tokens are summed over them; those of Tensor have the same losses and tokens,
+// so only squares are.
 func (p *Pass) totals() (squares *device.Buffer, step *Step, err error) {
 	var parts []*device.Buffer
 	defer func() { device.FreeAll(parts) }()
 	for l, g := range p.s.groups {
-		if p.reduced[l] == nil {
+		grads := p.s.counted(g, p.reduced[l])
+		if len(grads) == 0 {
 			continue
 		}
-		sq, err := p.s.maths.Squares(p.reduced[l])
+		sq, err := p.s.maths.Squares(grads)
 		if err != nil {
 			return nil, nil, fmt.Errorf("gradient norm of %s: %w", g.name, err)
 		}
@@ -85,7 +87,26 @@ func (p *Pass) totals() (squares *device.Buffer, step *Step, err error) {
 		step.free()
 		step.loss, step.tokens = sums[0], sums[1]
 	}
+	if p.s.ranks.Tensor.Size() > 1 {
+		sums, err := p.s.ranks.Tensor.AllReduce("squares", []*device.Buffer{squares})
+		if err != nil {
+			return squares, step, err
+		}
+		squares.Free()
+		squares = sums[0]
+	}
 	return squares, step, nil
+}
+
+// counted picks of a group's reduced gradients those whose squares this rank adds to the sum over Tensor: what all of
+// these hold counts once, on the first.
+func (s *State) counted(g *group, reduced []*device.Buffer) (out []*device.Buffer) {
+	for j, b := range reduced {
+		if s.ranks.Tensor.Rank() == 0 || g.params[g.trained[j]].Split {
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 func (p *Pass) update(step *Step, squares *device.Buffer, lr, most float64) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,9 +30,9 @@ func layout() (out []Group) {
 	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
 	for l := range blocks {
 		out = append(out, Group{fmt.Sprint("block ", l), []Param{
-			{fmt.Sprint("w", l), f32(7, 3), false}, {fmt.Sprint("a", l), f32(2, 3), true}, {fmt.Sprint("b", l), f32(7), true}}})
+			{fmt.Sprint("w", l), f32(7, 3), false, false}, {fmt.Sprint("a", l), f32(2, 3), true, true}, {fmt.Sprint("b", l), f32(7), true, false}}})
 	}
-	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false}}})
+	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, false}}})
 }
 
 // recorder writes down the collectives of a communicator.
@@ -87,7 +88,7 @@ func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
 	for c := range replicate {
 		for s, comm := range comms(shard, "dp_shard") {
 			r := &rank{dev: dev}
-			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, reshard}, hostMaths{dev}, layout())
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, reshard}, hostMaths{dev}, layout())
 			for g, group := range layout() {
 				for i, p := range group.Params {
 					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
@@ -134,6 +135,15 @@ func (r *rank) gradients(l, n int) ([]*device.Buffer, error) {
 		out = append(out, b)
 	}
 	return out, nil
+}
+
+// all is everything that a rank snapshots, if it keeps it.
+func (r *rank) all(keep bool) (out []Tensor, err error) {
+	err = r.Snapshot(keep, func(x Tensor) error {
+		out = append(out, x)
+		return nil
+	})
+	return out, err
 }
 
 // step is the schedule of the trainer's step, on samples given as numbers; with remat the backward pass runs the forward
@@ -191,7 +201,7 @@ func TestSharded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, tensors, err := alone.Snapshot(true)
+	tensors, err := alone.all(true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +221,7 @@ func TestSharded(t *testing.T) {
 				if o != want {
 					t.Errorf("rank %d: %+v, want %+v", n, o, want)
 				}
-				_, got[n], err = r.Snapshot(n == 0)
+				got[n], err = r.all(n == 0)
 				return err
 			})
 			if len(got[0]) != len(tensors) || got[1] != nil {
@@ -235,22 +245,23 @@ func TestRestore(t *testing.T) {
 		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
 			return err
 		}
-		_, tensors, err := r.Snapshot(n == 0)
+		tensors, err := r.all(n == 0)
 		if n == 0 {
 			saved = tensors
 		}
 		return err
 	})
 	together(t, two, func(n int, r *rank) error {
-		err := r.Restore(1, func(name string) (Tensor, error) {
-			return saved[slices.IndexFunc(saved, func(x Tensor) bool { return x.Name == name })], nil
+		err := r.Restore(1, func(name string) (Saved, error) {
+			x := saved[slices.IndexFunc(saved, func(x Tensor) bool { return x.Name == name })]
+			return Saved{rowsOf(x.Param, x.Data), rowsOf(x.Param, x.M1), rowsOf(x.Param, x.M2)}, nil
 		})
 		if err != nil {
 			return err
 		}
-		steps, again, err := r.Snapshot(true)
-		if err != nil || steps != 1 {
-			return fmt.Errorf("rank %d: %d steps, %w", n, steps, err)
+		again, err := r.all(true)
+		if err != nil || r.Steps() != 1 {
+			return fmt.Errorf("rank %d: %d steps, %w", n, r.Steps(), err)
 		}
 		for i := range saved {
 			if !slices.Equal(again[i].Data, saved[i].Data) || !slices.Equal(again[i].M2, saved[i].M2) {
@@ -260,6 +271,78 @@ func TestRestore(t *testing.T) {
 		return nil
 	})
 }
+
+// rowsOf fills from a whole tensor.
+func rowsOf(p Param, data []byte) Fill {
+	row := p.Shape.Bytes() / p.Shape.Dims[0]
+	return func(lo, hi int, dst []byte) error { copy(dst, data[lo*row:hi*row]); return nil }
+}
+
+// TestTensor: of two ranks that hold parts of the parameters a and the same of all others, both clip by the norm of the
+// whole, and a snapshot has both parts of a.
+func TestTensor(t *testing.T) {
+	alone := open(t, 1, 1, true)[0]
+	if _, err := alone.step(t.Context(), []int{1}, false); err != nil {
+		t.Fatal(err)
+	}
+	var whole, part float64 // sums of squares: of all parameters' gradients, of those with parts
+	for l := range blocks {
+		grads, err := alone.gradients(l, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range grads {
+			v, err := read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range v {
+				whole += float64(f * f)
+				if layout()[l].Params[1+i].Split {
+					part += float64(f * f)
+				}
+			}
+		}
+		device.FreeAll(grads)
+	}
+	ranks := open(t, 1, 1, true)
+	ranks = append(ranks, open(t, 1, 1, true)...)
+	for i, c := range collective.Loopback(t.Context(), "tp", 2, time.Minute) {
+		ranks[i].ranks.Tensor = recorder{c, ranks[i].say}
+	}
+	want, err := alone.all(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	together(t, ranks, func(n int, r *rank) error {
+		o, err := r.step(t.Context(), []int{1}, false)
+		if err != nil {
+			return err
+		}
+		if norm := math.Sqrt(whole + part); o.Loss != 1 || o.Tokens != 1 || math.Abs(o.Norm/norm-1) > 1e-6 {
+			t.Errorf("rank %d: %+v, want the norm %g", n, o, norm)
+		}
+		got, err := r.all(n == 0)
+		if n == 1 && got != nil {
+			t.Errorf("rank 1 keeps %d tensors", len(got))
+		}
+		for i, g := range got {
+			w := want[i]
+			if w.Split {
+				w.Data, w.M1, w.M2 = twice(w.Data), twice(w.M1), twice(w.M2)
+			}
+			if !slices.Equal(g.Data, w.Data) || !slices.Equal(g.M1, w.M1) || !slices.Equal(g.M2, w.M2) {
+				t.Errorf("%s differs", g.Name)
+			}
+		}
+		return err
+	})
+	if !slices.Equal(ranks[0].trace, ranks[1].trace) || !slices.Contains(ranks[0].trace, "all-reduce squares") {
+		t.Errorf("the ranks go\n%s\nand\n%s", strings.Join(ranks[0].trace, "\n"), strings.Join(ranks[1].trace, "\n"))
+	}
+}
+
+func twice(b []byte) []byte { return slices.Concat(b, b) }
 
 // TestTraces shows the order of everything in a pass, which is a contract between ranks: testdata/*.txt (-rewrite).
 func TestTraces(t *testing.T) {

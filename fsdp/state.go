@@ -12,6 +12,7 @@ type Param struct {
 	Name    string
 	Shape   device.Shape // of at least one dimension
 	Trained bool
+	Split   bool // the ranks of Ranks.Tensor hold different parts of it, of one shape; else all hold the same
 }
 
 // Group is a set of parameters that are whole together.
@@ -24,11 +25,12 @@ type Group struct {
 type Ranks struct {
 	Shard               collective.Comm // every parameter is Shard(0) over these
 	Replicate           collective.Comm // these hold the same shard, and reduce its gradients among them
+	Tensor              collective.Comm // these hold the parts of every parameter with Param.Split, and see the same samples
 	ReshardAfterForward bool            // free a group after its forward pass and gather it again for the backward pass
 }
 
 // Alone is the Ranks of one rank.
-var Alone = Ranks{collective.Solo{}, collective.Solo{}, true}
+var Alone = Ranks{collective.Solo{}, collective.Solo{}, collective.Solo{}, true}
 
 // Maths runs the device programs that a pass needs, on tensors of any shape. Gradients are float32.
 type Maths interface {
@@ -48,7 +50,7 @@ type Maths interface {
 }
 
 // State is everything that this rank holds of the model: its shards of all parameters and, for trained ones, of the
-// moments. The last group is the root group (embedding, final norm, head).
+// moments. A parameter of which there are parts is whole here with this rank's part. The last group is the root group (embedding, final norm, head).
 //
 // A shard is the rows of collective.Part, filled with zero rows to collective.ShardShape, so that all ranks run the same
 // programs. Zero rows have zero gradients and stay zero.

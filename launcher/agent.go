@@ -89,6 +89,9 @@ func (a *Agent) loop(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		a.obey()
 		if a.verdict != nil {
+			if a.cfg.OnEnd != nil {
+				a.cfg.OnEnd(a.verdict)
+			}
 			if !a.verdict.OK {
 				return &Ended{a.verdict}
 			}

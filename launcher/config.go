@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"gorun/launcher/rdzv"
 )
 
 // Config says what an agent is to do. Its fields have the meaning of torchrun's flags of the same names.
@@ -35,6 +37,8 @@ type Config struct {
 	Redirects   Streams
 	Tee         Streams
 	LocalFilter []int // local ranks whose output is shown; nil = all
+
+	OnEnd func(*rdzv.Verdict) // told how the run ended, before Run returns; may be nil
 
 	Out, Err io.Writer
 	Log      zerolog.Logger

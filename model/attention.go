@@ -121,25 +121,27 @@ func (b queries) part(g *hlo.Graph, at hlo.Value, s span) queries {
 	return p
 }
 
-// scores are scale * q k^T [B*K,G,n,m] float32 for a block of n queries and the keys of its span, with what a query
+// masked is x, whose axes are [B*K,...] with queries of b along one and keys of the span along another, with what a query
 // must not see at a huge negative value.
-func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Value {
-	bk, n, m, e := k.Dim(0), s.size, k.Dim(1), k.Dim(2)
-	x := g.Scale(g.Dot(g.Reshape(b.q, bk, a.group*n, e), 2, k, 2, 1), a.scale)
-	x = g.Reshape(x, bk, a.group, n, m)
-	row := g.Add(g.Iota(dtypes.Int32, 0, n, m), b.lo)
-	col := g.Add(g.Iota(dtypes.Int32, 1, n, m), g.Const(dtypes.Int32, float64(s.keys)))
+func (a attention) masked(g *hlo.Graph, x hlo.Value, b queries, s span, query, key int) hlo.Value {
+	dims := x.Dims()
+	row := g.Add(g.Iota(dtypes.Int32, query, dims...), b.lo)
+	col := g.Add(g.Iota(dtypes.Int32, key, dims...), g.Const(dtypes.Int32, float64(s.keys)))
 	seen := g.Compare(col, "<=", row)
 	if a.window > 0 {
 		seen = g.And(seen, g.Compare(g.Sub(row, col), "<", g.Const(dtypes.Int32, float64(a.window))))
 	}
-	axes := []int{2, 3}
 	if b.starts.Valid() {
-		dims := []int{bk, n, m}
-		own := g.Compare(g.Broadcast(col, dims, 1, 2), ">=", g.Broadcast(b.starts, dims, 0, 1))
-		seen, axes = g.And(g.Broadcast(seen, dims, 1, 2), own), []int{0, 2, 3}
+		seen = g.And(seen, g.Compare(col, ">=", g.Broadcast(b.starts, dims, 0, query)))
 	}
-	return g.Select(g.Broadcast(seen, x.Dims(), axes...), x, g.Const(dtypes.Float32, -1e30))
+	return g.Select(seen, x, g.Const(dtypes.Float32, -1e30))
+}
+
+// scores are scale * q k^T [B*K,G,n,m] float32 for a block of n queries and the keys of its span, masked.
+func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Value {
+	bk, n, m, e := k.Dim(0), s.size, k.Dim(1), k.Dim(2)
+	x := g.Scale(g.Dot(g.Reshape(b.q, bk, a.group*n, e), 2, k, 2, 1), a.scale)
+	return a.masked(g, g.Reshape(x, bk, a.group, n, m), b, s, 2, 3)
 }
 
 // forward returns the output [T, H*E] in the compute dtype and the log-sum-exp of each query's scores [B*K,G,S].
@@ -201,22 +203,23 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 	e, d := a.e, a.e.part
 	do := a.stack(doTN)
 	delta := e.Sum(e.Mul(e.F32(do), e.F32(a.stack(oTN))), 3) // [B*K,G,S]
+	kT := e.turned(a.k)
 	zero := e.Full(dtypes.Float32, 0, a.k.Dims()...)
 	dk, dv = zero, zero
 	var dqs []hlo.Value
 	for _, s := range spans(e.chunks, a.reach) {
-		k, v := e.Slice(a.k, 1, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())
+		keys := keys{e.Slice(a.k, 1, s.keys, s.end()), e.Slice(kT, 2, s.keys, s.end()), e.Slice(a.v, 1, s.keys, s.end())}
 		part := func(x hlo.Value) hlo.Value { return s.of(e, x, 2) }
 		all, dos, lses, deltas := a.block(s), part(do), part(lse), part(delta)
 		var dqSpan, dkSpan, dvSpan hlo.Value
 		if s.blocks == 1 {
-			dqSpan, dkSpan, dvSpan = a.backwardBlock(e.Graph, all, k, v, dos, lses, deltas, s)
+			dqSpan, dkSpan, dvSpan = a.backwardBlock(e.Graph, all, keys, dos, lses, deltas, s)
 		} else {
-			empty := e.Full(dtypes.Float32, 0, k.Dims()...)
+			empty := e.Full(dtypes.Float32, 0, keys.k.Dims()...)
 			st := e.Loop(s.blocks, []hlo.Value{e.Full(dtypes.Float32, 0, all.q.Dims()...), empty, empty}, func(g *hlo.Graph, i hlo.Value, st []hlo.Value) []hlo.Value {
 				at := g.Mul(i, g.Const(dtypes.Int32, float64(s.size)))
 				cut := func(x hlo.Value) hlo.Value { return g.DynamicSlice(x, 2, at, s.size) }
-				bq, bk, bv := a.backwardBlock(g, all.part(g, at, s), k, v, cut(dos), cut(lses), cut(deltas), s)
+				bq, bk, bv := a.backwardBlock(g, all.part(g, at, s), keys, cut(dos), cut(lses), cut(deltas), s)
 				return []hlo.Value{g.DynamicUpdate(st[0], bq, 2, at), g.Add(st[1], bk), g.Add(st[2], bv)}
 			})
 			dqSpan, dkSpan, dvSpan = st[0], st[1], st[2]
@@ -231,17 +234,25 @@ func (a attention) backward(oTN, doTN, lse hlo.Value) (dq, dk, dv hlo.Value) {
 	return shape(e.Concat(2, dqs...), d.Heads), shape(dk, d.KVHeads), shape(dv, d.KVHeads)
 }
 
-// backwardBlock returns one block's dq [B*K,G,n,E] and its share of dk and dv [B*K,m,E], float32.
-func (a attention) backwardBlock(g *hlo.Graph, b queries, k, v, do, lse, delta hlo.Value, s span) (dq, dk, dv hlo.Value) {
-	x := a.scores(g, b, k, s)
-	dims, bk, m, dt := b.q.Dims(), k.Dim(0), k.Dim(1), k.DType()
-	rows := func(x hlo.Value) hlo.Value { return g.Reshape(x, bk, a.group*s.size, x.Dim(3)) }
-	p := g.Exp(g.Sub(x, g.Like(lse, x, 0, 1, 2)))
-	dv = g.Dot(g.To(rows(p), dt), 1, rows(do), 1, 1)
-	dp := g.Reshape(g.Dot(rows(do), 2, v, 2, 1), bk, a.group, s.size, m)
-	ds := g.Scale(g.Mul(p, g.Sub(dp, g.Like(delta, x, 0, 1, 2))), a.scale)
-	dsRows := g.To(rows(ds), dt)
-	dq = g.Reshape(g.Dot(dsRows, 2, k, 1, 1), dims...)
-	dk = g.Dot(dsRows, 1, rows(b.q), 1, 1)
-	return dq, dk, dv
+// keys are what a span's queries see.
+type keys struct{ k, kT, v hlo.Value } // [B*K,m,E], [B*K,E,m], [B*K,m,E]
+
+// backwardBlock returns one block's dq [B*K,G,n,E] and its share of dk and dv [B*K,m,E], float32. Scores are computed
+// with keys first: then every product contracts the last axis of its left operand, as the fast products on CPU want.
+func (a attention) backwardBlock(g *hlo.Graph, b queries, key keys, do, lse, delta hlo.Value, s span) (dq, dk, dv hlo.Value) {
+	dims, bk, m, dt := b.q.Dims(), key.k.Dim(0), key.k.Dim(1), key.k.DType()
+	n := a.group * s.size
+	rows := func(x hlo.Value) hlo.Value { return g.Reshape(x, bk, n, x.Dim(3)) }
+	q, do := rows(b.q), rows(do)
+	grid := func(x hlo.Value) hlo.Value { return g.Reshape(x, bk, m, a.group, s.size) }
+	flat := func(x hlo.Value) hlo.Value { return g.To(g.Reshape(x, bk, m, n), dt) }
+
+	x := a.masked(g, grid(g.Scale(g.Dot(key.k, 2, q, 2, 1), a.scale)), b, s, 3, 1)
+	p := g.Exp(g.Sub(x, g.Like(lse, x, 0, 2, 3)))
+	dv = g.Dot(flat(p), 2, do, 1, 1)
+	dp := grid(g.Dot(key.v, 2, do, 2, 1))
+	ds := flat(g.Scale(g.Mul(p, g.Sub(dp, g.Like(delta, x, 0, 2, 3))), a.scale))
+	dk = g.Dot(ds, 2, q, 1, 1)
+	dq = g.Transpose(g.Barrier(g.Dot(key.kT, 2, ds, 1, 1)), 0, 2, 1) // without a barrier, XLA would turn the product instead
+	return g.Reshape(dq, dims...), dk, dv
 }

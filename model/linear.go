@@ -143,7 +143,7 @@ func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
 	ss := l.backwardB(e, segs, tTR, dyTN)
 	if !e.dropKey.Valid() {
 		sTR := e.Concat(1, ss...)
-		dA := e.TN(sTR, x)
+		dA := e.crossed(sTR, x)
 		at := 0
 		for _, s := range segs {
 			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
@@ -152,7 +152,7 @@ func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
 		return e.Add(dx, e.product(sTR, 1, e.stackA(segs), 0))
 	}
 	for i, s := range segs {
-		e.grad(s.a, e.TN(ss[i], l.drop(e, x, s.a)))
+		e.grad(s.a, e.crossed(ss[i], l.drop(e, x, s.a)))
 		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s.a))
 	}
 	return dx
@@ -169,9 +169,8 @@ func (l linear) backwardB(e *emit, segs []segment, tTR, dyTN hlo.Value) []hlo.Va
 		dy := e.Slice(dyTN, 1, s.from, s.to)
 		t := e.Slice(tTR, 1, at, at+s.Dim)
 		at += s.Dim
-		// B^T's gradient is the product that is fast on CPU (3.7 times: [T,16] x [T,1536]); the barrier keeps XLA from
-		// turning it round.
-		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.TN(t, dy), s.Scale)), 1, 0))
+		// B^T's gradient is the product that is fast on CPU; the barrier keeps XLA from turning it round.
+		e.grad(s.b, e.Transpose(e.Barrier(e.Scale(e.crossed(t, dy), s.Scale)), 1, 0))
 		ss[i] = e.c(e.Scale(e.NN(dy, e.weight(s.b)), s.Scale))
 	}
 	return ss

@@ -34,7 +34,7 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Full && len(cfg.Adapters) > 0 {
 		return nil, errors.New("model: full fine-tuning and adapters exclude each other")
 	}
-	if err := cfg.Split.check(cfg.Decoder); err != nil {
+	if err := cfg.Split.Check(cfg.Decoder); err != nil {
 		return nil, err
 	}
 	m := &Model{dev: dev, cfg: cfg, root: newRoot(cfg), programs: map[string]func() (*device.Program, error){}, tables: map[table][2]*device.Buffer{}}

@@ -32,8 +32,8 @@ type Split struct {
 	Sequence bool // the parts of Tensor also hold the tokens of the residual stream in parts
 }
 
-// check names all sizes of a decoder that do not divide into the parts.
-func (s Split) check(d *spec.Decoder) error {
+// Check names all sizes of a decoder that do not divide into the parts.
+func (s Split) Check(d *spec.Decoder) error {
 	var faults []error
 	for _, a := range []struct {
 		name string

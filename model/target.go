@@ -41,6 +41,27 @@ func (e *emit) product(a hlo.Value, ca int, b hlo.Value, cb int) hlo.Value {
 	return e.Product(a, ca, b, cb, e.cfg.products())
 }
 
+// turned exchanges the last two axes of x, where a GPU's products take them as they are and those of the CPU want the
+// contracted axis of their left operand last: otherwise they convert both operands to float32 and take twice as long. The
+// barrier keeps XLA from undoing it.
+func (e *emit) turned(x hlo.Value) hlo.Value {
+	perm := make([]int, len(x.Dims()))
+	for i := range perm {
+		perm[i] = i
+	}
+	last := len(perm) - 1
+	perm[last-1], perm[last] = last, last-1
+	return e.Barrier(e.Transpose(x, perm...))
+}
+
+// crossed is t^T y [R,N] float32 for a narrow t [T,R] and y [T,N].
+func (e *emit) crossed(t, y hlo.Value) hlo.Value {
+	if e.cfg.Target == CUDA {
+		return e.TN(t, y)
+	}
+	return e.NN(e.turned(t), y)
+}
+
 // FlashRefused says why cuDNN's attention cannot serve the configuration; nil if it can.
 func (c Config) FlashRefused() error {
 	size := c.Decoder.HeadDim

@@ -69,10 +69,6 @@ func unsupported(r *configs.Recipe) error {
 			faults = append(faults, fmt.Errorf("%s: %s", field, why))
 		}
 	}
-	d := r.Distributed
-	refuse(d.TPSize > 1, "distributed.tp_size", "this version is data-parallel: use 1")
-	refuse(d.CPSize > 1, "distributed.cp_size", "this version is data-parallel: use 1")
-	refuse(d.SequenceParallel, "distributed.sequence_parallel", "this version is data-parallel: use false")
 	refuse(r.DistEnv.Backend == "nccl", "dist_env.backend", "this version moves data between ranks on the CPU: use \"auto\" or \"host\"")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
@@ -83,6 +79,10 @@ func unsupported(r *configs.Recipe) error {
 func (j *Job) configure() error {
 	r := j.Recipe
 	j.Config = model.Config{Decoder: j.Base.Decoder, Compute: computeDType(r.Model.DType), Dropout: r.PEFT.Dropout, Full: r.PEFT.Scheme == "none"}
+	j.Config.Split = splitOf(j.Mesh, r.Distributed.SequenceParallel)
+	if err := j.Config.Split.Check(j.Base.Decoder); err != nil {
+		return fmt.Errorf("distributed.tp_size = %d, cp_size = %d: %w", r.Distributed.TPSize, r.Distributed.CPSize, err)
+	}
 	switch r.Distributed.ActivationCheckpointing {
 	case "selective":
 		j.Config.Remat = model.RematSelective

@@ -20,7 +20,7 @@ func groups(m *model.Model) []fsdp.Group {
 	for _, g := range m.Groups() {
 		to := fsdp.Group{Name: g.Name}
 		for _, p := range g.Params {
-			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable})
+			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Split: p.Split})
 		}
 		out = append(out, to)
 	}
@@ -36,7 +36,7 @@ type loader struct {
 	seed  int64
 }
 
-// load uploads this rank's part of every parameter, several at once: conversion and dequantisation keep all cores busy.
+// load uploads this rank's rows of every parameter, several at once: conversion and dequantisation keep all cores busy.
 func (l *loader) load(m *model.Model) error {
 	var work errgroup.Group
 	work.SetLimit(runtime.GOMAXPROCS(0))
@@ -48,55 +48,51 @@ func (l *loader) load(m *model.Model) error {
 	return work.Wait()
 }
 
+// fill reads a parameter's rows; of a part, those columns that are in it.
 func (l *loader) fill(p model.Param) fsdp.Fill {
-	if p.Role != model.Base {
-		return func(lo, hi int, dst []byte) error {
-			v, err := l.adapter(p)
-			if err != nil {
-				return err
-			}
-			width := p.Shape.Dims[1]
+	rows := func(tensor string, lo, hi int, dst []byte) error {
+		return l.base.ReadRows(tensor, lo, hi, p.Shape.DType, dst)
+	}
+	return func(lo, hi int, dst []byte) error {
+		if p.Role == model.Base {
+			return p.Read(lo, hi, dst, rows)
+		}
+		v, err := l.adapter(p)
+		if err != nil {
+			return err
+		}
+		return p.Read(lo, hi, dst, func(_ string, lo, hi int, dst []byte) error {
+			width := len(dst) / (hi - lo) / 4
 			for i, f := range v[lo*width : hi*width] {
 				binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
 			}
 			return nil
-		}
+		})
 	}
-	return func(lo, hi int, dst []byte) error { return readParts(l.base, p, lo, hi, dst) }
 }
 
-// readParts reads rows [lo, hi) of tensors stacked along axis 0.
-func readParts(base weights.Source, p model.Param, lo, hi int, dst []byte) error {
-	rowBytes := p.Shape.Bytes() / p.Shape.Dims[0]
-	start := 0
-	for _, part := range p.Parts {
-		from, to := max(lo, start), min(hi, start+part.Rows)
-		if from < to {
-			if err := base.ReadRows(part.Tensor, from-start, to-start, p.Shape.DType, dst[(from-lo)*rowBytes:(to-lo)*rowBytes]); err != nil {
-				return err
-			}
-		}
-		start += part.Rows
-	}
-	return nil
-}
-
-// adapter is the initial value of A or B.
+// adapter is the initial value of a whole A or B: drawn or read whole on every rank, so that it is the same however the
+// ranks divide it.
 func (l *loader) adapter(p model.Param) ([]float32, error) {
+	whole := p.Parts[0].Of
 	if l.from != nil {
 		for _, m := range l.from.Modules {
 			if m.Name != p.Module {
 				continue
 			}
+			v := m.B
 			if p.Role == model.LoraA {
-				return m.A, nil
+				v = m.A
 			}
-			return m.B, nil
+			if len(v) != whole[0]*whole[1] {
+				return nil, fmt.Errorf("the adapter to start from has %d values for %s, want %v", len(v), p.Name, whole)
+			}
+			return v, nil
 		}
 		return nil, fmt.Errorf("the adapter to start from has no module %s", p.Module)
 	}
 	if p.Role == model.LoraB {
-		return make([]float32, p.Shape.Size()), nil
+		return make([]float32, whole[0]*whole[1]), nil
 	}
-	return initA(l.init, l.seed, p.Module, p.Shape.Dims[0], p.Shape.Dims[1])
+	return initA(l.init, l.seed, p.Module, whole[0], whole[1])
 }

@@ -217,6 +217,9 @@ func (s *Session) meanLossOf(ctx context.Context, batches []data.Batch) (loss fl
 		}
 		tokens += len(logp)
 	}
+	if !s.world.counts() {
+		loss, tokens = 0, 0
+	}
 	sums, err := s.world.sum("validation loss", loss, float64(tokens))
 	if err != nil {
 		return 0, 0, err

@@ -10,6 +10,7 @@ import (
 
 	"gorun/collective"
 	"gorun/configs"
+	"gorun/model"
 )
 
 // Place is this process among the ranks of a run, as the launcher or torchrun's environment tells it. The zero Place is
@@ -59,6 +60,12 @@ func PlaceFrom(get func(name string) string) (Place, error) {
 		return Place{}, fmt.Errorf("the environment of a rank: %w", err)
 	}
 	return p, nil
+}
+
+// splitOf is this rank's part of the model on a mesh; world.split numbers its communicators.
+func splitOf(m collective.Mesh, sequence bool) model.Split {
+	axis := func(a collective.Axis) model.Axis { return model.Axis{Parts: m.Size(a), Index: m.Coordinate(a)} }
+	return model.Split{Tensor: axis(collective.Tensor), Context: axis(collective.Context), Sequence: sequence}
 }
 
 // meshOf lays the recipe's mesh over a number of ranks.

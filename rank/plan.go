@@ -6,7 +6,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"gorun/collective"
 	"gorun/model"
 	"gorun/rank/data"
 	"gorun/rank/metrics"
@@ -40,7 +39,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	memory, err := model.EstimateMemory(j.Config, j.shapeOf(largest))
+	peak, err := j.peak(j.shapeOf(largest))
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +62,8 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	}
 	spread := ""
 	if j.Mesh.World() > 1 {
-		row("mesh", "%s", j.Mesh)
-		spread = fmt.Sprintf(" x %d ranks", o.DPSize)
+		row("mesh", "%s", j.mesh())
+		spread = fmt.Sprintf(" x %d data-parallel ranks", o.DPSize)
 	}
 	unit := "samples"
 	if o.Pack > 0 {
@@ -80,9 +79,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
 	}
 	row("attention", "%s", j.attention())
-	gathered := j.shard(&memory)
-	row("memory", "%.2f GiB on the device: base %.2f, trained %.2f, activations %.2f, working %.2f%s (longest micro-batch)",
-		float64(memory.Total()+gathered)/gib, float64(memory.Base)/gib, float64(memory.Trained)/gib, float64(memory.Activations)/gib, float64(memory.Working)/gib, describeGathered(gathered))
+	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)
 	}
@@ -90,6 +87,23 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("left out", "%s", reason)
 	}
 	return facts, nil
+}
+
+// mesh says how many ranks there are and what they divide.
+func (j *Job) mesh() string {
+	text := fmt.Sprintf("%d ranks: %s", j.Mesh.World(), j.Mesh)
+	if j.Config.Split.Sequence {
+		text += ", tokens between products too"
+	}
+	return text
+}
+
+// each is "of each rank" where there are several.
+func (j *Job) each() string {
+	if j.Mesh.World() == 1 {
+		return ""
+	}
+	return " of each rank"
 }
 
 // attention says which kernels compute it, and why not cuDNN's if a GPU goes without.
@@ -103,33 +117,6 @@ func (j *Job) attention() string {
 		return fmt.Sprintf("blockwise (%v)", refused)
 	}
 	return "blockwise"
-}
-
-// shard leaves of parameters, gradients and moments what one rank holds, and returns the bytes that are gathered at once:
-// the root group and two blocks.
-func (j *Job) shard(m *model.Memory) (gathered int64) {
-	n := int64(j.Mesh.Size(collective.Shard, collective.Context))
-	if n == 1 {
-		return 0
-	}
-	all := m.Base
-	if j.Config.Full {
-		all = m.Trained / 4 // parameters, gradients and two moments, all as large
-	}
-	d := j.Base.Decoder
-	head := int64(d.Vocab) * int64(d.Hidden) * all / max(1, d.Params().Total) // in bytes of the dtype that all is in
-	if !d.TiedHead {
-		head *= 2
-	}
-	m.Base, m.Trained = (m.Base+n-1)/n, (m.Trained+n-1)/n
-	return head + 2*(all-head)/int64(d.Layers)
-}
-
-func describeGathered(bytes int64) string {
-	if bytes == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", gathered %.2f", float64(bytes)/gib)
 }
 
 func describe(path, split string, d *data.Dataset) string {

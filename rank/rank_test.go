@@ -29,7 +29,10 @@ const tinyConfig = `{"model_type":"llama","hidden_size":32,"intermediate_size":4
 "hidden_act":"silu","bos_token_id":1,"eos_token_id":2}`
 
 // tinyBase writes a random model with a real tokenizer.
-func tinyBase(t *testing.T) string {
+func tinyBase(t *testing.T) string { return tinyBaseOf(t, tinyConfig) }
+
+// tinyBaseOf is tinyBase of any config.json of a vocabulary of at least 900.
+func tinyBaseOf(t *testing.T, config string) string {
 	t.Helper()
 	dir := t.TempDir()
 	put := func(name string, data []byte) {
@@ -38,14 +41,14 @@ func tinyBase(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	put("config.json", []byte(tinyConfig))
+	put("config.json", []byte(config))
 	put("tokenizer_config.json", []byte(`{"bos_token":"<s>","eos_token":"</s>"}`))
 	tok, err := os.ReadFile("../model/tokenizer/testdata/gpt2_tokenizer.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	put("tokenizer.json", tok)
-	d, err := spec.Parse([]byte(tinyConfig))
+	d, err := spec.Parse([]byte(config))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +156,12 @@ func testDevice(t *testing.T) Device {
 var cacheDir string
 
 func TestMain(m *testing.M) {
+	if os.Getenv("GORUN_TEST_DEVICE") == "" && os.Getenv("XLA_FLAGS") == "" {
+		// On the CPU most of the time goes into compiling: quickly rather than well, here and in processes of tests.
+		if err := os.Setenv("XLA_FLAGS", "--xla_backend_optimization_level=0"); err != nil {
+			panic(err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "gorun-rank-*")
 	if err != nil {
 		panic(err)
@@ -378,7 +387,7 @@ func TestPrepareRefuses(t *testing.T) {
 	base := tinyBase(t)
 	for set, want := range map[string]string{
 		`peft.target_modules=["*_prj"]`:                  "_prj",
-		"distributed.tp_size=2":                          "distributed.tp_size",
+		"distributed.tp_size=2":                          "tp of 2 ranks: there are 1",
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",

@@ -31,6 +31,7 @@ type Session struct {
 	model *model.Model
 	state *fsdp.State
 	world *world
+	apart func()             // forgets the communicators of programs
 	zeros [][]*device.Buffer // not nil in a view without the adapter; see Bare
 }
 
@@ -84,6 +85,9 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if p.world.job != nil && s.dev.Platform() != "cpu" {
 		return s, fmt.Errorf("several ranks on %s: this version moves data between ranks on the CPU only: use --device cpu, or one rank", s.dev.Platform())
 	}
+	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
+		return s, err
+	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
 	}
@@ -108,6 +112,9 @@ func (s *Session) Close() error {
 	}
 	if s.model != nil {
 		errs = append(errs, s.model.Close())
+	}
+	if s.apart != nil {
+		s.apart()
 	}
 	if s.dev != nil {
 		errs = append(errs, s.dev.Close())

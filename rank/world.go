@@ -9,7 +9,10 @@ import (
 
 	"gorun/collective"
 	"gorun/configs"
+	"gorun/csrc"
+	"gorun/csrc/device"
 	"gorun/fsdp"
+	"gorun/model"
 )
 
 // world is the other ranks, as this one sees them. With one rank there is no job, and every question answers itself.
@@ -51,9 +54,43 @@ func (w *world) ranks(reshard bool) fsdp.Ranks {
 	return fsdp.Ranks{
 		Shard:               w.job.Comm("dp_shard x cp", w.mesh.Ranks(collective.Shard, collective.Context)),
 		Replicate:           w.job.Comm("dp_replicate", w.mesh.Ranks(collective.Replicate)),
+		Tensor:              w.job.Comm("tp", w.mesh.Ranks(collective.Tensor)),
 		ReshardAfterForward: reshard,
 	}
 }
+
+// split numbers the communicators that a device's programs have among the parts of a model, and returns what forgets
+// them. Their numbers are the same on every rank: tp first, then cp. They are others than fsdp's, whose collectives come
+// from the step's goroutine while programs are still in theirs.
+func (w *world) split(dev *device.Client, s model.Split) (model.Split, func(), error) {
+	var forget []func()
+	all := func() {
+		for _, f := range forget {
+			f()
+		}
+	}
+	for _, a := range []struct {
+		to   *model.Axis
+		axis collective.Axis
+	}{{&s.Tensor, collective.Tensor}, {&s.Context, collective.Context}} {
+		if a.to.Parts < 2 {
+			continue
+		}
+		comm, ok := w.job.Comm(a.axis.String()+" in programs", w.mesh.Ranks(a.axis)).(csrc.Communicator)
+		if !ok {
+			return s, all, fmt.Errorf("%s: the backend has no collectives inside programs on %s", a.axis, dev.Platform())
+		}
+		number, release, err := dev.Communicate(comm)
+		if err != nil {
+			return s, all, fmt.Errorf("%s: %w", a.axis, err)
+		}
+		a.to.Comm, forget = number, append(forget, release)
+	}
+	return s, all, nil
+}
+
+// counts tells whether this rank adds to sums over samples: the ranks of one tp group have the same numbers.
+func (w *world) counts() bool { return w.job == nil || w.mesh.Coordinate(collective.Tensor) == 0 }
 
 // steady is a context for work that all ranks do together: among several, one that is asked to stop must not leave the
 // others waiting for it.

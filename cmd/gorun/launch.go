@@ -14,12 +14,13 @@ import (
 	"gorun/configs"
 	"gorun/csrc/plugins"
 	"gorun/launcher"
+	"gorun/launcher/rdzv"
 )
 
 // launchFlags say how many ranks train and what becomes of their output. Names and meanings are torchrun's.
 type launchFlags struct {
 	nodeFlags
-	Gpus             string   `aliases:"nproc-per-node" default:"1" env:"PET_NPROC_PER_NODE" placeholder:"N" help:"Ranks to start on this machine; auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
+	Gpus             string   `aliases:"nproc-per-node" env:"PET_NPROC_PER_NODE" placeholder:"N" help:"Ranks to start on each machine (1; under Slurm, what the job has); auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
 	MaxRestarts      int      `default:"0" env:"PET_MAX_RESTARTS" placeholder:"N" help:"Start all ranks again, from the last checkpoint, at most so often after a failure."`
 	MonitorInterval  *float64 `env:"PET_MONITOR_INTERVAL" placeholder:"SECONDS" help:"How often to look for ranks that hang (0.1)."`
 	ShutdownTimeout  *float64 `env:"PET_SHUTDOWN_TIMEOUT" placeholder:"SECONDS" help:"How long ranks may take to checkpoint and end after SIGTERM (30)."`
@@ -29,6 +30,9 @@ type launchFlags struct {
 	LocalRanksFilter string   `env:"PET_LOCAL_RANKS_FILTER" placeholder:"RANKS" help:"Local ranks to show on the console, as 0,1."`
 }
 
+// defaultShutdown is --shutdown-timeout if it is not given.
+const defaultShutdown = 30 * time.Second
+
 // inProcess tells whether one rank is wanted and nothing that only an agent can do: then this process is the rank.
 func (f *launchFlags) inProcess(ranks int) bool {
 	return f.oneNode() && ranks == 1 && f.MaxRestarts == 0 && f.MonitorInterval == nil && f.ShutdownTimeout == nil &&
@@ -37,7 +41,10 @@ func (f *launchFlags) inProcess(ranks int) bool {
 
 // ranks reads --gpus.
 func (f *launchFlags) ranks(a *app) (int, error) {
-	if f.Gpus == "auto" {
+	switch f.Gpus {
+	case "":
+		return 1, nil
+	case "auto":
 		return a.countGPUs()
 	}
 	n, err := strconv.Atoi(f.Gpus)
@@ -67,7 +74,7 @@ func (a *app) countGPUs() (int, error) {
 func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Config, error) {
 	c := &launcher.Config{
 		Gpus: ranks, RunID: launcher.DefaultRunID, MaxRestarts: f.MaxRestarts,
-		Tick: seconds(f.MonitorInterval, 100*time.Millisecond), ShutdownTimeout: seconds(f.ShutdownTimeout, 30*time.Second),
+		Tick: seconds(f.MonitorInterval, 100*time.Millisecond), ShutdownTimeout: seconds(f.ShutdownTimeout, defaultShutdown),
 		// Ranks have timeouts of their own, and know which one counts; the agent's is for when they can't tell any more.
 		HangTimeout: max(r.DistEnv.Timeout(), r.DistEnv.StartupTimeout(), r.DistEnv.CheckpointTimeout()),
 		LogDir:      r.LogDir(), Out: a.stdout, Err: a.stderr, Log: a.log, Version: gorunVersion(),
@@ -101,14 +108,15 @@ func seconds(flag *float64, otherwise time.Duration) time.Duration {
 	return time.Duration(*flag * float64(time.Second))
 }
 
-// launch trains with ranks as processes of their own.
-func (c *trainCmd) launch(ctx context.Context, a *app, ranks int) error {
+// launch trains with ranks as processes of their own. ended is told how, unless it is nil.
+func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rdzv.Verdict)) error {
 	recipe, err := configs.Load(c.Recipe, c.Set)
 	if err != nil {
 		return err
 	}
 	conf, err := c.config(recipe, ranks, a)
 	if err == nil {
+		conf.OnEnd = ended
 		conf.Command, err = c.rankCommand(a)
 	}
 	if err == nil {
@@ -133,12 +141,15 @@ func (c *trainCmd) rankCommand(a *app) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("this program's path: %w", err)
 	}
-	command := []string{self, "rank", "--device=" + a.Device, "--log-level=" + a.LogLevel}
-	if a.Plugin != "" {
-		command = append(command, "--plugin="+a.Plugin)
+	command := append([]string{self, "rank"}, a.args()...)
+	return append(command, c.recipeFlags.args(c.Recipe)...), nil
+}
+
+// args are the global flags for another gorun that is to do the same.
+func (g globals) args() []string {
+	args := []string{"--device=" + g.Device, "--log-level=" + g.LogLevel}
+	if g.Plugin != "" {
+		args = append(args, "--plugin="+g.Plugin)
 	}
-	for _, set := range c.Set {
-		command = append(command, "--set="+set)
-	}
-	return append(command, "--", c.Recipe), nil
+	return args
 }

@@ -45,7 +45,7 @@ var layers = []layer{
 	{"launcher/gossip", "agents find each other, and carry each other's messages", []string{"launcher/rdzv"}},
 	{"launcher", "child processes, log fan-in, failure verdicts, restarts, signals", []string{"launcher/gossip", "launcher/rdzv"}},
 	{"launcher/netns", "machines for tests: network namespaces on a switch that loses frames", []string{"launcher", "tools/skip"}},
-	{"launcher/slurm", "Slurm's environment, sbatch files, requeue", []string{"configs"}},
+	{"launcher/slurm", "Slurm's environment, the key of a job, batch scripts, requeue", nil},
 	{"rank/data", "datasets, prompt formats, loss masks, packing, sampler, prefetching loader; resumable order", []string{"configs", "model/tokenizer", "model/chat", "rank/data/demo"}},
 	{"rank/data/demo", "the demo's question-answering set, embedded", nil},
 	{"rank/squad", "SQuAD's official exact match and F1", nil},

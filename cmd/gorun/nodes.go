@@ -31,6 +31,23 @@ type nodeFlags struct {
 // oneNode tells whether this machine is the only one.
 func (f *nodeFlags) oneNode() bool { return f.Nnodes == "1" || f.Nnodes == "1:1" }
 
+// meeting are the flags given that say how nodes meet.
+func (f *nodeFlags) meeting() (flags []string) {
+	for _, g := range []struct {
+		flag  string
+		given bool
+	}{
+		{"--node-rank", f.NodeRank != nil}, {"--rdzv-endpoint", f.RdzvEndpoint != ""}, {"--rdzv-id", f.RdzvID != ""},
+		{"--rdzv-backend", f.RdzvBackend != ""}, {"--master-addr", f.MasterAddr != ""}, {"--local-addr", f.LocalAddr != ""},
+		{"--standalone", f.Standalone}, {"--key-file", f.KeyFile != ""},
+	} {
+		if g.given {
+			flags = append(flags, g.flag)
+		}
+	}
+	return flags
+}
+
 // place fills in what the agent must know of the other nodes.
 func (f *nodeFlags) place(c *launcher.Config, a *app) error {
 	var faults []error

@@ -3,19 +3,25 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"gorun/csrc/plugins"
+	"gorun/rank"
 )
 
 type planCmd struct {
 	recipeFlags
 
+	Ranks       int `default:"1" placeholder:"N" help:"Show it for the first of N ranks: machines times GPUs."`
 	ShowSamples int `placeholder:"N" help:"Also show the first N samples, with what is trained on marked."`
 }
 
 // Run prints what training would do.
 func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
-	job, err := c.prepare(ctx, a)
+	if c.Ranks < 1 {
+		return fmt.Errorf("%w: --ranks %d: want 1 or more", errUsage, c.Ranks)
+	}
+	job, err := c.prepareAt(ctx, a, rank.Place{World: c.Ranks})
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"gorun/configs"
 	"gorun/rank"
 )
 
@@ -24,6 +25,8 @@ var errLeft = errors.New("left at the edge of a step")
 
 // Run trains as one rank of the environment's run.
 func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
+	hearing := deaf()
+	defer hearing()
 	place, err := rank.PlaceFrom(os.Getenv)
 	if err != nil {
 		return err
@@ -31,11 +34,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 	if isPipe(eventsFD) {
 		place.Events = os.NewFile(eventsFD, "events")
 	}
-	recipe, err := configs.Load(c.Recipe, c.Set)
-	if err != nil {
-		return err
-	}
-	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
+	job, err := c.prepareAt(ctx, a, place)
 	if err != nil {
 		return err
 	}
@@ -54,6 +53,15 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 		return errLeft
 	}
 	return err
+}
+
+// deaf keeps a further request to stop, after the first one, from ending this process before it has done what the first
+// asked for: Slurm sends its signals to all processes of a job, and the agents pass theirs on. The function that it
+// returns ends that.
+func deaf() (hear func()) {
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, syscall.SIGTERM, syscall.SIGUSR1)
+	return func() { signal.Stop(unread) }
 }
 
 // isPipe tells whether a descriptor that we were started with is one to write events to; the runtime's own are not.

@@ -21,22 +21,50 @@ type recipeFlags struct {
 	Set    []string `sep:"none" placeholder:"SECTION.KEY=VALUE" help:"Change a value of the recipe. May be given many times."`
 }
 
-// prepare loads the recipe and reads everything that it names.
+// args are the flags for another gorun that is to take the recipe at path, at the end of its command line.
+func (f recipeFlags) args(path string) []string {
+	var args []string
+	for _, set := range f.Set {
+		args = append(args, "--set="+set)
+	}
+	return append(args, "--", path)
+}
+
+// prepare loads the recipe and reads everything that it names, for one rank alone.
 func (f recipeFlags) prepare(ctx context.Context, a *app) (*rank.Job, error) {
+	return f.prepareAt(ctx, a, rank.Place{})
+}
+
+// prepareAt is prepare for one of several ranks.
+func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank.Job, error) {
 	recipe, err := configs.Load(f.Recipe, f.Set)
 	if err != nil {
 		return nil, err
 	}
-	return rank.Prepare(recipe, a.resolve(ctx))
+	return rank.PrepareAt(p, recipe, a.resolve(ctx))
 }
 
 // Run trains: in this process, or with an agent and its ranks.
-func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
-	if ranks, err := c.ranks(a); err != nil {
+func (c *trainCmd) Run(ctx context.Context, a *app) error {
+	step, err := c.underSlurm(a)
+	if err != nil {
 		return err
-	} else if !c.inProcess(ranks) {
-		return c.launch(ctx, a, ranks)
 	}
+	if step != nil {
+		return c.runStep(ctx, a, step)
+	}
+	ranks, err := c.ranks(a)
+	if err != nil {
+		return err
+	}
+	if c.inProcess(ranks) {
+		return c.train(ctx, a)
+	}
+	return c.launch(ctx, a, ranks, nil)
+}
+
+// train trains in this process.
+func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
 	job, err := c.prepare(ctx, a)
 	if err != nil {
 		return err

@@ -20,3 +20,15 @@ func (c *Client) Communicate(comm csrc.Communicator) (number int32, release func
 	number = csrc.RegisterCommunicator(comm)
 	return number, func() { csrc.UnregisterCommunicator(number) }, nil
 }
+
+// takeTurn waits for the last program with collectives, so that one goroutine's programs meet their collectives in the
+// order in which it queues them, as all parts do. XLA's CPU threads take programs that need nothing of each other in any
+// order (the first program of a micro-batch and the last of the one before); on a GPU its stream keeps them in order.
+func (c *Client) takeTurn() error {
+	last := c.turn
+	if !last.Valid() {
+		return nil
+	}
+	c.turn = csrc.Event{}
+	return c.finish(last, "the program with collectives before")
+}

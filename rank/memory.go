@@ -1,0 +1,112 @@
+package rank
+
+import (
+	"fmt"
+	"strings"
+
+	"gorun/collective"
+	"gorun/model"
+)
+
+// memory is what one rank's device holds at one moment of a step, in bytes.
+type memory struct {
+	base        int64 // this rank's shards of frozen parameters
+	trained     int64 // and of trained ones with their two moments
+	gathered    int64 // parameters made whole: the root group, and blocks at work or next
+	gradients   int64
+	activations int64 // what forward passes have kept for backward passes
+	working     int64 // scratch of the program that runs
+}
+
+func (m memory) total() int64 {
+	return m.base + m.trained + m.gathered + m.gradients + m.activations + m.working
+}
+
+// String names what there is.
+func (m memory) String() string {
+	var out []string
+	for _, part := range []struct {
+		name  string
+		bytes int64
+	}{{"base", m.base}, {"trained", m.trained}, {"gathered", m.gathered}, {"gradients", m.gradients}, {"activations", m.activations}, {"working", m.working}} {
+		if part.bytes > 0 {
+			out = append(out, fmt.Sprintf("%s %.2f", part.name, float64(part.bytes)/gib))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// held is what a group of parameters takes: of one rank's part of the model whole, and sharded. Gradients are float32.
+type held struct {
+	whole, frozen, trained int64 // all parameters whole; shards of frozen ones, and of trained ones with moments
+	grads, reduced         int64 // gradients whole, and their shards
+}
+
+// peak is the fullest moment of a step on micro-batches of a shape. It goes through a step as step.go does.
+func (j *Job) peak(s model.Shape) (memory, error) {
+	m, err := model.EstimateMemory(j.Config, s)
+	if err != nil {
+		return memory{}, err
+	}
+	groups, err := j.held()
+	if err != nil {
+		return memory{}, err
+	}
+	at := memory{working: m.Working}
+	for _, g := range groups {
+		at.base += g.frozen
+		at.trained += g.trained
+	}
+	layers := len(groups) - 1
+	sharded := j.Mesh.Size(collective.Shard, collective.Context) > 1
+	gathered := func(l int) (sum int64) { // while block l is at work and the one before it is on its way
+		for i, g := range groups {
+			if sharded && (i == l || i == l-1 || i == layers || !j.Recipe.Distributed.ReshardAfterForward && i <= l) {
+				sum += g.whole
+			}
+		}
+		return sum
+	}
+	var most memory
+	for l := layers - 1; l >= 0; l-- { // of the last micro-batch's backward pass, for which most is kept
+		at.gathered, at.gradients, at.activations = gathered(l), groups[layers].grads+groups[l].grads, m.Activations*int64(l+1)/int64(layers)
+		for i, g := range groups {
+			switch {
+			case i > l && i < layers:
+				at.gradients += g.reduced
+			case j.Accum > 1: // sums of the micro-batches before
+				at.gradients += g.grads
+			}
+		}
+		if at.total() > most.total() {
+			most = at
+		}
+	}
+	return most, nil
+}
+
+// held measures the groups, the root group last.
+func (j *Job) held() ([]held, error) {
+	m, err := model.New(nil, j.Config)
+	if err != nil {
+		return nil, err
+	}
+	n := j.Mesh.Size(collective.Shard, collective.Context)
+	var out []held
+	for _, g := range m.Groups() {
+		var h held
+		for _, p := range g.Params {
+			whole, shard := int64(p.Shape.Bytes()), int64(collective.ShardShape(p.Shape, n).Bytes())
+			h.whole += whole
+			if !p.Trainable {
+				h.frozen += shard
+				continue
+			}
+			h.trained += 3 * shard
+			h.grads += whole
+			h.reduced += shard
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
