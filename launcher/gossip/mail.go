@@ -11,10 +11,12 @@ import (
 	"gorun/launcher/rdzv"
 )
 
-// Messages go as single packets where they fit: the core repeats what is lost within a tick, long before TCP would. The
-// plan of a large run does not fit, and takes a stream.
+// Messages go as packets: the core repeats what is lost within a tick, long before TCP would. One that does not fit an
+// Ethernet frame, as a plan of many nodes or the end of a rank's stderr, takes a stream too, for networks that drop
+// fragments; the core does not mind to get it twice.
 const (
-	maxPacket  = 1200    // bytes, with room for encryption and label within one Ethernet frame
+	maxFrame   = 1200    // bytes, with room for encryption and label
+	maxPacket  = 8 << 10 // bytes: a few fragments
 	maxMessage = 1 << 20 // bytes
 )
 
@@ -85,12 +87,14 @@ func (n *Net) Send(m rdzv.Message) {
 		return // gone: the core has heard of it, or will in a moment
 	}
 	b, err := encode(m)
-	switch {
-	case err != nil:
+	if err != nil {
 		n.cfg.Log.Error().Err(err).Msg("a message to another node")
-	case len(b) > maxPacket:
+		return
+	}
+	if len(b) > maxFrame {
 		p.put(m.Kind, b)
-	default:
+	}
+	if len(b) <= maxPacket {
 		if err := n.list.SendBestEffort(p.node, b); err != nil {
 			n.cfg.Log.Debug().Err(err).Str("node", m.To).Msg("send")
 		}

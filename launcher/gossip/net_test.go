@@ -57,7 +57,7 @@ func (n *node) Refused(err error)    { n.note("refused %v", err) }
 func (n *node) Received(m rdzv.Message) {
 	size := 0
 	if m.Verdict != nil {
-		size = len(m.Verdict.Why)
+		size = len(m.Verdict.Failure.Tail)
 	}
 	n.note("received %s from %s, %d", m.Kind, host(m.From), size)
 }
@@ -127,11 +127,11 @@ func TestMeet(t *testing.T) {
 	open(t, cb, b)
 	open(t, ca, a)
 	within(t, 5*time.Second, "they meet", func() bool { return a.has("joined 127.0.1.2 b 1") && b.has("joined 127.0.1.1 a 1") })
-	large := strings.Repeat("w", 3000) // takes a stream
+	large := strings.Repeat("w", 20000) // takes a stream alone
 	within(t, 5*time.Second, "messages arrive", func() bool {
 		a.Send(rdzv.Message{Kind: rdzv.News, From: a.Self().ID, To: b.Self().ID})
-		b.Send(rdzv.Message{Kind: rdzv.Decide, From: b.Self().ID, To: a.Self().ID, Verdict: &rdzv.Verdict{OK: true, Why: large}})
-		return b.has("received news from a, 0") && a.has("received decide from b, 3000")
+		b.Send(rdzv.Message{Kind: rdzv.Decide, From: b.Self().ID, To: a.Self().ID, Verdict: &rdzv.Verdict{Failure: &rdzv.Failure{Node: "a", Tail: large}}})
+		return b.has("received news from a, 0") && a.has("received decide from b, 20000")
 	})
 	b.Close()
 	within(t, 2*time.Second, "the goodbye arrives", func() bool { return a.has("lost b") })

@@ -74,11 +74,13 @@ func agentMain(spec string) int {
 	return 1
 }
 
-// rankMain takes steps, each with one byte to rank 0 and one back, until it is told to end or a peer is gone. Each step
+// rankMain takes steps, each with one byte to rank 0 and one back, until it is told to end (SIGTERM), to fail (SIGUSR2), or a peer is gone. Each step
 // prints enough to fill a pipe soon.
 func rankMain() int {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
+	fail := make(chan os.Signal, 1)
+	signal.Notify(fail, syscall.SIGUSR2)
 	rank, world := os.Getenv("RANK"), os.Getenv("WORLD_SIZE")
 	fmt.Printf("rank %s of %s pid %d generation %s\n", rank, world, os.Getpid(), os.Getenv("GORUN_GENERATION"))
 	peers, err := meet(rank == "0", world)
@@ -91,6 +93,9 @@ func rankMain() int {
 	select {
 	case <-term:
 		return 0
+	case <-fail:
+		fmt.Fprint(os.Stderr, strings.Repeat("a long story of what went wrong\n", 200), "the disk is full\n")
+		return 1
 	case err := <-failed:
 		select {
 		case <-term: // that is why

@@ -61,6 +61,7 @@ func TestLab(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) { f.play(t, tb) })
 	}
 	t.Run("partition", func(t *testing.T) { partition(t, tb) })
+	t.Run("one", func(t *testing.T) { oneNode(t) })
 	t.Run("spare", func(t *testing.T) { spare(t, tb) })
 	t.Run("leader", func(t *testing.T) { leader(t, tb) })
 	t.Run("stop", func(t *testing.T) { stop(t, tb) })
@@ -187,6 +188,10 @@ var faults = []fault{
 	{name: "kill -9 of a rank, 20 % of all frames lost", nodes: 2, tell: []int{0, 1}, limit: processLimit, say: `node node1-\w+: rank 1 \(pid \d+\) was killed by SIGKILL.*`,
 		setUp: func(c *cluster) { c.lab.Lose(0.2) },
 		do:    func(c *cluster, ranks map[int]int) time.Time { return c.kill(ranks[1], syscall.SIGKILL) }},
+	{name: "a rank fails with a long story, 20 % of all frames lost", nodes: 2, tell: []int{0, 1}, limit: processLimit,
+		say:   `node node1-\w+: rank 1 \(pid \d+\) ended with exit code 1 .*stderr: the disk is full`,
+		setUp: func(c *cluster) { c.lab.Lose(0.2) },
+		do:    func(c *cluster, ranks map[int]int) time.Time { return c.kill(ranks[1], syscall.SIGUSR2) }},
 	{name: "kill -9 of a rank, a log disk that takes nothing any more", nodes: 2, tell: []int{0, 1}, limit: processLimit, say: `node node1-\w+: rank 1 \(pid \d+\) was killed by SIGKILL.*`,
 		setUp: (*cluster).stuckLogs,
 		do: func(c *cluster, ranks map[int]int) time.Time {
@@ -289,6 +294,36 @@ func partition(t *testing.T, tb *table) {
 	tb.add("... its first side starts again, and runs on when it has healed", []time.Duration{last.Sub(at)}, "generation 1 runs")
 	c.kill(c.agentPID(1), syscall.SIGTERM)
 	c.ended(0, 1)
+	c.noOrphans()
+}
+
+// loopback matches a local address of /proc/net/tcp and udp, or tcp6 and udp6, that is not reachable from outside.
+var loopback = regexp.MustCompile(`^(0100007F|00000000000000000000000001000000|0000000000000000FFFF00000100007F):`)
+
+// oneNode: a run on one node opens no port beyond loopback.
+func oneNode(t *testing.T) {
+	c := newCluster(t, 1)
+	c.start(0, func(s *agentSpec) { s.Gpus = 2 })
+	c.ranks(0, 2, 0)
+	open := 0
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", c.agentPID(0), table))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(b), "\n")[1:] {
+			if words := strings.Fields(line); len(words) > 1 {
+				if open++; !loopback.MatchString(words[1]) {
+					t.Errorf("open beyond loopback: %s %s", table, line)
+				}
+			}
+		}
+	}
+	if open == 0 {
+		t.Error("no port is open: rank 0's should be")
+	}
+	c.kill(c.agentPID(0), syscall.SIGTERM)
+	c.ended(0)
 	c.noOrphans()
 }
 
