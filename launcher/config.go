@@ -21,7 +21,7 @@ type Config struct {
 
 	MinNodes, MaxNodes int           // --nnodes; of more than one, the fields below say how they meet
 	NodeRank           int           // group rank that this node wants; -1 = any
-	Endpoints          []string      // HOST:PORT of nodes to ask for the others, in the order of trust; one may be this node
+	Endpoints          []string      // HOST:PORT of nodes to ask for the others; one may be this node
 	LocalAddr          string        // this node's address for the others; "" = the one that leads to the endpoints
 	Key                []byte        // the run's secret, gossip.KeyBytes long; one node makes its own if there is none
 	Version            string        // nodes of another version of gorun are refused

@@ -114,13 +114,15 @@ func (n *Net) listen(addr netip.Addr) error {
 	if taken == nil || !n.expected(meet) {
 		return nil
 	}
-	_, err = n.list.Join([]string{meet.String()})
-	if err == nil {
+	joined := n.contact(meet.String())
+	if joined == nil {
 		return nil // another agent of this run, on the same machine
 	}
-	err = errors.Join(err, n.list.Shutdown())
+	if err := n.list.Shutdown(); err != nil {
+		return err
+	}
 	return fmt.Errorf("port %d of this machine (%s) is taken, and not by an agent of this run that this one may join (%w): "+
-		"choose a free port on all nodes with --rdzv-endpoint HOST:PORT, or compare --rdzv-id, key and version", port, addr, err)
+		"choose a free port on all nodes with --rdzv-endpoint HOST:PORT, or compare --rdzv-id, key and version", port, addr, joined)
 }
 
 // expected tells whether others look for a node there.

@@ -2,7 +2,6 @@ package gossip
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"regexp"
 	"sync"
@@ -77,9 +76,6 @@ func (n *notes) refusal(at string) *refusal {
 
 // silent tells that no node of this run could be found at an endpoint.
 func (n *notes) silent(endpoint string, err error) {
-	if inner := errors.Unwrap(err); inner != nil {
-		err = inner // memberlist lists the errors of all addresses; this was one
-	}
 	line := fmt.Sprintf("no node of this run answers yet: %v", err)
 	switch {
 	case unreadable.MatchString(err.Error()):

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -65,8 +66,17 @@ func (n *Net) knows(at netip.AddrPort) bool {
 	return false
 }
 
-func (n *Net) join(at string) {
+// contact joins at one address. memberlist's error would list those of all addresses; this one's is the first in it.
+func (n *Net) contact(at string) error {
 	_, err := n.list.Join([]string{at})
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
+func (n *Net) join(at string) {
+	err := n.contact(at)
 	if err == nil {
 		return
 	}
