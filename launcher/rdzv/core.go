@@ -28,11 +28,12 @@ const (
 
 // Core is one agent's part in agreeing.
 //
-// Outline. While idle, every node announces itself to the leader, the first live node by less; the leader asks those that
-// do not whether they run a generation, prepares a plan, and starts it when all of its nodes are ready. While running, nodes report failures and their ranks' ends to the
-// first live node of the plan. That one asks all live nodes of the plan, under its ballot, and decides when they have
-// answered: so a decision that a leader made before it died is found by the next one and kept. Whoever learns of a
-// verdict passes it on once, and answers later questions about that generation with it.
+// Outline. While idle, every node announces itself to the leader, the first live node by less; the leader asks those
+// that do not whether they run a generation, prepares a plan, and starts it when all of its nodes are ready. While
+// running, nodes report failures and their ranks' ends to the first live node of the plan. That one asks all live nodes
+// of the plan, under its ballot, and decides when they have answered: so a decision that a leader made before it died is
+// found by the next one and kept. Whoever learns of a verdict passes it on once, and answers later questions about that
+// generation with it.
 //
 // Invariants. A generation starts with one plan, because a node promises itself to one leader at a time and all nodes
 // of a plan must have. gen only grows. A verdict, once accepted, never changes. A node lost in a generation stays lost
