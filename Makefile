@@ -21,7 +21,7 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite cover clean
+.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite kills cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -85,12 +85,13 @@ oracle-tools:
 	test -x $(ORACLE)/bin/python || python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements.txt
 
-oracle: oracle-tools build ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub (about 5 GB to download)
+oracle: oracle-tools installed ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub; the guide's Python (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
 	$(GO) build -o .cache/localhub ./tools/localhub
 	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
+	$(TEST_ENV) GORUN_GUIDE_PYTHON=$(CURDIR)/$(ORACLE)/bin/python $(GO) test -count=1 -run 'TestGuide$$' ./cmd/gorun
 
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null
@@ -111,10 +112,12 @@ test-netns: installed $(TESTSUM) ## the launcher's faults on several nodes, in n
 	$(TEST_ENV) GORUN_BIN=$(CURDIR)/bin/gorun GORUN_NETNS=1 GORUN_NETNS_TABLE=$(CURDIR)/$(NETNS_TABLE) $(GO) test -count=1 -json -timeout 6m ./launcher/netns | $(TESTSUM) -skips .cache/netns-skipped.txt
 	@if [ -s $(NETNS_TABLE) ]; then cat $(NETNS_TABLE); else cat .cache/netns-skipped.txt; fi
 
+# -fuzzminimizetime: by default every input that reaches new code is first made smaller for up to a minute, which where
+# coverage varies from run to run (pools, goroutines) leaves no time for anything else.
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
-			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$dir; \
 		done; \
 	done
 
@@ -140,6 +143,11 @@ rewrite: installed ## write the tests' golden files anew; look at the difference
 	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \
 		echo "$$dir"; $(TEST_ENV) $(GO) test -count=1 $$dir -rewrite; \
 	done
+
+KILLS ?= 50
+
+kills: installed ## a run killed KILLS (50) times at random moments, saves included, ends in the bytes of one that was not
+	$(TEST_ENV) GORUN_KILLS=$(KILLS) $(GO) test -count=1 -timeout 1h -v -run '^TestKilled$$' ./rank
 
 cover: installed ## coverage of the tests, in coverage.out
 	$(TEST_ENV) $(GO) test -coverprofile=coverage.out ./...

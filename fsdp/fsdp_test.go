@@ -237,6 +237,42 @@ func TestSharded(t *testing.T) {
 	}
 }
 
+// TestReading: what is read while steps go on is the state as it was, and a state may be read again and closed meanwhile.
+func TestReading(t *testing.T) {
+	r := open(t, 1, 1, true)[0]
+	step := func() {
+		t.Helper()
+		if _, err := r.step(t.Context(), []int{1, 2}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	want, err := r.all(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading := r.Read()
+	step()
+	step()
+	got, err := reading.Tensors()
+	if err != nil || len(got) != len(want) || reading.Steps() != 1 || r.Steps() != 3 {
+		t.Fatalf("%d tensors of %d, after %d steps, %v", len(got), len(want), reading.Steps(), err)
+	}
+	for i, w := range want {
+		if g := got[i]; g.Name != w.Name || !slices.Equal(g.Data, w.Data) || !slices.Equal(g.M1, w.M1) || !slices.Equal(g.M2, w.M2) {
+			t.Errorf("%s differs", w.Name)
+		}
+	}
+	again := r.Read()
+	if now, err := again.Tensors(); err != nil || slices.Equal(now[0].Data, want[0].Data) {
+		t.Errorf("two steps later nothing has changed (%v)", err)
+	}
+	if reading.Waited() < 0 || again.Waited() != 0 {
+		t.Errorf("waited %s and %s", reading.Waited(), again.Waited())
+	}
+	r.Read() // closing the state waits for it
+}
+
 // TestRestore: what 3 ranks snapshot, 2 ranks restore.
 func TestRestore(t *testing.T) {
 	three, two := open(t, 1, 3, true), open(t, 1, 2, true)

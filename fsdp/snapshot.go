@@ -89,6 +89,7 @@ type Saved struct{ Data, M1, M2 Fill }
 // Restore uploads this rank's shards of what Snapshot gave, on any number of ranks; get finds a parameter, of which no
 // rows are read but those that are held here.
 func (s *State) Restore(steps int, get func(name string) (Saved, error)) error {
+	s.settle(len(s.groups) - 1)
 	for _, g := range s.groups {
 		if len(g.m1) != len(g.trained) {
 			g.m1, g.m2 = make([]*device.Buffer, len(g.trained)), make([]*device.Buffer, len(g.trained))

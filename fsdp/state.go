@@ -60,6 +60,8 @@ type State struct {
 	maths  Maths
 	groups []*group
 	steps  int // optimizer steps taken
+
+	reading *Reading // under way; nil = none
 }
 
 type group struct {
@@ -139,6 +141,7 @@ func (s *State) Load(groupIndex, i int, fill Fill) error {
 
 // ZeroMoments starts the optimizer from nothing.
 func (s *State) ZeroMoments() error {
+	s.settle(len(s.groups) - 1)
 	s.steps = 0
 	zero := func(int, int, []byte) error { return nil }
 	for _, g := range s.groups {
@@ -162,6 +165,7 @@ func (s *State) Steps() int { return s.steps }
 
 // Close frees all buffers.
 func (s *State) Close() {
+	s.settle(len(s.groups) - 1)
 	for _, g := range s.groups {
 		device.FreeAll(g.shards, g.m1, g.m2)
 	}

@@ -1,8 +1,14 @@
 package rank
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"gorun/configs"
@@ -67,6 +73,27 @@ func openTokenizer(m *weights.Model) (*tokenizer.Tokenizer, error) {
 		return nil, errors.New("no tokenizer.json beside the weights: download it from where the model came from")
 	}
 	return tokenizer.Load(m.TokenizerPath)
+}
+
+// tokenizerDigest tells tokenizers apart, but for their templates and special tokens. A mock base has none.
+func (b *Base) tokenizerDigest() (string, error) {
+	h := sha256.New()
+	switch {
+	case b.Tokenizer == nil:
+	case b.Meta != nil:
+		for _, key := range slices.Sorted(maps.Keys(b.Meta)) {
+			if strings.HasPrefix(key, "tokenizer.") {
+				fmt.Fprintf(h, "%q %v\n", key, b.Meta[key])
+			}
+		}
+	default:
+		raw, err := os.ReadFile(filepath.Join(b.TokenizerPath, "tokenizer.json"))
+		if err != nil {
+			return "", fmt.Errorf("tokenizer: %w", err)
+		}
+		h.Write(raw)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Stops are the ids that end a text: the model's own and the tokenizer's.

@@ -1,41 +1,53 @@
 package rank
 
 import (
-	"context"
-
 	"gorun/fsdp"
 	"gorun/model/export"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
 )
 
-// capture is everything that a checkpoint holds, read from all ranks' devices; without tensors on ranks but the first.
-func (t *trainer) capture() (*ckpt.State, error) {
-	s := &ckpt.State{
+// captured is a run as it stands at a step. What the device holds of it may still be on its way to the host.
+type captured struct {
+	state   *ckpt.State
+	layout  parts
+	reading *fsdp.Reading // nil: all of it is in state
+}
+
+// capture takes the run as it stands, on every rank; without tensors on ranks but the first. One rank's tensors are read
+// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives.
+func (t *trainer) capture() (c captured, err error) {
+	c.state = &ckpt.State{
 		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
 		Seed: t.recipe.RNG.Seed, BaseDigest: t.Base.Digest(), Version: t.opts.Version, Loss: t.position.loss,
 		ValLoss: t.position.valLoss, BestVal: t.position.bestVal, Recipe: t.recipeText,
 	}
 	if !t.model.Config().Full {
-		s.Adapter = t.describeAdapter()
+		c.state.Adapter = t.describeAdapter()
 	}
-	layout, err := partsOf(t.model.Config())
-	if err != nil {
-		return nil, err
+	if c.layout, err = partsOf(t.model.Config()); err != nil {
+		return c, err
 	}
-	return s, t.state.Snapshot(t.world.leads(), func(x fsdp.Tensor) error {
-		for _, kind := range []struct {
-			data []byte
-			to   *[]safetensors.Tensor
-		}{{x.Data, &s.Params}, {x.M1, &s.Moment1}, {x.M2, &s.Moment2}} {
-			list, err := layout.whole(x.Name, kind.data)
-			if err != nil {
-				return err
-			}
-			*kind.to = append(*kind.to, list...)
+	if t.world.job == nil {
+		c.reading = t.state.Read()
+		return c, nil
+	}
+	return c, t.state.Snapshot(t.world.leads(), c.add)
+}
+
+// add puts a parameter and its moments into the state, under their names in checkpoints.
+func (c captured) add(x fsdp.Tensor) error {
+	for _, kind := range []struct {
+		data []byte
+		to   *[]safetensors.Tensor
+	}{{x.Data, &c.state.Params}, {x.M1, &c.state.Moment1}, {x.M2, &c.state.Moment2}} {
+		list, err := c.layout.whole(x.Name, kind.data)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		*kind.to = append(*kind.to, list...)
+	}
+	return nil
 }
 
 // describeAdapter is the adapter without its values.
@@ -69,29 +81,6 @@ func alphaOf(a *export.Adapter, module string) float64 {
 		}
 	}
 	return a.Alpha
-}
-
-// save writes a checkpoint and returns its path, on every rank once it is whole. Rank 0 writes; its format knows no
-// shards, so any number of ranks can go on from it.
-func (t *trainer) save(ctx context.Context) (path string, err error) {
-	s, err := t.capture()
-	if err != nil {
-		return "", err
-	}
-	if t.world.leads() {
-		if !t.recipe.Checkpoint.SaveOptimizer {
-			s.Moment1, s.Moment2 = nil, nil
-		}
-		if path, err = t.dir.Save(ctx, s, ckpt.SaveOptions{Keep: t.recipe.Checkpoint.Keep}); err != nil {
-			return "", err
-		}
-	}
-	if path, err = t.world.fromLeader("the checkpoint's path", path); err != nil {
-		return "", err
-	}
-	t.position.savedStep = s.Step
-	t.world.events.tell(event{Event: "saved", Step: s.Step})
-	return path, nil
 }
 
 // restore puts a checkpoint's state on the device.

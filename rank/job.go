@@ -108,13 +108,20 @@ func (j *Job) configure() error {
 // read tokenises the data sets.
 func (j *Job) read() error {
 	longest, vocab := j.Base.Decoder.MaxPositions, j.Base.Decoder.Vocab
+	cache := data.Cache{Dir: j.Place.Cache}
+	if cache.Dir != "" {
+		var err error
+		if cache.Tokenizer, err = j.Base.tokenizerDigest(); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	build := func(field string, c configs.Dataset) *data.Dataset {
 		if c.SeqLength > longest {
 			errs = append(errs, fmt.Errorf("%s.seq_length: %d is beyond the model's %d positions: lower it", field, c.SeqLength, longest))
 			return nil
 		}
-		d, err := data.Build(j.located.local(c), j.Base.Tokenizer, longest, vocab)
+		d, err := cache.Build(j.located.local(c), j.Base.Tokenizer, longest, vocab)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", field, err))
 		}

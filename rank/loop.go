@@ -16,7 +16,7 @@ import (
 )
 
 // loop takes the run from where it stands to its last step. Beside each step, never inside it: the line of the step
-// before, validation, checkpoints.
+// before, validation, checkpoints, which are written while it goes on.
 func (t *trainer) loop(ctx context.Context, total int) error {
 	loader, err := t.job.Train.NewLoader(t.deal)
 	if err != nil {
@@ -78,6 +78,9 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 			}
 			clock = time.Now()
 		}
+		if err := t.pollSaving(); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(err, t.settle(&last, &clock)); err != nil {
 		return err
@@ -88,7 +91,13 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 				return err
 			}
 		}
+		if err := t.awaitSaving(); err != nil {
+			return err
+		}
 		return errors.Join(ErrStopped, context.Cause(ctx))
+	}
+	if err := t.awaitSaving(); err != nil {
+		return err
 	}
 	return t.samples(t.world.steady(ctx), metrics.After)
 }
@@ -228,14 +237,4 @@ func (s *Session) meanLossOf(ctx context.Context, batches []data.Batch) (loss fl
 		return 0, 0, errors.New("no token to score")
 	}
 	return loss / float64(tokens), tokens, nil
-}
-
-// checkpoint saves and says where.
-func (t *trainer) checkpoint(ctx context.Context) error {
-	path, err := t.save(ctx)
-	if err != nil {
-		return err
-	}
-	t.position.valLoss = nil
-	return t.log.Print("saved " + path)
 }

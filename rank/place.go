@@ -22,6 +22,7 @@ type Place struct {
 	Key         []byte    // proves that a rank belongs to the run
 	Generation  int       // of the run: how often it has been restarted
 	Events      io.Writer // progress as JSON lines, for the launcher; nil = none
+	Cache       string    // folder for what has been tokenised; "" = none
 }
 
 // PlaceFrom reads the environment names of torchrun, and gorun's own; get is os.Getenv. It reports all faults at once.

@@ -128,6 +128,9 @@ func describe(path, split string, d *data.Dataset) string {
 	if d.Truncated > 0 {
 		text += fmt.Sprintf(", %d cut", d.Truncated)
 	}
+	if d.Cached {
+		text += " (tokenised before)"
+	}
 	return text
 }
 

@@ -35,6 +35,7 @@ type trainer struct {
 	from       *export.Adapter
 	deal       data.LoaderOptions // how samples are dealt out, from where the run stands
 	dir        *ckpt.Dir          // nil when this rank saves nothing
+	saving     *saving            // the checkpoint that is being written; nil = none
 	world      *world
 	log        *metrics.Logger
 	position   position
@@ -47,7 +48,7 @@ type position struct {
 	tokens                int64
 	loss                  float64
 	valLoss, bestVal      *float64
-	savedStep             int
+	savedStep             int // the last one that a checkpoint was begun of
 }
 
 // ErrStopped is how a run ends that was asked to stop: all ranks have ended the same step and saved.
@@ -206,7 +207,7 @@ func (j *Job) shapeOf(mb data.Batch) model.Shape {
 
 // close ends the run, outcome being how it ended, and writes its report.
 func (t *trainer) close(outcome error) error {
-	var errs []error
+	errs := []error{t.saved()} // a run that fails leaves its last checkpoint whole all the same
 	if t.log != nil {
 		errs = append(errs, t.log.Close(outcome), t.writeReport())
 	}

@@ -170,6 +170,9 @@ type event struct {
 	Comm  string `json:"comm,omitempty"` // "dp_shard x cp"
 	Seq   uint64 `json:"seq,omitempty"`
 	State string `json:"state,omitempty"` // "begin", "end"
+
+	PauseS float64 `json:"pause_s,omitempty"` // of "saved": for how long training waited
+	TookS  float64 `json:"took_s,omitempty"`  // of "saved": until the checkpoint was whole
 }
 
 func (e *events) tell(v event) {

@@ -33,7 +33,11 @@ func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling
 		return err
 	}
 	defer func() { err = errors.Join(err, m.base.Close()) }()
-	lines, err := readPrompts(c.Prompts, m.base)
+	encode, stops, err := c.encoder(m.base)
+	if err != nil {
+		return err
+	}
+	lines, err := readPrompts(c.Prompts, encode)
 	if err != nil {
 		return err
 	}
@@ -46,7 +50,7 @@ func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling
 	order := slices.Clone(lines)
 	slices.SortStableFunc(order, func(a, b *batchLine) int { return len(a.ids) - len(b.ids) })
 	for chunk := range slices.Chunk(order, batchRows) {
-		req := infer.Request{MaxTokens: c.MaxTokens, Stop: m.base.Stops(), Sampling: sampling}
+		req := infer.Request{MaxTokens: c.MaxTokens, Stop: stops, Sampling: sampling}
 		for _, l := range chunk {
 			req.Prompts = append(req.Prompts, l.ids)
 		}
@@ -62,8 +66,23 @@ func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling
 	return writeBatch(c.Out, lines)
 }
 
+// encoder turns prompts into ids, with --chat each as the first turn of a conversation, and says what ends a continuation.
+func (c *generateCmd) encoder(base *rank.Base) (encode func(prompt string) ([]int32, error), stops []int32, err error) {
+	if !c.Chat {
+		return base.Encode, base.Stops(), nil
+	}
+	d, err := newDialogue(base, c.System)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(prompt string) ([]int32, error) {
+		_, ids, err := d.ask(prompt)
+		return ids, err
+	}, d.stops(), nil
+}
+
 // readPrompts reads and tokenises {"prompt": ...} or "..." line by line.
-func readPrompts(path string, base *rank.Base) (lines []*batchLine, err error) {
+func readPrompts(path string, encode func(string) ([]int32, error)) (lines []*batchLine, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -79,7 +98,7 @@ func readPrompts(path string, base *rank.Base) (lines []*batchLine, err error) {
 		if l.Prompt == nil {
 			return errors.New("is null, want a prompt")
 		}
-		if l.ids, err = base.Encode(*l.Prompt); err != nil {
+		if l.ids, err = encode(*l.Prompt); err != nil {
 			return err
 		}
 		lines = append(lines, l)

@@ -16,6 +16,8 @@ type generateCmd struct {
 	baseFlags
 
 	Prompt      string  `default:"-" placeholder:"TEXT" help:"The prompt; - reads standard input."`
+	Chat        bool    `help:"Talk to the model by its chat template: --prompt is a turn, or each line of standard input is one, and the model remembers those before."`
+	System      string  `placeholder:"TEXT" help:"With --chat: what the system says before the first turn."`
 	Prompts     string  `placeholder:"FILE" help:"Many prompts at once: JSON lines, each {\"prompt\": ...} or a string; with --out."`
 	Out         string  `placeholder:"FILE" help:"With --prompts: where the texts go, as JSON lines in the same order."`
 	MaxTokens   int     `default:"128" placeholder:"N" help:"Most tokens to write."`
@@ -40,23 +42,25 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 	if (c.Prompts == "") != (c.Out == "") {
 		return fmt.Errorf("%w: --prompts and --out go together", errUsage)
 	}
+	if c.System != "" && !c.Chat {
+		return fmt.Errorf("%w: --system goes with --chat", errUsage)
+	}
 	if c.Prompts != "" {
 		return c.batch(ctx, a, sampling)
-	}
-	prompt := c.Prompt
-	if prompt == "-" {
-		b, err := io.ReadAll(a.stdin)
-		if err != nil {
-			return fmt.Errorf("read the prompt: %w", err)
-		}
-		prompt = strings.TrimRight(string(b), "\n")
 	}
 	m, err := c.open(a.resolve(ctx))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.base.Close()) }()
-	ids, err := m.base.Encode(prompt)
+	var talk *dialogue
+	var prompt string
+	var ids []int32
+	if c.Chat {
+		talk, err = newDialogue(m.base, c.System)
+	} else if prompt, err = c.readPrompt(a); err == nil {
+		ids, err = m.base.Encode(prompt)
+	}
 	if err != nil {
 		return err
 	}
@@ -65,29 +69,61 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	w := &writer{c: c, out: a.stdout, base: m.base, session: s, sampling: sampling, stops: m.base.Stops()}
+	if c.Chat {
+		return c.chat(ctx, a, w, talk)
+	}
+	_, err = w.write(ctx, prompt, ids)
+	return err
+}
 
-	req := infer.Request{Prompts: [][]int32{ids}, MaxTokens: c.MaxTokens, Stop: m.base.Stops(), Sampling: sampling, LogProbs: c.Logprobs}
-	text := m.base.Tokenizer.NewStream()
-	show := c.Stream && !c.JSON
+// readPrompt is --prompt, or standard input.
+func (c *generateCmd) readPrompt(a *app) (string, error) {
+	if c.Prompt != "-" {
+		return c.Prompt, nil
+	}
+	b, err := io.ReadAll(a.stdin)
+	if err != nil {
+		return "", fmt.Errorf("read the prompt: %w", err)
+	}
+	return strings.TrimRight(string(b), "\n"), nil
+}
+
+// writer continues prompts and prints what the model writes, as the flags say.
+type writer struct {
+	c        *generateCmd
+	out      io.Writer
+	base     *rank.Base
+	session  *rank.Session
+	sampling infer.Sampling
+	stops    []int32
+}
+
+// write continues a prompt, prints the continuation and returns its text.
+func (w *writer) write(ctx context.Context, prompt string, ids []int32) (string, error) {
+	req := infer.Request{Prompts: [][]int32{ids}, MaxTokens: w.c.MaxTokens, Stop: w.stops, Sampling: w.sampling, LogProbs: w.c.Logprobs}
+	text := w.base.Tokenizer.NewStream()
+	show := w.c.Stream && !w.c.JSON
 	if show {
 		req.OnToken = func(_ int, step infer.Step) bool {
-			fmt.Fprint(a.stdout, text.Push(step.ID))
+			fmt.Fprint(w.out, text.Push(step.ID))
 			return true
 		}
 	}
-	got, err := s.Generate(ctx, req)
+	got, err := w.session.Generate(ctx, req)
 	if err != nil {
-		return err
+		return "", err
 	}
+	whole := w.base.Tokenizer.Decode(got[0].IDs(), true)
 	switch {
-	case c.JSON:
-		return c.write(a.stdout, m.base, prompt, ids, got[0])
+	case w.c.JSON:
+		err = w.json(prompt, ids, got[0])
 	case show:
-		fmt.Fprintln(a.stdout, text.Flush())
+		_, err = fmt.Fprintln(w.out, text.Flush())
 	default:
-		fmt.Fprintln(a.stdout, m.base.Tokenizer.Decode(got[0].IDs(), true))
+		_, err = fmt.Fprintln(w.out, whole)
 	}
-	return nil
+	return whole, err
 }
 
 // tokenJSON is a token in --json's output.
@@ -98,9 +134,10 @@ type tokenJSON struct {
 	Top     []tokenJSON `json:"top,omitempty"`
 }
 
-func (c *generateCmd) write(w io.Writer, base *rank.Base, prompt string, ids []int32, got infer.Continuation) error {
+// json prints a continuation as one object on one line.
+func (w *writer) json(prompt string, ids []int32, got infer.Continuation) error {
 	token := func(t infer.Token) tokenJSON {
-		return tokenJSON{ID: t.ID, Text: base.Tokenizer.Decode([]int32{t.ID}, false), LogProb: t.LogProb}
+		return tokenJSON{ID: t.ID, Text: w.base.Tokenizer.Decode([]int32{t.ID}, false), LogProb: t.LogProb}
 	}
 	out := struct {
 		Prompt  string      `json:"prompt"`
@@ -108,7 +145,7 @@ func (c *generateCmd) write(w io.Writer, base *rank.Base, prompt string, ids []i
 		Text    string      `json:"text"`
 		Stopped bool        `json:"stopped"` // by an end token, not by --max-tokens
 		Tokens  []tokenJSON `json:"tokens"`
-	}{Prompt: prompt, IDs: ids, Text: base.Tokenizer.Decode(got.IDs(), true), Stopped: got.Stopped}
+	}{Prompt: prompt, IDs: ids, Text: w.base.Tokenizer.Decode(got.IDs(), true), Stopped: got.Stopped}
 	for _, s := range got.Steps {
 		t := token(s.Token)
 		for _, l := range s.Likeliest {
@@ -116,7 +153,7 @@ func (c *generateCmd) write(w io.Writer, base *rank.Base, prompt string, ids []i
 		}
 		out.Tokens = append(out.Tokens, t)
 	}
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(w.out)
 	e.SetEscapeHTML(false)
 	return e.Encode(out)
 }

@@ -63,7 +63,7 @@ func tinyModel(t *testing.T) map[string][]byte {
 // startHub runs a Hub with a gated model and a dataset, and makes it the environment's.
 func startHub(t *testing.T) *hubtest.Server {
 	t.Helper()
-	s := hubtest.Start(t)
+	s := emptyHub(t)
 	s.Accounts = map[string]hubtest.Account{"hf_stranger": {}, "hf_me": {Granted: []string{"models/acme/tiny"}, Write: true}}
 	s.Put("models/acme/tiny", tinyModel(t), hubtest.Gated)
 	var rows strings.Builder
@@ -71,10 +71,20 @@ func startHub(t *testing.T) *hubtest.Server {
 		fmt.Fprintf(&rows, `{"id":"%d","context":"The number of %d is %d.","question":"What is %d?","answers":["%d"]}`+"\n", i, i, i*7%10, i, i*7%10)
 	}
 	s.Put("datasets/acme/numbers", map[string][]byte{"train.jsonl": []byte(rows.String()), "validation.jsonl": []byte(rows.String())})
+	return s
+}
+
+// emptyHub runs a Hub and makes it the environment's, with a cache of its own and no token.
+func emptyHub(t *testing.T) *hubtest.Server {
+	t.Helper()
+	s := hubtest.Start(t)
 	t.Setenv("HF_ENDPOINT", s.URL)
 	t.Setenv("HF_HOME", t.TempDir())
 	for _, name := range []string{"HF_TOKEN", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HUGGING_FACE_HUB_TOKEN"} {
-		t.Setenv(name, "")
+		t.Setenv(name, "") // for the test's end, which puts it back
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
@@ -97,9 +107,9 @@ func must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// TestGuide is the way of a user: a gated model, a token, training on a dataset of the Hub, publishing, and use of what
-// was published.
-func TestGuide(t *testing.T) {
+// TestHub: a gated model, a token, training on a dataset of the Hub, publishing, and use of what was published, offline
+// too.
+func TestHub(t *testing.T) {
 	t.Setenv("PJRT_PLUGIN_LIBRARY_PATH", devicetest.Plugin(t))
 	t.Setenv("GORUN_CACHE", t.TempDir())
 	s := startHub(t)
@@ -159,7 +169,7 @@ dir = %q
 	}
 
 	// Training may start from it.
-	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") {
+	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") || strings.Count(out, "(tokenised before)") != 2 {
 		t.Errorf("training from what was published says\n%s", out)
 	}
 

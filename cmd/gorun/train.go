@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"gorun/configs"
+	"gorun/csrc/plugins"
 	"gorun/rank"
 )
 
@@ -41,6 +43,11 @@ func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank
 	if err != nil {
 		return nil, err
 	}
+	cache, err := plugins.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	p.Cache = filepath.Join(cache, "tokens")
 	return rank.PrepareAt(p, recipe, a.resolve(ctx))
 }
 

@@ -14,6 +14,7 @@ type Dataset struct {
 	Skipped   int      // samples left out, as the recipe allows
 	Truncated int      // samples cut to the sequence length
 	Reasons   []string // of the first samples left out
+	Cached    bool     // it comes from the cache
 }
 
 // Stats sums a data set up.
