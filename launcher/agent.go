@@ -36,6 +36,7 @@ type Agent struct {
 	verdict *rdzv.Verdict
 	kept    chan struct{} // closed when the newest verdict is on disk
 	refused error         // why the other nodes do not want this one
+	waiting time.Time     // since when, or since the user was told so; zero = ranks run
 	signals int
 }
 
@@ -105,6 +106,7 @@ func (a *Agent) loop(ctx context.Context, signals <-chan os.Signal) error {
 			f()
 		case <-watch.C:
 			a.look()
+			a.tellWaiting()
 		case <-tick.C:
 			a.core.Tick(time.Since(began)) // monotonic: a clock that is set does not matter
 		case sig := <-signals:

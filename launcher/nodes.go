@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"gorun/launcher/gossip"
 	"gorun/launcher/rdzv"
@@ -58,6 +59,25 @@ func (o others) Refused(err error) {
 	o.agent.post(func() {
 		o.agent.refused = fmt.Errorf("this node can take no part in run %q: %w", o.agent.cfg.RunID, err)
 	})
+}
+
+// waitNote is how often an agent without ranks tells what it waits for.
+const waitNote = 10 * time.Second
+
+// tellWaiting tells the user, now and then, why no ranks run.
+func (a *Agent) tellWaiting() {
+	here := a.core.Waiting()
+	if a.net == nil || here == nil {
+		a.waiting = time.Time{}
+		return
+	}
+	if a.waiting.IsZero() {
+		a.waiting = time.Now()
+	}
+	if time.Since(a.waiting) >= waitNote {
+		a.waiting = time.Now()
+		a.cfg.Log.Info().Msgf("waiting for a generation with --nnodes %s; nodes that are here: %s", a.cfg.nodes(), strings.Join(here, ", "))
+	}
 }
 
 // freePort returns a port that nobody listens on at this moment.

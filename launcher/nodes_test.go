@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"gorun/launcher/gossip"
+	"gorun/launcher/rdzv"
 )
 
 // testNode is one agent of several that run in this process.
@@ -186,5 +189,23 @@ func TestParseEndpoints(t *testing.T) {
 		if got, err := ParseEndpoints(s, 1); err == nil {
 			t.Errorf("%q was taken as %q", s, got)
 		}
+	}
+}
+
+// TestTellWaiting: an agent that has waited long for others says who is here.
+func TestTellWaiting(t *testing.T) {
+	var log syncBuffer
+	conf := rdzv.DefaultConfig(rdzv.Member{ID: "b", Slots: 1, NodeRank: -1})
+	conf.MinNodes, conf.MaxNodes = 3, 3
+	a := &Agent{cfg: &Config{MinNodes: 3, MaxNodes: 3, Log: zerolog.New(&log)}, core: rdzv.New(conf, 0), net: &gossip.Net{}}
+	a.core.Joined(rdzv.Member{ID: "a", Slots: 1, NodeRank: -1})
+	a.tellWaiting()
+	if log.String() != "" {
+		t.Errorf("at once it says %q", &log)
+	}
+	a.waiting = time.Now().Add(-waitNote)
+	a.tellWaiting()
+	if !strings.Contains(log.String(), "--nnodes 3:3; nodes that are here: a, b") {
+		t.Errorf("it says %q", &log)
 	}
 }

@@ -50,12 +50,23 @@ func (c *Core) tickIdle() {
 	c.form()
 }
 
-func (c *Core) shortage() string {
-	names := []string{c.cfg.Self.ID}
-	for id := range c.live {
-		names = append(names, id)
+// Waiting returns the live nodes, this one included, while it waits for ranks to run; nil while it has some.
+func (c *Core) Waiting() []string {
+	if c.phase != idle && c.phase != ready {
+		return nil
 	}
-	slices.Sort(names)
+	return slices.Sorted(maps.Keys(c.present()))
+}
+
+// present are the live nodes and this one.
+func (c *Core) present() map[string]Member {
+	all := maps.Clone(c.live)
+	all[c.cfg.Self.ID] = c.cfg.Self
+	return all
+}
+
+func (c *Core) shortage() string {
+	names := slices.Sorted(maps.Keys(c.present()))
 	return fmt.Sprintf("%d nodes are wanted, and %d are here after %s: %s", c.cfg.MinNodes, len(names), c.cfg.JoinTimeout, strings.Join(names, ", "))
 }
 
