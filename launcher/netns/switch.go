@@ -50,9 +50,9 @@ func (s *Switch) plug(name string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	port := len(s.ports)
-	s.ports = append(s.ports, os.NewFile(uintptr(fd), name))
-	s.work.Go(func() { s.forward(port, s.ports[port]) })
+	port, in := len(s.ports), os.NewFile(uintptr(fd), name)
+	s.ports = append(s.ports, in)
+	s.work.Go(func() { s.forward(port, in) })
 	return nil
 }
 
