@@ -17,13 +17,6 @@ import (
 	"gorun/rank/data"
 )
 
-// Device says where to compute.
-type Device struct {
-	Plugin string // path of the XLA plugin
-	CUDA   bool   // the plugin is XLA's for CUDA
-	Cache  string // folder of compiled programs; "" = none
-}
-
 // Session is a model on a device: its programs and its parameters.
 type Session struct {
 	Base  *Base
@@ -79,11 +72,11 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 			s = nil
 		}
 	}()
-	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CUDA: d.CUDA, CacheDir: d.Cache}); err != nil {
+	if s.dev, err = d.open(); err != nil {
 		return s, err
 	}
-	if p.world.job != nil && s.dev.Platform() != "cpu" {
-		return s, fmt.Errorf("several ranks on %s: this version moves data between ranks on the CPU only: use --device cpu, or one rank", s.dev.Platform())
+	if err := p.world.connect(s.dev, d.Plugin); err != nil {
+		return s, err
 	}
 	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
 		return s, err
@@ -92,7 +85,11 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 		return s, err
 	}
 	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
-	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), maths, groups(s.model))
+	ranks, err := p.world.ranks(p.reshard)
+	if err != nil {
+		return s, err
+	}
+	s.state = fsdp.New(s.dev, ranks, maths, groups(s.model))
 	trained := s.state.Trained()
 	go func() { compiled <- m.Prepare(shapes, maths, trained) }()
 	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
@@ -116,6 +113,7 @@ func (s *Session) Close() error {
 	if s.apart != nil {
 		s.apart()
 	}
+	errs = append(errs, s.world.disconnect())
 	if s.dev != nil {
 		errs = append(errs, s.dev.Close())
 	}
