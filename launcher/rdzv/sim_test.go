@@ -97,6 +97,11 @@ func (r *fuzzRound) fault() {
 		}
 	case 6:
 		r.heal()
+	case 7:
+		if r.rng.IntN(10) == 0 {
+			n.core.StopAsked()
+			r.w.drain(id)
+		}
 	}
 }
 
