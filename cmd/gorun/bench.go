@@ -51,7 +51,6 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	recipe.Model.Kernels = c.Kernels
 	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
 	if err != nil {
 		return err
