@@ -26,6 +26,8 @@ type nodeFlags struct {
 	LocalAddr    string `env:"PET_LOCAL_ADDR" placeholder:"ADDRESS" help:"Address of this machine for the other nodes (the one that leads to --rdzv-endpoint)."`
 	Standalone   bool   `env:"PET_STANDALONE" help:"One machine, and no port open to others: what one node is without it, too."`
 	KeyFile      string `env:"GORUN_KEY_FILE" placeholder:"FILE" help:"The key by which nodes know each other: 64 hexadecimal digits, the same on all ('openssl rand -hex 32'). Or in GORUN_JOB_KEY."`
+
+	key []byte // that Slurm's nodes know each other by; nil = the user's
 }
 
 // oneNode tells whether this machine is the only one.
@@ -74,7 +76,7 @@ func (f *nodeFlags) place(c *launcher.Config, a *app) error {
 	fault(f.backend(c, a))
 	c.JoinTimeout, c.LastCall, err = f.timeouts(a)
 	fault(err)
-	if c.MaxNodes > 1 {
+	if c.Key = f.key; c.MaxNodes > 1 && c.Key == nil {
 		c.Key, err = gossip.ReadKey(f.KeyFile, os.Getenv("GORUN_JOB_KEY"))
 		fault(err)
 	}

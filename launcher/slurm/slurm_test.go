@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,6 +278,26 @@ func TestParseJob(t *testing.T) {
 	} {
 		if got := parseJob(line); got != want {
 			t.Errorf("%q is %+v, want %+v", line, got, want)
+		}
+	}
+}
+
+// TestAddress: a name that is not this machine's, or only of loopback, gives no address.
+func TestAddress(t *testing.T) {
+	for _, name := range []string{"localhost", "127.0.0.1", "no-such-node.invalid"} {
+		if got := (&Step{Nodes: []string{name}}).Address(); got != "" {
+			t.Errorf("%s gives %s", name, got)
+		}
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range own {
+		if ip := a.(*net.IPNet).IP; !ip.IsLoopback() && ip.To4() != nil {
+			if got := (&Step{Nodes: []string{ip.String()}}).Address(); got != ip.String() {
+				t.Errorf("this machine's %s gives %q", ip, got)
+			}
 		}
 	}
 }
