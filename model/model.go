@@ -158,9 +158,9 @@ func (m *Model) loss(s Shape) (*device.Program, error) {
 	return m.program(fmt.Sprint("loss ", s), func() (device.Source, error) { return m.root.buildLoss(m.cfg, s) })
 }
 
-func (m *Model) score(s Shape) (*device.Program, error) {
+func (m *Model) score(cfg Config, s Shape) (*device.Program, error) {
 	s = s.head()
-	return m.program(fmt.Sprint("score ", s), func() (device.Source, error) { return m.root.buildScore(m.cfg, s) })
+	return m.program(fmt.Sprint("score ", s, cfg.Split, cfg.Kernels), func() (device.Source, error) { return m.root.buildScore(cfg, s) })
 }
 
 // Prepare compiles, in parallel, the training programs of the given shapes, and, if there are any, the optimizer's for

@@ -153,8 +153,10 @@ func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*d
 }
 
 // Score returns the log-probability of each supervised position's label, in the order of positions.
-func (r *Run) Score(root []*device.Buffer) ([]float32, error) {
-	p, err := r.m.score(r.shape)
+func (r *Run) Score(root []*device.Buffer) ([]float32, error) { return r.score(r.m.cfg, root) }
+
+func (r *Run) score(cfg Config, root []*device.Buffer) ([]float32, error) {
+	p, err := r.m.score(cfg, r.shape)
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -333,6 +333,11 @@ func TestSplitInference(t *testing.T) {
 	whole := newBench(t, model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3)})
 	tm := newTeam(t, whole, layout{2, 2, true})
 	ids, positions := []int32{3, 1, 4, 15, 9, 2}, []int32{0, 1, 2, 0, 1, 2}
+	// Two branches go on from the first row's 4 tokens, one from the second's 3.
+	branches := model.Batch{
+		Rows: 2, Seq: 3, IDs: []int32{7, 8, 2, 1, 4, 6}, Positions: []int32{4, 5, 4, 3, 4, 5},
+		Starts: []int32{0, 0, 2, 0, 0, 0}, Labels: []int32{8, 3, 9, 4, 6, 2},
+	}
 	feed := func(b *bench) []float32 {
 		w := b.upload()
 		defer device.FreeAll(w...)
@@ -351,7 +356,11 @@ func TestSplitInference(t *testing.T) {
 		if err != nil {
 			b.t.Error(err)
 		}
-		return append(first, second...)
+		scores, err := dec.Score(params(w), branches)
+		if err != nil {
+			b.t.Error(err)
+		}
+		return slices.Concat(first, second, scores)
 	}
 	want := feed(whole)
 	x := batch(d, 2, 8, false)
