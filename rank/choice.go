@@ -29,6 +29,9 @@ func (s ChoiceScore) StdErr(share float64) float64 {
 // programs are compiled.
 const choiceRows, choiceStep = 8, 32
 
+// choiceWidth is the length that rows of n tokens are filled to.
+func choiceWidth(n int) int { return (n + choiceStep - 1) / choiceStep * choiceStep }
+
 // continuation is a query with one of its choices, as ids.
 type continuation struct {
 	ids     []int32
@@ -37,32 +40,58 @@ type continuation struct {
 	choice  int
 }
 
-// Choices scores every choice of every example: the sum of the log-probabilities of its tokens after the query and a
-// space. Continuations of like length are scored together. Each is computed with its own copy of the query: model has no
-// way to add many tokens to what is in a key/value cache.
+// Choices scores every choice of every example.
 func (s *Session) Choices(ctx context.Context, examples []data.ChoiceExample) (ChoiceScore, error) {
-	all, err := s.Base.continuations(examples)
+	sums, err := s.choiceSums(ctx, examples)
 	if err != nil {
 		return ChoiceScore{}, err
 	}
-	slices.SortStableFunc(all, func(a, b continuation) int { return len(a.ids) - len(b.ids) })
+	return choiceScore(examples, sums), nil
+}
+
+// choiceSums is, for every choice of every example, the sum of the log-probabilities of its tokens after the query and a
+// space. Where a query is long enough to be worth it, it is computed once for all of its choices (prefix.go); other
+// continuations are each computed with their own copy of it, those of like length together.
+func (s *Session) choiceSums(ctx context.Context, examples []data.ChoiceExample) ([][]float64, error) {
+	all, err := s.Base.continuations(examples)
+	if err != nil {
+		return nil, err
+	}
 	sums := make([][]float64, len(examples))
 	for i, e := range examples {
 		sums[i] = make([]float64, len(e.Choices))
 	}
-	for batch := range slices.Chunk(all, choiceRows) {
-		logp, err := s.Score(ctx, choiceBatch(batch, s.Base.pad()))
+	questions, alone := sharing(all)
+	slices.SortStableFunc(questions, func(a, b question) int { return a.prefix - b.prefix })
+	for batch := range slices.Chunk(questions, choiceRows) {
+		logp, err := s.scoreQuestions(ctx, batch)
 		if err != nil {
-			return ChoiceScore{}, err
+			return nil, err
 		}
-		for _, c := range batch {
-			for _, l := range logp[:c.scored] {
-				sums[c.example][c.choice] += float64(l)
-			}
-			logp = logp[c.scored:]
+		for _, q := range batch {
+			logp = add(sums, q.list, logp)
 		}
 	}
-	return choiceScore(examples, sums), nil
+	slices.SortStableFunc(alone, func(a, b continuation) int { return len(a.ids) - len(b.ids) })
+	for batch := range slices.Chunk(alone, choiceRows) {
+		logp, err := s.Score(ctx, choiceBatch(batch, s.Base.pad()))
+		if err != nil {
+			return nil, err
+		}
+		add(sums, batch, logp)
+	}
+	return sums, nil
+}
+
+// add adds the log-probabilities of continuations' scored tokens to their sums, and returns the rest.
+func add(sums [][]float64, list []continuation, logp []float32) []float32 {
+	for _, c := range list {
+		for _, l := range logp[:c.scored] {
+			sums[c.example][c.choice] += float64(l)
+		}
+		logp = logp[c.scored:]
+	}
+	return logp
 }
 
 // choiceScore picks choices.
@@ -94,7 +123,7 @@ func choiceBatch(list []continuation, pad int32) data.Batch {
 	for _, c := range list {
 		longest = max(longest, len(c.ids)-1) // the last id is only predicted
 	}
-	seq := (longest + choiceStep - 1) / choiceStep * choiceStep
+	seq := choiceWidth(longest)
 	b := data.Batch{Rows: choiceRows, Seq: seq, IDs: slices.Repeat([]int32{pad}, choiceRows*seq), Labels: slices.Repeat([]int32{-100}, choiceRows*seq)}
 	for range choiceRows {
 		for i := range seq {

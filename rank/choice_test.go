@@ -1,39 +1,79 @@
 package rank
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 
+	"gorun/csrc/device/devicetest"
 	"gorun/rank/data"
 )
 
-// TestChoices scores choices of several lengths together, and compares with each scored alone.
+// TestChoices scores choices of several lengths together, with and without a shared query, and compares with each scored
+// alone.
 func TestChoices(t *testing.T) {
-	base := openTiny(t)
-	s, err := OpenSession(testDevice(t), base, "f32", tinyAdapter(base))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	examples := []data.ChoiceExample{
-		{Query: "A dog runs", Choices: []string{"away.", "in the street and barks", "naïve", "x"}},
-		{Query: "Removing ice from the car: then ", Choices: []string{"stops", "goes on with it"}},
-		{Query: strings.Repeat("long before ", 20), Choices: []string{"the end", "the end of it all"}},
-	}
-	sums := make([][]float64, len(examples))
-	for i, e := range examples {
-		for _, c := range e.Choices {
-			query, err := base.Encode(strings.TrimRight(e.Query, " "))
+	for name, config := range map[string]string{
+		"llama":   tinyConfig,
+		"mistral": strings.Replace(tinyConfig, `"llama"`, `"mistral","sliding_window":12`, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			base, err := OpenBase(tinyBaseOf(t, config))
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole, err := base.Encode(e.Query + " " + c)
+			s, err := OpenSession(testDevice(t), base, "f32", tinyAdapter(base))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := errors.Join(s.Close(), base.Close()); err != nil {
+					t.Error(err)
+				}
+			}()
+			checkChoices(t, s)
+		})
+	}
+}
+
+func checkChoices(t *testing.T, s *Session) {
+	examples := []data.ChoiceExample{
+		{Query: "A dog runs", Choices: []string{"away.", "in the street and barks", "naïve", "x"}},
+		{Query: strings.Repeat("long before ", 25) + "that: then ", Choices: []string{"stops", "goes on with it"}},
+		{Query: strings.Repeat("long before ", 20), Choices: []string{"the end", "the end of it all", "no", "an end"}},
+	}
+	all, err := s.Base.continuations(examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if questions, alone := sharing(all); len(questions) != 2 || len(alone) != 4 {
+		t.Errorf("%d questions share their query, %d continuations do not: want 2 and 4", len(questions), len(alone))
+	}
+	sums, err := s.choiceSums(t.Context(), examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []float32
+	for i, list := range oneByOne(t, s, examples) {
+		for j, sum := range list {
+			got, want = append(got, float32(sums[i][j])), append(want, float32(sum))
+		}
+	}
+	devicetest.AssertClose(t, "log-likelihoods", got, want, 1e-5, 0)
+}
+
+// oneByOne scores every choice in a batch of its own.
+func oneByOne(t *testing.T, s *Session, examples []data.ChoiceExample) [][]float64 {
+	t.Helper()
+	sums := make([][]float64, len(examples))
+	for i, e := range examples {
+		query, err := s.Base.Encode(strings.TrimRight(e.Query, " "))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range e.Choices {
+			whole, err := s.Base.Encode(e.Query + " " + c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,17 +88,34 @@ func TestChoices(t *testing.T) {
 			sums[i] = append(sums[i], sum)
 		}
 	}
-	for gold := range 2 {
-		for i := range examples {
-			examples[i].Gold = gold
+	return sums
+}
+
+// TestSharing: what is shared ends before what any scored token is predicted from, and where texts part.
+func TestSharing(t *testing.T) {
+	ids := func(n int32, rest ...int32) []int32 {
+		var out []int32
+		for i := range n {
+			out = append(out, i)
 		}
-		got, err := s.Choices(t.Context(), examples)
-		if err != nil {
-			t.Fatal(err)
+		return append(out, rest...)
+	}
+	for name, c := range map[string]struct {
+		list []continuation
+		want int
+	}{
+		"alike":               {[]continuation{{ids: ids(50, 7, 8), scored: 2}, {ids: ids(50, 9), scored: 1}}, 49},
+		"parting early":       {[]continuation{{ids: ids(50, 7, 8), scored: 2}, {ids: ids(40, 9, 9, 9), scored: 1}}, 40},
+		"scored within query": {[]continuation{{ids: ids(50, 7), scored: 1}, {ids: ids(50, 8), scored: 5}}, 45},
+		"different fronts":    {[]continuation{{ids: ids(50), scored: 1}, {ids: ids(50)[1:], scored: 1}}, 0},
+	} {
+		if got := sharedPrefix(c.list); got != c.want {
+			t.Errorf("%s: %d tokens are shared, want %d", name, got, c.want)
 		}
-		if want := choiceScore(examples, sums); got != want {
-			t.Errorf("gold %d: %+v, one by one %+v", gold, got, want)
-		}
+	}
+	single := continuation{ids: ids(90), scored: 1}
+	if questions, alone := sharing([]continuation{single, {ids: ids(90), scored: 1, example: 1}}); questions != nil || len(alone) != 2 {
+		t.Errorf("single choices are shared: %v, %v", questions, alone)
 	}
 }
 
