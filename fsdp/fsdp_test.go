@@ -41,14 +41,14 @@ type recorder struct {
 	say func(format string, args ...any)
 }
 
-func (r recorder) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
+func (r recorder) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
 	r.say("all-gather %s", what)
-	return r.Comm.StartAllGather(what, shards, whole)
+	return r.Comm.PrepareAllGather(what, shards, whole)
 }
 
-func (r recorder) StartReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
+func (r recorder) PrepareReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
 	r.say("reduce-scatter %s", what)
-	return r.Comm.StartReduceScatter(what, whole)
+	return r.Comm.PrepareReduceScatter(what, whole)
 }
 
 func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {

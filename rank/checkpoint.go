@@ -13,10 +13,12 @@ type captured struct {
 	state   *ckpt.State
 	layout  parts
 	reading *fsdp.Reading // nil: all of it is in state
+	spool   *ckpt.Spool   // where state's tensors lie; nil: in memory
 }
 
 // capture takes the run as it stands, on every rank; without tensors on ranks but the first. One rank's tensors are read
-// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives.
+// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives. All weights
+// of several ranks may be more than rank 0's memory, so it keeps them on disk.
 func (t *trainer) capture() (c captured, err error) {
 	c.state = &ckpt.State{
 		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
@@ -33,7 +35,23 @@ func (t *trainer) capture() (c captured, err error) {
 		c.reading = t.state.Read()
 		return c, nil
 	}
-	return c, errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err())
+	if t.world.leads() && t.model.Config().Full {
+		if c.spool, err = t.dir.Spool(); err != nil {
+			return c, err
+		}
+	}
+	if err := errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err()); err != nil {
+		return c, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// close gives up what the state lies in.
+func (c captured) close() error {
+	if c.spool == nil {
+		return nil
+	}
+	return c.spool.Close()
 }
 
 // add puts a parameter and its moments into the state, under their names in checkpoints.
@@ -43,6 +61,9 @@ func (c captured) add(x fsdp.Tensor) error {
 		to   *[]safetensors.Tensor
 	}{{x.Data, &c.state.Params}, {x.M1, &c.state.Moment1}, {x.M2, &c.state.Moment2}} {
 		list, err := c.layout.whole(x.Name, kind.data)
+		for i := 0; c.spool != nil && i < len(list) && err == nil; i++ {
+			list[i].Data, err = c.spool.Put(list[i].Data)
+		}
 		if err != nil {
 			return err
 		}

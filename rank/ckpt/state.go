@@ -46,6 +46,8 @@ type State struct {
 	// Moment1 and Moment2 are AdamW's averages of the gradient and of its square: float32, one for
 	// each of Params, with its name and shape, in any order.
 	Moment1, Moment2 []safetensors.Tensor
+
+	files []*safetensors.File // that tensors are pages of; see Map
 }
 
 // formatVersion is raised when an older gorun could misread what a newer one writes.
