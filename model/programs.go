@@ -103,8 +103,10 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 	case RematFull:
 		b.forwardAttention(e, x, a)
 		b.forwardMLP(e, a)
-		// The down projection is not run again; only the small product with its A is.
-		if segs := b.down.adapted(); segs != nil {
+		// The down projection is not run again but where its result is normed; else only the small product with its A is.
+		if b.normAfter2 >= 0 {
+			b.forwardDown(e, a)
+		} else if segs := b.down.adapted(); segs != nil {
 			a.tDn = e.c(b.down.low(e, e.gated(a.gate, a.up), segs))
 		}
 	}
