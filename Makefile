@@ -6,6 +6,8 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 GO       ?= go
+# NVIDIA's Go package for its driver has functions that its header calls deprecated, and a compiler would tell of each.
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TOOLS    := .cache/bin
 # Pinned: another version finds other things.
@@ -21,11 +23,11 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test vet race lint unit oracle bench peers fuzz gpu rewrite kills cover clean
+.PHONY: help setup build demo test matrix vet race lint unit oracle bench peers fuzz gpu rewrite kills cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/gorun
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/gorun ./cmd/gorun
@@ -44,6 +46,9 @@ demo: build ## fetch a real model, fine-tune it on question answering, and show 
 
 test: build vet lint unit race ## everything that must hold: vet, lint, layers, tests, races, leaks
 	@echo; echo "skipped and why:"; if [ -s $(SKIPS) ]; then sort -u $(SKIPS) | sed 's/^/  /'; else echo "  nothing"; fi
+
+matrix: installed ## every mesh of CPU ranks against one rank, for many minutes
+	$(TEST_ENV) GORUN_TEST_MATRIX=1 $(GO) test -count=1 -v -timeout 120m -run '^TestMatrix$$' ./rank
 
 vet:
 	$(GO) vet ./...
@@ -71,6 +76,13 @@ race: installed $(TESTSUM) ## the tests of packages with goroutines, under the r
 # present drops patterns of folders that are not there.
 present = $(foreach p,$(1),$(if $(wildcard $(patsubst %/...,%,$(p))/.),$(p)))
 
+SLURM_TEST := .cache/slurm.test
+
+.PHONY: test-slurm
+test-slurm: installed ## train on a Slurm of two nodes on this machine (needs root, slurmctld, slurmd, slurm-client, munge)
+	$(GO) test -c -o $(SLURM_TEST) ./cmd/gorun
+	cd cmd/gorun && $(subst $(INSTALLED),../../$(INSTALLED),$(TEST_ENV)) ../../tools/slurm/cluster.sh ../../$(SLURM_TEST) -test.run '^TestSlurm' -test.v
+
 $(GOLANGCI):
 	@mkdir -p $(TOOLS)
 	GOBIN=$(CURDIR)/$(TOOLS)/tmp $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -90,6 +102,7 @@ oracle: oracle-tools installed ## regenerate the golden values with torch, trans
 	$(ORACLE)/bin/python tools/oracle/kinds.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
+	$(ORACLE)/bin/python tools/oracle/fsdp.py --check
 	$(GO) build -o .cache/localhub ./tools/localhub
 	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
 	$(TEST_ENV) GORUN_GUIDE_PYTHON=$(CURDIR)/$(ORACLE)/bin/python $(GO) test -count=1 -run 'TestGuide$$' ./cmd/gorun
@@ -123,6 +136,8 @@ gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without G
 		echo "$$p"; $(GO) test -c -ldflags "-s -w" -o $(GPU_BINARIES)/$$(echo $$p | tr / .).test ./$$p; mkdir -p $(GPU_BINARIES)/src/$$p; \
 		if [ -d $$p/testdata ]; then cp -r $$p/testdata $(GPU_BINARIES)/src/$$p/; fi; \
 	done
+	mkdir -p $(GPU_BINARIES)/src/model/tokenizer/testdata # rank's tests read it
+	cp model/tokenizer/testdata/gpt2_tokenizer.json $(GPU_BINARIES)/src/model/tokenizer/testdata/
 	cp bench/gpu.sh bench/peft_gpu.py $(GPU_BINARIES)/
 
 gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDIA GPU

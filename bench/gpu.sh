@@ -2,10 +2,11 @@
 # All GPU tests and benchmarks, from binaries alone: the machine needs an NVIDIA driver and an XLA plugin (gorun setup
 # --cuda, or JAX with CUDA where python3 finds it), but neither Go nor the network.
 #
-#   bench/gpu.sh BINARIES OUTPUT [test] [bench] [peers]
+#   bench/gpu.sh BINARIES OUTPUT [test] [bench] [ranks] [peers]
 #
 # BINARIES is what 'make gpu-binaries' fills: gorun, and the tests of packages with their testdata. OUTPUT gets one log
-# for each test and measurement. Without a third argument tests and benchmarks run; peers needs torch, transformers, PEFT.
+# for each test and measurement. Without a third argument tests and benchmarks run; ranks needs two GPUs (its tests also
+# run on one); peers needs torch, transformers, PEFT.
 set -u
 bin=$(cd "$1" && pwd) || exit 2
 mkdir -p "$2" && out=$(cd "$2" && pwd) || exit 2
@@ -46,6 +47,18 @@ for kind in $what; do
 			cat "$out/bench.$1.log"
 		done
 		;;
+	ranks)
+		cd "$bin/src/rank" || exit 2
+		GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0 run test.ranks 300 "$bin/rank.test" -test.v -test.run 'TestGPU'
+		grep -E '^ +.*_test\.go:[0-9]+: |^ *--- |^panic' "$out/test.ranks.log"
+		cd "$bin" || exit 2
+		run collectives 120 ./gorun --device cuda bench collectives --ranks 2 --max 1073741824 --rounds 20
+		cat "$out/collectives.log"
+		for set in "" distributed.reshard_after_forward=false distributed.dp_replicate_size=2 distributed.tp_size=2; do
+			run "ranks.${set:-fsdp}" 180 ./gorun --device cuda bench --gpus 2 --base mock:llama3-8b --batch-size 2 --seq-length 4096 ${set:+--set $set}
+			cat "$out/ranks.${set:-fsdp}.log"
+		done
+		;;
 	peers)
 		cd "$bin" || exit 2
 		run peft.8b 240 python3 peft_gpu.py 8b 2 4096 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
@@ -53,7 +66,7 @@ for kind in $what; do
 		grep -h '^PEFT' "$out"/peft.*.log
 		;;
 	*)
-		echo "bench/gpu.sh: $kind: the words are test, bench and peers" >&2
+		echo "bench/gpu.sh: $kind: the words are test, bench, ranks and peers" >&2
 		exit 2
 		;;
 	esac

@@ -17,7 +17,7 @@ type Speed struct {
 	Op     string  `json:"op"`
 	Bytes  int     `json:"bytes"` // of the whole tensor
 	Ranks  int     `json:"ranks"`
-	Time   float64 `json:"time_s"`    // median over rounds, on rank 0
+	Time   float64 `json:"time_s"`    // of one round, on rank 0
 	AlgBW  float64 `json:"algbw_gbs"` // Bytes / Time, in 1e9 bytes per second
 	BusBW  float64 `json:"busbw_gbs"` // AlgBW scaled to what a link carries: 2(n-1)/n of it for all-reduce, (n-1)/n else
 	Rounds int     `json:"rounds"`
@@ -85,12 +85,17 @@ func benchRank(ctx context.Context, rank int, c JobConfig, sizes []int, rounds i
 			if err != nil {
 				return nil, err
 			}
-			s := Speed{Op: opNames[m.op], Bytes: len(whole), Ranks: c.World, Time: took, Rounds: rounds, AlgBW: float64(len(whole)) / took / 1e9}
-			s.BusBW = s.AlgBW * m.share * float64(c.World-1) / float64(c.World)
-			out = append(out, s)
+			out = append(out, speed(m.op, m.share, len(whole), c.World, took, rounds))
 		}
 	}
 	return out, nil
+}
+
+// speed is a measured time in the terms of nccl-tests; share is in units of (n-1)/n.
+func speed(o op, share float64, bytes, ranks int, took float64, rounds int) Speed {
+	s := Speed{Op: opNames[o], Bytes: bytes, Ranks: ranks, Time: took, Rounds: rounds, AlgBW: float64(bytes) / took / 1e9}
+	s.BusBW = s.AlgBW * share * float64(ranks-1) / float64(ranks)
+	return s
 }
 
 // median is the median time of f in seconds, after two rounds of warm-up.

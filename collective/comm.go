@@ -18,7 +18,26 @@ type Comm interface {
 	ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error)
 	// AllReduce sums tensors over the ranks.
 	AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error)
+
+	// StartAllGather and StartReduceScatter return before the collective's results are asked for, so that a device of its
+	// own goes on with what it was given while data moves. What is passed in stays as it is until Work.Wait.
+	StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
+	StartReduceScatter(what string, whole []*device.Buffer) (Work, error)
 }
+
+// Work is a collective that was started. Wait is called once, by the goroutine that started it: it returns the results
+// and makes whatever the device is given from then on come after them. It does not wait for a device of its own.
+type Work interface {
+	Wait() ([]*device.Buffer, error)
+}
+
+// done is the Work of a collective that has ended.
+type done []*device.Buffer
+
+func (d done) Wait() ([]*device.Buffer, error) { return d, nil }
+
+// ended is a collective's outcome as Work.
+func ended(results []*device.Buffer, err error) (Work, error) { return done(results), err }
 
 // Solo is one rank alone: every collective returns what it was given, without a copy.
 type Solo struct{}
@@ -42,4 +61,14 @@ func (Solo) ReduceScatter(_ string, whole []*device.Buffer) ([]*device.Buffer, e
 // AllReduce returns the tensors: their sum over one rank.
 func (Solo) AllReduce(_ string, tensors []*device.Buffer) ([]*device.Buffer, error) {
 	return tensors, nil
+}
+
+// StartAllGather is AllGather.
+func (s Solo) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+	return ended(s.AllGather(what, shards, whole))
+}
+
+// StartReduceScatter is ReduceScatter.
+func (s Solo) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+	return ended(s.ReduceScatter(what, whole))
 }

@@ -59,7 +59,7 @@ func (f *flight) begin(e Event, bytes int) (end func(error)) {
 		if x := &f.last[slot]; x.Seq == e.Seq && x.Comm == e.Comm {
 			x.End, x.end, x.err = true, time.Now(), err
 		}
-		if err == nil {
+		if err == nil && f.at[e.Comm].Seq <= e.Seq { // on a device, the next may have begun
 			f.at[e.Comm] = e
 		}
 		f.mu.Unlock()

@@ -31,10 +31,8 @@ func (h *Host) Size() int { return h.size }
 
 // AllGather implements Comm.
 func (h *Host) AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error) {
-	for i, s := range shards {
-		if want := ShardShape(whole[i], h.size); !s.Shape().Equal(want) {
-			return nil, fmt.Errorf("all-gather %s: shard %d of %s is %s, want %s", what, i, whole[i], s.Shape(), want)
-		}
+	if err := checkShards(what, shards, whole, h.size); err != nil {
+		return nil, err
 	}
 	return h.onBuffers(allGather, what, shards, whole, func(r ring, in, out message) error {
 		parts := h.rowParts(whole, out)
@@ -84,6 +82,16 @@ func (h *Host) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 		}
 		return r.gather(to)
 	})
+}
+
+// StartAllGather is AllGather: the host's cores have enough to do while data moves.
+func (h *Host) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+	return ended(h.AllGather(what, shards, whole))
+}
+
+// StartReduceScatter is ReduceScatter.
+func (h *Host) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+	return ended(h.ReduceScatter(what, whole))
 }
 
 // onBuffers runs f on the memory of buffers and of new ones of the shapes out, which it returns.
@@ -157,6 +165,16 @@ func (h *Host) cut(memory message, unit func(i int) (units, bytes int)) []messag
 		}
 	}
 	return parts
+}
+
+// checkShards holds an all-gather's shards to the shapes of the whole tensors.
+func checkShards(what string, shards []*device.Buffer, whole []device.Shape, size int) error {
+	for i, s := range shards {
+		if want := ShardShape(whole[i], size); !s.Shape().Equal(want) {
+			return fmt.Errorf("all-gather %s: shard %d of %s is %s, want %s", what, i, whole[i], s.Shape(), want)
+		}
+	}
+	return nil
 }
 
 func dtypesOf(tensors []*device.Buffer) ([]dtypes.DType, error) {

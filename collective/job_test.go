@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,19 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// fakeDir is where tests build what they load.
+var fakeDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if fakeDir, err = os.MkdirTemp("", "gorun-collective-"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(fakeDir) // a temporary folder that stays is no failure
+		os.Exit(code)
+	}))
+}
 
 var testKey = bytes.Repeat([]byte{7}, 32)
 

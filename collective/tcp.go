@@ -3,14 +3,11 @@ package collective
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -137,7 +134,7 @@ func (t *tcp) fail(c call, err error) error {
 	switch {
 	case t.job.Err() != nil:
 	case errors.Is(err, errLate), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("rank %d: %s number %d of %s has taken longer than it may: %s", t.job.cfg.Rank, opNames[c.op], c.seq, t.name, t.absent(c))
+		err = fmt.Errorf("rank %d: %s number %d of %s has taken longer than it may: %s", t.job.cfg.Rank, opNames[c.op], c.seq, t.name, t.job.missing(c, t.name, t.ranks))
 	case errors.As(err, &l):
 		select {
 		case <-t.job.ctx.Done():
@@ -148,54 +145,4 @@ func (t *tcp) fail(c call, err error) error {
 		err = fmt.Errorf("rank %d: %w", t.job.cfg.Rank, err)
 	}
 	return t.job.fail(err)
-}
-
-// absent asks the communicator's ranks where they are and names those that have not come to a collective.
-func (t *tcp) absent(c call) string {
-	found := make([]string, len(t.ranks))
-	var asking sync.WaitGroup
-	for i, r := range t.ranks {
-		if r == t.job.cfg.Rank {
-			continue
-		}
-		asking.Go(func() {
-			e, err := t.job.ask(r, t.name)
-			switch {
-			case err != nil:
-				found[i] = fmt.Sprintf("rank %d does not answer (%v)", r, err)
-			case e.Seq >= c.seq:
-			case e.Seq == 0:
-				found[i] = fmt.Sprintf("rank %d has not begun", r)
-			default:
-				found[i] = fmt.Sprintf("rank %d has not come beyond %s %s, number %d", r, e.Op, e.What, e.Seq)
-			}
-		})
-	}
-	asking.Wait()
-	var list []string
-	for _, f := range found {
-		if f != "" {
-			list = append(list, f)
-		}
-	}
-	if list == nil {
-		return "all ranks have arrived, but data does not: look at the network between them"
-	}
-	return strings.Join(list, "; ")
-}
-
-// ask asks a rank how far it is in a communicator.
-func (j *Job) ask(rank int, comm string) (e Event, err error) {
-	ctx, cancel := context.WithTimeout(j.ctx, causePatience)
-	defer cancel()
-	conn, err := j.dial(ctx, j.addrs[rank], inquiry, comm)
-	if err != nil {
-		return e, err
-	}
-	defer conn.Close() //nolint:errcheck // only read from
-	if err := conn.SetDeadline(time.Now().Add(causePatience)); err != nil {
-		return e, err
-	}
-	err = json.NewDecoder(io.LimitReader(conn, 1<<12)).Decode(&e)
-	return e, err
 }

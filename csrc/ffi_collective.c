@@ -40,23 +40,55 @@ void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call 
   if (!comm || comm->dtype != S32 || !what)
     return ffi_error(c, INVALID_ARGUMENT, "a collective has the attributes comm (i32) and what (string)");
   if (src->dtype != dst->dtype) return ffi_error(c, INVALID_ARGUMENT, "a collective's result has the type of its argument");
-  *out = (gorun_collective_call){op, *(int32_t *)comm->value, what->data, what->n, src->dtype, src->data, dst->data, elements(src), elements(dst)};
+  *out = (gorun_collective_call){.op = op,
+                                 .comm = *(int32_t *)comm->value,
+                                 .what = what->data,
+                                 .what_n = what->n,
+                                 .dtype = src->dtype,
+                                 .src = src->data,
+                                 .dst = dst->data,
+                                 .src_n = elements(src),
+                                 .dst_n = elements(dst)};
   return NULL;
+}
+
+// run hands a call to Go and its error to XLA.
+static void *run(ffi_call *c, gorun_collective_call *call) {
+  char *message = NULL;
+  int code = gorunCollective(call, &message);
+  if (!code) return NULL;
+  void *error = ffi_error(c, code, message);
+  free(message);
+  return error;
 }
 
 static void *host(ffi_call *c, gorun_collective_op op) {
   gorun_collective_call call;
   if (ffi_metadata(c)) return NULL;
   void *error = ffi_collective(c, op, &call);
+  return error ? error : run(c, &call);
+}
+
+static void *cuda(ffi_call *c, gorun_collective_op op) {
+  gorun_collective_call call;
+  if (ffi_metadata(c)) return NULL;
+  void *error = ffi_collective(c, op, &call);
   if (error) return error;
-  char *message = NULL;
-  int code = gorunCollective(&call, &message);
-  if (!code) return NULL;
-  error = ffi_error(c, code, message);
-  free(message);
-  return error;
+  struct {
+    size_t size;
+    void *ext, *context, *stream;
+  } a = {sizeof a, NULL, c->context, NULL};
+  error = ((void *(*)(void *))c->api->fn[FFI_STREAM_GET])(&a);
+  if (error) return error;
+  call.on_stream = 1;
+  call.stream = (intptr_t)a.stream;
+  return run(c, &call);
 }
 
 void *gorun_host_all_reduce(ffi_call *c) { return host(c, GORUN_ALL_REDUCE); }
 void *gorun_host_all_gather(ffi_call *c) { return host(c, GORUN_ALL_GATHER); }
 void *gorun_host_reduce_scatter(ffi_call *c) { return host(c, GORUN_REDUCE_SCATTER); }
+
+void *gorun_cuda_all_reduce(ffi_call *c) { return cuda(c, GORUN_ALL_REDUCE); }
+void *gorun_cuda_all_gather(ffi_call *c) { return cuda(c, GORUN_ALL_GATHER); }
+void *gorun_cuda_reduce_scatter(ffi_call *c) { return cuda(c, GORUN_REDUCE_SCATTER); }

@@ -29,27 +29,32 @@ var registered = struct {
 	plugins map[*C.gorun_api]bool
 }{plugins: map[*C.gorun_api]bool{}}
 
-// RegisterCollectives makes the collectives known to the plugin's programs on the CPU. Programs that have them can be
-// compiled or loaded only afterwards.
-func (p *Plugin) RegisterCollectives() error {
+// RegisterCollectives makes the collectives known to the plugin's programs on a platform, "cpu" or "cuda". Programs that
+// have them can be compiled or loaded only afterwards.
+func (p *Plugin) RegisterCollectives(platform string) error {
 	registered.Lock()
 	defer registered.Unlock()
 	if registered.plugins[p.api] {
 		return nil
 	}
-	platform := C.CString("Host")
-	defer C.free(unsafe.Pointer(platform))
+	named := map[string]string{"cpu": "Host", "cuda": "CUDA"}[platform]
+	to := C.CString(named)
+	defer C.free(unsafe.Pointer(to))
 	for _, t := range []struct {
-		name    string
-		handler unsafe.Pointer
+		name       string
+		host, cuda unsafe.Pointer
 	}{
-		{AllReduceTarget, C.gorun_host_all_reduce},
-		{AllGatherTarget, C.gorun_host_all_gather},
-		{ReduceScatterTarget, C.gorun_host_reduce_scatter},
+		{AllReduceTarget, C.gorun_host_all_reduce, C.gorun_cuda_all_reduce},
+		{AllGatherTarget, C.gorun_host_all_gather, C.gorun_cuda_all_gather},
+		{ReduceScatterTarget, C.gorun_host_reduce_scatter, C.gorun_cuda_reduce_scatter},
 	} {
+		handler := t.host
+		if named == "CUDA" {
+			handler = t.cuda
+		}
 		name := C.CString(t.name)
 		var msg *C.char
-		rc := C.gorun_ffi_register(p.api, name, platform, (*C.ffi_handler)(t.handler), &msg)
+		rc := C.gorun_ffi_register(p.api, name, to, (*C.ffi_handler)(handler), &msg)
 		C.free(unsafe.Pointer(name))
 		if err := check("register "+t.name, rc, msg); err != nil {
 			return err
@@ -62,7 +67,7 @@ func (p *Plugin) RegisterCollectives() error {
 // elementTypes are XLA's numbers of the element types that collectives move.
 var elementTypes = map[C.int]dtypes.DType{4: dtypes.Int32, 11: dtypes.Float32, 16: dtypes.BFloat16}
 
-// gorunCollective runs a collective of a program on host memory. It returns 0, or a status code and, in message, why.
+// gorunCollective runs a collective of a program. It returns 0, or a status code and, in message, why.
 //
 //export gorunCollective
 func gorunCollective(call *C.gorun_collective_call, message **C.char) C.int {
@@ -84,6 +89,13 @@ func collect(call *C.gorun_collective_call) error {
 	if !ok {
 		return fmt.Errorf("%s: collectives move int32, float32 and bfloat16, not XLA's element type %d", what, int(call.dtype))
 	}
+	if call.on_stream != 0 {
+		return collectOnStream(c.queued, what, t, call)
+	}
+	return collectInMemory(c.host, what, t, call)
+}
+
+func collectInMemory(c Communicator, what string, t dtypes.DType, call *C.gorun_collective_call) error {
 	src := unsafe.Slice((*byte)(call.src), int(call.src_n)*t.Size())
 	dst := unsafe.Slice((*byte)(call.dst), int(call.dst_n)*t.Size())
 	switch call.op {
@@ -93,5 +105,18 @@ func collect(call *C.gorun_collective_call) error {
 		return c.AllGatherMemory(what, dst, src)
 	default:
 		return c.ReduceScatterMemory(what, dst, src, t)
+	}
+}
+
+func collectOnStream(c StreamCommunicator, what string, t dtypes.DType, call *C.gorun_collective_call) error {
+	src, dst := uintptr(call.src), uintptr(call.dst)
+	s := Stream(call.stream)
+	switch call.op {
+	case C.GORUN_ALL_REDUCE:
+		return c.QueueAllReduce(what, dst, src, int(call.src_n), t, s)
+	case C.GORUN_ALL_GATHER:
+		return c.QueueAllGather(what, dst, src, int(call.src_n), t, s)
+	default:
+		return c.QueueReduceScatter(what, dst, src, int(call.dst_n), t, s)
 	}
 }

@@ -16,6 +16,8 @@ typedef struct {  // a call's operands
   const void *src;
   void *dst;
   int64_t src_n, dst_n;  // elements
+  int on_stream;         // the memory is a GPU's, and what is queued on this stream comes before and after
+  intptr_t stream;
 } gorun_collective_call;
 
 // ffi_collective reads a call's operands; it returns NULL, or an error for XLA.
@@ -25,4 +27,10 @@ void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call 
 void *gorun_host_all_reduce(ffi_call *c);
 void *gorun_host_all_gather(ffi_call *c);
 void *gorun_host_reduce_scatter(ffi_call *c);
+
+// The handlers for CUDA. They call gorunCollective too, which queues the collective on XLA's stream. They are not part of
+// CUDA graphs: they ask NCCL whether it has done its part, which a capture forbids.
+void *gorun_cuda_all_reduce(ffi_call *c);
+void *gorun_cuda_all_gather(ffi_call *c);
+void *gorun_cuda_reduce_scatter(ffi_call *c);
 #endif

@@ -23,6 +23,7 @@ type Outcome struct {
 // updates this rank's shards. It waits for nothing on a device of its own: Step.Read does.
 func (p *Pass) Finish(lr, most float64) (*Step, error) {
 	defer p.free()
+	p.reduce()
 	if p.failed() {
 		return nil, p.err
 	}

@@ -41,14 +41,14 @@ type recorder struct {
 	say func(format string, args ...any)
 }
 
-func (r recorder) AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error) {
+func (r recorder) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
 	r.say("all-gather %s", what)
-	return r.Comm.AllGather(what, shards, whole)
+	return r.Comm.StartAllGather(what, shards, whole)
 }
 
-func (r recorder) ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error) {
+func (r recorder) StartReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
 	r.say("reduce-scatter %s", what)
-	return r.Comm.ReduceScatter(what, whole)
+	return r.Comm.StartReduceScatter(what, whole)
 }
 
 func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {

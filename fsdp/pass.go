@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"gorun/collective"
 	"gorun/csrc/device"
 )
 
@@ -18,12 +19,17 @@ type Pass struct {
 	reduced [][]*device.Buffer // per group: this rank's shard of the sum over ranks
 	losses  []*device.Buffer
 	tokens  int
+
+	gathers  []collective.Work // per group: a prefetch that nobody has needed yet
+	reduces  collective.Work   // the last reduce-scatter, of group reducing, while its outcome is not needed
+	reducing int
 }
 
 // Begin opens a pass. Cancelling ctx ends it with the context's error.
 func (s *State) Begin(ctx context.Context) *Pass {
 	n := len(s.groups)
-	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n)}
+	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n),
+		gathers: make([]collective.Work, n)}
 }
 
 // Fail keeps the first error.
@@ -56,22 +62,29 @@ func (p *Pass) Unshard(l int) []*device.Buffer {
 	if p.failed() {
 		return nil
 	}
+	if w := p.gathers[l]; w != nil {
+		p.gathers[l] = nil
+		var err error
+		if p.whole[l], err = w.Wait(); err != nil {
+			p.Fail(err)
+		}
+	}
 	return p.whole[l]
 }
 
 // Prefetch unshards group l, if there is one of that number, so that a later Unshard finds it whole. The device goes on
 // meanwhile with what it was given before.
 func (p *Pass) Prefetch(l int) {
-	if l < 0 || l >= len(p.whole) || p.failed() || p.whole[l] != nil {
+	if l < 0 || l >= len(p.whole) || p.failed() || p.whole[l] != nil || p.gathers[l] != nil {
 		return
 	}
 	g := p.s.groups[l]
-	whole, err := p.s.ranks.Shard.AllGather(g.name, g.shards, g.whole)
+	w, err := p.s.ranks.Shard.StartAllGather(g.name, g.shards, g.whole)
 	if err != nil {
 		p.Fail(err)
 		return
 	}
-	p.whole[l] = whole
+	p.gathers[l] = w
 }
 
 // Reshard frees what Unshard gathered. On one rank there is nothing to free.
@@ -120,13 +133,29 @@ func (p *Pass) Accumulate(l int, grads []*device.Buffer) {
 	p.grads[l] = sum
 }
 
-// ReduceScatter sums group l's accumulated gradients over the ranks and keeps this rank's shard.
+// ReduceScatter sums group l's accumulated gradients over the ranks and keeps this rank's shard. The device goes on
+// meanwhile: the sum is waited for by the next ReduceScatter, or by Finish.
 func (p *Pass) ReduceScatter(l int) {
+	p.reduce()
 	if p.failed() || p.grads[l] == nil {
 		return
 	}
-	name := p.s.groups[l].name
-	shard, err := p.s.ranks.Shard.ReduceScatter(name, p.grads[l])
+	w, err := p.s.ranks.Shard.StartReduceScatter(p.s.groups[l].name, p.grads[l])
+	if err != nil {
+		p.Fail(err)
+		return
+	}
+	p.reduces, p.reducing = w, l
+}
+
+// reduce takes the outcome of the last ReduceScatter.
+func (p *Pass) reduce() {
+	if p.reduces == nil {
+		return
+	}
+	l := p.reducing
+	shard, err := p.reduces.Wait()
+	p.reduces = nil
 	if err != nil {
 		p.Fail(err)
 		return
@@ -135,10 +164,10 @@ func (p *Pass) ReduceScatter(l int) {
 		device.FreeAll(p.grads[l])
 	}
 	p.grads[l], p.reduced[l] = nil, shard
-	if p.s.ranks.Replicate.Size() == 1 {
+	if p.s.ranks.Replicate.Size() == 1 || p.failed() {
 		return
 	}
-	sum, err := p.s.ranks.Replicate.AllReduce(name, shard)
+	sum, err := p.s.ranks.Replicate.AllReduce(p.s.groups[l].name, shard)
 	if err != nil {
 		p.Fail(err)
 		return
@@ -154,7 +183,12 @@ func (p *Pass) Close() error {
 }
 
 func (p *Pass) free() {
+	p.reduce()
 	for l := range p.whole {
+		if w := p.gathers[l]; w != nil { // nobody has needed it, but its memory is free only after it
+			p.whole[l], _ = w.Wait()
+			p.gathers[l] = nil
+		}
 		if p.whole[l] != nil {
 			p.Reshard(l)
 		}

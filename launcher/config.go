@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Command []string // what a rank runs: program and arguments
 	Gpus    int      // ranks on this node
+	CPUs    [][]int  // by local rank, the CPUs near its GPU; an empty or missing list = any
 	RunID   string   // a folder in LogDir
 
 	MaxRestarts     int

@@ -47,10 +47,10 @@ func newSpawner() *spawner {
 
 func (s *spawner) close() { close(s.jobs) }
 
-// start runs cmd's Start on the spawner's thread.
-func (s *spawner) start(cmd *exec.Cmd) error {
+// start runs cmd's Start on the spawner's thread; the process stays on the CPUs, if any are given.
+func (s *spawner) start(cmd *exec.Cmd, cpus []int) error {
 	done := make(chan error)
-	s.jobs <- func() { done <- cmd.Start() }
+	s.jobs <- func() { done <- pinned(cpus, cmd.Start) }
 	return <-done
 }
 
@@ -74,7 +74,11 @@ func (a *Agent) startRank(p *rdzv.Plan, group, local int, exit func(*process)) (
 		return nil, err
 	}
 	cmd.ExtraFiles = []*os.File{write}
-	err = a.spawner.start(cmd)
+	var cpus []int
+	if local < len(c.CPUs) {
+		cpus = c.CPUs[local]
+	}
+	err = a.spawner.start(cmd, cpus)
 	_ = write.Close() // the rank has it now
 	if err != nil {
 		_ = events.Close()

@@ -7,7 +7,8 @@ import (
 )
 
 // Run takes one micro-batch through the model. It owns every activation; the caller passes parameters in and takes
-// gradients out. After the first error its methods do nothing and return nil; End returns that error and frees all.
+// gradients out. After the first error its methods do nothing and return nil, as they do without parameters (the caller's
+// own error); End returns that error and frees all.
 type Run struct {
 	m     *Model
 	shape Shape
@@ -128,7 +129,7 @@ func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*
 
 // Forward runs block number layer with parameters w and keeps what its backward pass needs.
 func (r *Run) Forward(layer int, w []*device.Buffer) {
-	if r.err != nil {
+	if r.err != nil || w == nil {
 		return
 	}
 	p, err := r.m.forward(layer, r.shape, r.keys != nil, r.m.cfg.Remat)
@@ -139,7 +140,7 @@ func (r *Run) Forward(layer int, w []*device.Buffer) {
 
 // Infer runs block number layer and keeps nothing for a backward pass.
 func (r *Run) Infer(layer int, w []*device.Buffer) {
-	if r.err != nil {
+	if r.err != nil || w == nil {
 		return
 	}
 	p, err := r.m.forward(layer, r.shape, r.keys != nil, RematFull)
@@ -152,7 +153,7 @@ func (r *Run) Infer(layer int, w []*device.Buffer) {
 // Loss returns the sum of the losses (float32 scalar, the caller's to free) and starts the backward pass of the head:
 // grads are what it gives of the root group's trained parameters, by index; root are the root group's parameters.
 func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*device.Buffer) {
-	if r.err != nil {
+	if r.err != nil || root == nil {
 		return nil, nil
 	}
 	rt := r.m.root
@@ -193,7 +194,7 @@ func (r *Run) Score(root []*device.Buffer) ([]float32, error) {
 // Backward runs the backward pass of block number layer and returns the gradients of its trained parameters (sums over
 // tokens, float32, in the order of Group.Trainable), which are the caller's to free.
 func (r *Run) Backward(layer int, w []*device.Buffer) []*device.Buffer {
-	if r.err != nil {
+	if r.err != nil || w == nil {
 		return nil
 	}
 	p, err := r.m.backward(layer, r.shape, r.keys != nil)

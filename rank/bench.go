@@ -2,10 +2,12 @@ package rank
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"gorun/collective"
 	"gorun/configs"
 	"gorun/fsdp"
 	"gorun/rank/data"
@@ -19,7 +21,7 @@ type BenchResult struct {
 	Median    float64       `json:"median_step_s"`
 	Best      float64       `json:"best_step_s"`
 	Worst     float64       `json:"worst_step_s"`
-	TokS      float64       `json:"tok_s"`   // tokens per second of the median step
+	TokS      float64       `json:"tok_s"`   // tokens per second of the median step, and per rank if there are several
 	TFLOPS    float64       `json:"tflop_s"` // by NeMo AutoModel's formula
 	DeviceGiB float64       `json:"mem_gib"` // peak of the device's allocator
 	FirstLoss float64       `json:"first_loss"`
@@ -42,15 +44,15 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{job: j, opts: o, recipe: j.Recipe, from: j.From, world: &world{mesh: j.Mesh}}
+	t := &trainer{job: j, opts: o, recipe: j.Recipe, from: j.From}
+	if t.world, err = join(ctx, j.Mesh, j.Place, j.Recipe.DistEnv); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.world.leave(err)) }()
+	defer func() { err = errors.Join(err, t.close(err)) }()
 	if t.Session, err = open(o.Device, j.Base, j.parameters(t.world), first); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if cerr := t.close(err); err == nil {
-			err = cerr
-		}
-	}()
 	if err := t.state.ZeroMoments(); err != nil {
 		return nil, err
 	}
@@ -71,7 +73,9 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	if res.Programs, err = b.programs(ctx); err != nil {
 		return nil, err
 	}
-	res.TokS = float64(b.tokens) / res.Median
+	// The ranks that share the work on one micro-batch share its tokens.
+	sharing := j.Mesh.World() / j.Mesh.Size(collective.Replicate, collective.Shard)
+	res.TokS = float64(b.tokens) / float64(sharing) / res.Median
 	adapter := j.trainedParams()
 	if j.Config.Full {
 		adapter = 0

@@ -1,6 +1,8 @@
 package rank
 
 import (
+	"errors"
+
 	"gorun/fsdp"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
@@ -31,7 +33,7 @@ func (t *trainer) capture() (c captured, err error) {
 		c.reading = t.state.Read()
 		return c, nil
 	}
-	return c, t.state.Snapshot(t.world.leads(), c.add)
+	return c, errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err())
 }
 
 // add puts a parameter and its moments into the state, under their names in checkpoints.

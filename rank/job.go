@@ -71,7 +71,6 @@ func unsupported(r *configs.Recipe) error {
 			faults = append(faults, fmt.Errorf("%s: %s", field, why))
 		}
 	}
-	refuse(r.DistEnv.Backend == "nccl", "dist_env.backend", "this version moves data between ranks on the CPU: use \"auto\" or \"host\"")
 	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
 	return errors.Join(faults...)

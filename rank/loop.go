@@ -127,6 +127,9 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 		return nil
 	}
 	o, err := r.step.Read()
+	if failed := t.world.err(); failed != nil {
+		err = failed
+	}
 	if err != nil {
 		return fmt.Errorf("step %d: %w", r.batch.Step+1, err)
 	}

@@ -42,7 +42,7 @@ func (m mesh) recipe(t *testing.T, base, dir string, more ...string) *configs.Re
 	t.Helper()
 	set := []string{fmt.Sprint("dataloader.batch_size=", m.rows), fmt.Sprint("step_scheduler.grad_acc_steps=", m.acc),
 		fmt.Sprint("distributed.tp_size=", m.tp), fmt.Sprint("distributed.cp_size=", m.cp),
-		"step_scheduler.num_epochs=6", "step_scheduler.max_steps=10"}
+		"step_scheduler.num_epochs=6", "step_scheduler.max_steps=10", "dist_env.timeout_minutes=10"}
 	return tinyRecipe(t, base, dir, append(append(set, m.set...), more...)...)
 }
 

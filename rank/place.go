@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 
 	"gorun/collective"
 	"gorun/configs"
@@ -18,6 +19,7 @@ import (
 type Place struct {
 	Rank, World int
 	Local       int       // rank on this node
+	GPU         int       // of this rank, as CUDA_VISIBLE_DEVICES counts
 	Addr        string    // host:port where rank 0 listens
 	Key         []byte    // proves that a rank belongs to the run
 	Generation  int       // of the run: how often it has been restarted
@@ -44,6 +46,9 @@ func PlaceFrom(get func(name string) string) (Place, error) {
 	number("WORLD_SIZE", &p.World, false)
 	number("LOCAL_RANK", &p.Local, true)
 	number("GORUN_GENERATION", &p.Generation, true)
+	if visible := get("CUDA_VISIBLE_DEVICES"); visible == "" || strings.Contains(visible, ",") {
+		p.GPU = p.Local // else each rank sees one alone
+	}
 	if p.World > 1 {
 		p.Addr = net.JoinHostPort(get("MASTER_ADDR"), get("MASTER_PORT"))
 		if get("MASTER_ADDR") == "" || get("MASTER_PORT") == "" {

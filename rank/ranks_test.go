@@ -56,7 +56,9 @@ func TestRankProcess(t *testing.T) {
 		})
 		job.Place = p
 	}
-	err = job.Run(ctx, Options{Device: Device{Plugin: devicetest.Plugin(t), Cache: cacheDir}, Version: "test", Out: os.Stderr, Fault: os.Stderr})
+	device := testDevice(t)
+	device.GPU = p.GPU
+	err = job.Run(ctx, Options{Device: device, Version: "test", Out: os.Stderr, Fault: os.Stderr})
 	if err := job.Close(); err != nil {
 		t.Error(err)
 	}
@@ -183,13 +185,18 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestRankDies kills a rank as it begins each kind of collective: the others end with an error that names it, and soon.
+// TestRankDies kills a rank as it begins each kind of collective, inside a program or outside: the others end with an error that names it, and soon.
 func TestRankDies(t *testing.T) {
 	devicetest.CPUOnly(t)
 	base := tinyBase(t)
-	for _, at := range []string{"all-gather block 1", "reduce-scatter block 0", "all-reduce totals", "all-reduce block 1"} {
+	data := mesh{"", 4, 1, 1, 1, 1, []string{hsdp}}
+	all := mesh{"", 1, 2, 2, 1, 1, nil}
+	for at, m := range map[string]mesh{
+		"all-gather block 1": data, "reduce-scatter block 0": data, "all-reduce totals": data, "all-reduce block 1": data,
+		"all-reduce squares": all, "all-reduce attention output": all, "reduce-scatter gradients of keys and values": all,
+	} {
 		t.Run(at, func(t *testing.T) {
-			ranks := startRanks(t, mesh{"", 4, 1, 1, 1, 1, []string{hsdp}}.recipe(t, base, t.TempDir()), 4, nil)
+			ranks := startRanks(t, m.recipe(t, base, t.TempDir()), m.world(), nil)
 			victim := ranks[2]
 			for victim.events.Scan() {
 				if line := victim.events.Text(); strings.Contains(line, `"op":"`+at+`"`) && strings.Contains(line, "begin") {
@@ -251,7 +258,7 @@ func TestDescribeRanks(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple", "dist_env.backend=nccl": "dist_env.backend",
+		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple",
 		"distributed.cp_size=3": "4 ranks are no multiple", "distributed.tp_size=4": "2 key/value heads do not divide into 4",
 	} {
 		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {

@@ -16,13 +16,6 @@ import (
 	"gorun/rank/data"
 )
 
-// Device says where to compute.
-type Device struct {
-	Plugin string // path of the XLA plugin
-	CUDA   bool   // the plugin is XLA's for CUDA
-	Cache  string // folder of compiled programs; "" = none
-}
-
 // Session is a model on a device: its programs and its parameters.
 type Session struct {
 	Base   *Base
@@ -84,11 +77,11 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 			s = nil
 		}
 	}()
-	if s.dev, err = device.Open(device.Config{Plugin: d.Plugin, CUDA: d.CUDA, CacheDir: d.Cache}); err != nil {
+	if s.dev, err = d.open(); err != nil {
 		return s, err
 	}
-	if p.world.job != nil && s.dev.Platform() != "cpu" {
-		return s, fmt.Errorf("several ranks on %s: this version moves data between ranks on the CPU only: use --device cpu, or one rank", s.dev.Platform())
+	if err := p.world.connect(s.dev, d.Plugin); err != nil {
+		return s, err
 	}
 	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
 		return s, err
@@ -97,7 +90,11 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 		return s, err
 	}
 	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
-	s.state = fsdp.New(s.dev, p.world.ranks(p.reshard), maths, groups(s.model))
+	ranks, err := p.world.ranks(p.reshard)
+	if err != nil {
+		return s, err
+	}
+	s.state = fsdp.New(s.dev, ranks, maths, groups(s.model))
 	trained, rates := s.state.Trained()
 	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
 	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
@@ -121,6 +118,7 @@ func (s *Session) Close() error {
 	if s.apart != nil {
 		s.apart()
 	}
+	errs = append(errs, s.world.disconnect())
 	if s.dev != nil {
 		errs = append(errs, s.dev.Close())
 	}

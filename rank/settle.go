@@ -24,6 +24,12 @@ func settle(c *model.Config, cuda bool, attention string) error {
 
 // Settle makes the job one for the CPU or for an NVIDIA GPU, or says what of it that device cannot do.
 func (j *Job) Settle(cuda bool) error {
+	switch backend := j.Recipe.DistEnv.Backend; {
+	case backend == "nccl" && !cuda:
+		return errors.New("dist_env.backend: NCCL moves data between NVIDIA GPUs, and this is the CPU: use \"auto\" or \"host\"")
+	case backend == "host" && cuda:
+		return errors.New("dist_env.backend: the host backend moves data between CPU ranks, and this is an NVIDIA GPU: use \"auto\" or \"nccl\"")
+	}
 	attention := j.Recipe.Model.Attention
 	if j.Recipe.PackedSequence.PackedSequenceSize > 0 {
 		if attention == "cudnn" {

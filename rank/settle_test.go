@@ -1,11 +1,13 @@
 package rank
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
 
+	"gorun/configs"
 	"gorun/model"
 	"gorun/model/spec"
 )
@@ -42,6 +44,50 @@ func TestSettle(t *testing.T) {
 				t.Errorf("got flash %t, target %d, %v", cfg.Flash, cfg.Target, err)
 			}
 		})
+	}
+}
+
+// TestBackend: what moves data between ranks is that of their devices.
+func TestBackend(t *testing.T) {
+	for _, c := range []struct {
+		backend string
+		cuda    bool
+		fault   string
+	}{
+		{"auto", false, ""}, {"auto", true, ""}, {"host", false, ""}, {"nccl", true, ""},
+		{"nccl", false, "this is the CPU"}, {"host", true, "this is an NVIDIA GPU"},
+	} {
+		r := configs.Default()
+		r.DistEnv.Backend = c.backend
+		err := (&Job{Recipe: r, Config: model.Config{Decoder: &spec.Decoder{HeadDim: 64}}}).Settle(c.cuda)
+		if c.fault == "" && err != nil || c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault) || !strings.Contains(err.Error(), "dist_env.backend")) {
+			t.Errorf("%s, cuda %t: %v, want %q", c.backend, c.cuda, err, c.fault)
+		}
+	}
+}
+
+// TestPlaceGPU: a rank takes the GPU of its local rank, or the one that it alone is shown.
+func TestPlaceGPU(t *testing.T) {
+	for visible, want := range map[string]int{"": 3, "0,1,2,3": 3, "2": 0} {
+		env := map[string]string{"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "3", "CUDA_VISIBLE_DEVICES": visible}
+		if p, err := PlaceFrom(func(name string) string { return env[name] }); err != nil || p.GPU != want {
+			t.Errorf("CUDA_VISIBLE_DEVICES=%q: GPU %d, %v, want %d", visible, p.GPU, err, want)
+		}
+	}
+}
+
+// TestIsolate: a process is shown the GPU of its rank alone, of those that it was shown.
+func TestIsolate(t *testing.T) {
+	for _, c := range []struct {
+		visible string
+		gpu     int
+		want    string
+	}{{"", 3, "3"}, {"4, 6", 1, "6"}, {"GPU-a,GPU-b", 1, "GPU-b"}, {"0,1", 2, ""}} {
+		t.Setenv("CUDA_VISIBLE_DEVICES", c.visible)
+		err := Device{GPU: c.gpu}.isolate()
+		if got := os.Getenv("CUDA_VISIBLE_DEVICES"); c.want != "" && (err != nil || got != c.want) || c.want == "" && err == nil {
+			t.Errorf("GPU %d of %q: %q, %v, want %q", c.gpu, c.visible, got, err, c.want)
+		}
 	}
 }
 

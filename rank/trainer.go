@@ -207,6 +207,9 @@ func (j *Job) shapeOf(mb data.Batch) model.Shape {
 
 // close ends the run, outcome being how it ended, and writes its report.
 func (t *trainer) close(outcome error) error {
+	if outcome != nil && !errors.Is(outcome, ErrStopped) {
+		t.world.fail(outcome) // first of all: no other rank waits any longer
+	}
 	errs := []error{t.saved()} // a run that fails leaves its last checkpoint whole all the same
 	if t.log != nil {
 		errs = append(errs, t.log.Close(outcome), t.writeReport())

@@ -11,6 +11,7 @@ import (
 	"gorun/configs"
 	"gorun/csrc"
 	"gorun/csrc/device"
+	"gorun/csrc/plugins"
 	"gorun/fsdp"
 	"gorun/model"
 )
@@ -18,7 +19,8 @@ import (
 // world is the other ranks, as this one sees them. With one rank there is no job, and every question answers itself.
 type world struct {
 	mesh   collective.Mesh
-	job    *collective.Job // nil with one rank
+	job    *collective.Job    // nil with one rank
+	fabric *collective.Fabric // NCCL between the devices; nil where data moves through the hosts
 	events *events
 	limits configs.DistEnv
 }
@@ -46,17 +48,57 @@ func minutes(n float64) time.Duration { return time.Duration(n * float64(time.Mi
 // leads tells whether this rank speaks and saves for all.
 func (w *world) leads() bool { return w.mesh.Rank() == 0 }
 
+// connect makes ready what moves data between the ranks' devices: NCCL between GPUs, else the job's own connections.
+func (w *world) connect(dev *device.Client, plugin string) error {
+	if w.job == nil || dev.Platform() == "cpu" {
+		return nil
+	}
+	lib, err := csrc.LoadNCCL(plugins.NCCL(plugin))
+	if err != nil {
+		return err
+	}
+	w.fabric, err = w.job.NewFabric(lib, dev)
+	return err
+}
+
+// disconnect ends what connect began; the job goes on.
+func (w *world) disconnect() error {
+	if w.fabric == nil {
+		return nil
+	}
+	f := w.fabric
+	w.fabric = nil
+	return f.Close()
+}
+
+// comm makes the communicator of axes taken together.
+func (w *world) comm(name string, axes ...collective.Axis) (collective.Comm, error) {
+	if w.fabric != nil {
+		return w.fabric.Comm(name, w.mesh.Ranks(axes...))
+	}
+	return w.job.Comm(name, w.mesh.Ranks(axes...)), nil
+}
+
 // ranks is where fsdp's state lies.
-func (w *world) ranks(reshard bool) fsdp.Ranks {
+func (w *world) ranks(reshard bool) (r fsdp.Ranks, err error) {
 	if w.job == nil {
-		return fsdp.Alone
+		return fsdp.Alone, nil
 	}
-	return fsdp.Ranks{
-		Shard:               w.job.Comm("dp_shard x cp", w.mesh.Ranks(collective.Shard, collective.Context)),
-		Replicate:           w.job.Comm("dp_replicate", w.mesh.Ranks(collective.Replicate)),
-		Tensor:              w.job.Comm("tp", w.mesh.Ranks(collective.Tensor)),
-		ReshardAfterForward: reshard,
+	r.ReshardAfterForward = reshard
+	for _, c := range []struct {
+		to   *collective.Comm
+		name string
+		axes []collective.Axis
+	}{
+		{&r.Shard, "dp_shard x cp", []collective.Axis{collective.Shard, collective.Context}},
+		{&r.Replicate, "dp_replicate", []collective.Axis{collective.Replicate}},
+		{&r.Tensor, "tp", []collective.Axis{collective.Tensor}},
+	} {
+		if *c.to, err = w.comm(c.name, c.axes...); err != nil {
+			return r, err
+		}
 	}
+	return r, nil
 }
 
 // split numbers the communicators that a device's programs have among the parts of a model, and returns what forgets
@@ -76,9 +118,9 @@ func (w *world) split(dev *device.Client, s model.Split) (model.Split, func(), e
 		if a.to.Parts < 2 {
 			continue
 		}
-		comm, ok := w.job.Comm(a.axis.String()+" in programs", w.mesh.Ranks(a.axis)).(csrc.Communicator)
-		if !ok {
-			return s, all, fmt.Errorf("%s: the backend has no collectives inside programs on %s", a.axis, dev.Platform())
+		comm, err := w.comm(a.axis.String()+" in programs", a.axis)
+		if err != nil {
+			return s, all, err
 		}
 		number, release, err := dev.Communicate(comm)
 		if err != nil {
@@ -137,13 +179,28 @@ func (w *world) fromLeader(what, text string) (string, error) {
 	return string(all[0]), nil
 }
 
+// err is why the job has failed, nil while it has not. Devices go on with data that means nothing once it has.
+func (w *world) err() error {
+	if w.job == nil {
+		return nil
+	}
+	return w.job.Err()
+}
+
+// fail ends the job on every rank, for this rank's reason.
+func (w *world) fail(err error) {
+	if w.job != nil {
+		w.job.Fail(err)
+	}
+}
+
 // leave ends the job. After an error every rank is told of it.
 func (w *world) leave(err error) error {
 	if w.job == nil {
 		return nil
 	}
 	if err != nil {
-		w.job.Fail(err)
+		w.fail(err)
 	}
 	return w.job.Close()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
@@ -13,7 +14,8 @@ type app struct {
 	globals
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	log            zerolog.Logger // to stderr
+	log            zerolog.Logger            // to stderr
+	gpus           func() ([]nearGPU, error) // asks once
 }
 
 func newApp(g globals, stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -22,7 +24,7 @@ func newApp(g globals, stdin io.Reader, stdout, stderr io.Writer) *app {
 		level = zerolog.InfoLevel // the flag's values are checked by kong
 	}
 	console := zerolog.ConsoleWriter{Out: stderr, NoColor: !isTerminal(stderr), PartsExclude: []string{zerolog.TimestampFieldName}}
-	return &app{g, stdin, stdout, stderr, zerolog.New(console).Level(level)}
+	return &app{g, stdin, stdout, stderr, zerolog.New(console).Level(level), sync.OnceValues(visibleGPUs)}
 }
 
 // isTerminal tells whether w is a terminal, for colours and progress bars.

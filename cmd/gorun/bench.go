@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,23 +10,34 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gorun/configs"
 	"gorun/rank"
 )
 
 type benchCmd struct {
-	Base      string `default:"demo:smollm2-135m" placeholder:"MODEL" help:"The model to train: as for train, or random weights of a known shape (mock:llama3-8b, mock:llama3.2-1b, mock:qwen2.5-7b, mock:smollm2-135m)."`
+	Base      string `default:"demo:smollm2-135m" placeholder:"MODEL" help:"The model to train: as for train, or random weights of a known shape (mock:llama3-8b, mock:llama3-70b, mock:llama3.2-1b, mock:qwen2.5-7b, mock:smollm2-135m)."`
 	DType     string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 	BatchSize int    `default:"4" placeholder:"N" help:"Samples in a micro-batch."`
 	SeqLength int    `default:"256" placeholder:"N" help:"Tokens of a sample."`
 	Steps     int    `default:"10" placeholder:"N" help:"Steps to measure, after the warm-up."`
 	Warmup    int    `default:"5" placeholder:"N" help:"Steps before measuring."`
 	JSON      bool   `name:"json" help:"Print one JSON object."`
+
+	Gpus int      `default:"1" placeholder:"N" help:"Ranks that train together on this machine; the first one's figures are printed, tok/s for each rank."`
+	Set  []string `sep:"none" placeholder:"SECTION.KEY=VALUE" help:"Change a value of the benchmark's recipe. May be given many times."`
 }
 
 // Run measures training: LoRA of dim 16 on all projections, random ids, every token supervised.
 func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
-	if c.BatchSize < 1 || c.SeqLength < 2 || c.Steps < 1 || c.Warmup < 1 {
-		return fmt.Errorf("%w: --batch-size, --steps and --warmup must be at least 1, --seq-length 2", errUsage)
+	if c.BatchSize < 1 || c.SeqLength < 2 || c.Steps < 1 || c.Warmup < 1 || c.Gpus < 1 {
+		return fmt.Errorf("%w: --batch-size, --steps, --warmup and --gpus must be at least 1, --seq-length 2", errUsage)
+	}
+	place, several, err := placeOnThisMachine()
+	if err != nil {
+		return err
+	}
+	if c.Gpus > 1 && !several {
+		return a.asRanks(ctx, c.Gpus)
 	}
 	kind, device, err := a.device()
 	if err != nil {
@@ -34,7 +46,12 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.DType == "auto" {
 		c.DType = baseFlags{DType: c.DType}.dtype(kind)
 	}
-	job, err := rank.Prepare(rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength), a.resolve(ctx))
+	device.GPU = place.GPU
+	recipe, err := c.recipe(max(1, place.World))
+	if err != nil {
+		return err
+	}
+	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
 	if err != nil {
 		return err
 	}
@@ -44,7 +61,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	peak, err := peakRSS()
-	if err != nil {
+	if err != nil || place.Rank > 0 {
 		return err
 	}
 	if c.JSON {
@@ -66,6 +83,17 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls))
 	}
 	return nil
+}
+
+// recipe is the benchmark's work on a number of ranks, as the flags change it.
+func (c *benchCmd) recipe(ranks int) (*configs.Recipe, error) {
+	r := rank.BenchRecipe(c.Base, c.DType, c.BatchSize, c.SeqLength)
+	r.Dataset.NumSamples *= ranks
+	var text bytes.Buffer
+	if err := r.Write(&text); err != nil {
+		return nil, err
+	}
+	return configs.Parse("bench", text.Bytes(), c.Set)
 }
 
 // peakRSS is the process's largest resident memory so far, in GiB.

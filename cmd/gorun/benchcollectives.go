@@ -7,12 +7,14 @@ import (
 	"text/tabwriter"
 
 	"gorun/collective"
+	"gorun/csrc/plugins"
+	"gorun/rank"
 )
 
 // benchCmds are the benchmarks.
 type benchCmds struct {
 	Train       benchCmd            `cmd:"" default:"withargs" help:"Measure training. This is the default."`
-	Collectives benchCollectivesCmd `cmd:"" help:"Measure all-reduce, all-gather and reduce-scatter between CPU ranks of this machine."`
+	Collectives benchCollectivesCmd `cmd:"" help:"Measure all-reduce, all-gather and reduce-scatter between ranks of this machine: GPUs by NCCL, or CPU ranks by TCP."`
 }
 
 type benchCollectivesCmd struct {
@@ -22,7 +24,7 @@ type benchCollectivesCmd struct {
 	JSON   bool `name:"json" help:"Print one JSON object per line."`
 }
 
-// Run measures the host backend over the loopback interface.
+// Run measures NCCL between GPUs, each a process's, or the host backend over the loopback interface.
 func (c *benchCollectivesCmd) Run(ctx context.Context, a *app) error {
 	if c.Ranks < 2 || c.Ranks > 64 || c.Max < 1024 || c.Max > 1<<32 || c.Rounds < 1 {
 		return fmt.Errorf("%w: --ranks must be 2 to 64, --max 1024 to 4294967296, --rounds at least 1", errUsage)
@@ -31,8 +33,24 @@ func (c *benchCollectivesCmd) Run(ctx context.Context, a *app) error {
 	for n := c.Max; n >= 1024; n /= 4 {
 		sizes = append([]int{n}, sizes...)
 	}
-	speeds, err := collective.Bench(ctx, c.Ranks, sizes, c.Rounds)
+	place, several, err := placeOnThisMachine()
 	if err != nil {
+		return err
+	}
+	kind, device, err := a.device()
+	if err != nil {
+		return err
+	}
+	var speeds []collective.Speed
+	switch {
+	case kind == plugins.CPU:
+		speeds, err = collective.Bench(ctx, c.Ranks, sizes, c.Rounds)
+	case several:
+		speeds, err = rank.BenchCollectives(ctx, place, device, sizes, c.Rounds)
+	default:
+		return a.asRanks(ctx, c.Ranks)
+	}
+	if err != nil || place.Rank > 0 {
 		return err
 	}
 	if c.JSON {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -45,33 +44,29 @@ func (f *launchFlags) ranks(a *app) (int, error) {
 	if f.Nnodes != "1" && f.Nnodes != "1:1" {
 		return 0, fmt.Errorf("%w: --nnodes %s: this version starts ranks on one machine only: leave --nnodes away", errUsage, f.Nnodes)
 	}
-	switch f.Gpus {
-	case "":
-		return 1, nil
-	case "auto":
+	n := 1
+	if f.Gpus != "" && f.Gpus != "auto" {
+		var err error
+		if n, err = strconv.Atoi(f.Gpus); err != nil || n < 1 {
+			return 0, fmt.Errorf("%w: --gpus %s: want a number of ranks, 1 or more, or auto", errUsage, f.Gpus)
+		}
+	}
+	if f.Gpus != "auto" && n == 1 {
+		return n, nil // one rank says itself what is wrong with its GPU
+	}
+	switch {
+	case !a.usesGPUs():
+		return n, nil
+	case f.Gpus == "auto":
 		return a.countGPUs()
 	}
-	n, err := strconv.Atoi(f.Gpus)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%w: --gpus %s: want a number of ranks, 1 or more, or auto", errUsage, f.Gpus)
-	}
-	return n, nil
+	return n, a.enoughGPUs(n)
 }
 
-// countGPUs returns the number of GPUs that --device means: 1 if it is the CPU.
-func (a *app) countGPUs() (int, error) {
+// usesGPUs tells whether ranks compute on GPUs. A plugin that is missing is for the ranks to complain of.
+func (a *app) usesGPUs() bool {
 	kind, _, err := a.findPlugin()
-	if err != nil {
-		return 0, err
-	}
-	if kind != plugins.CUDA {
-		return 1, nil
-	}
-	nodes, err := filepath.Glob("/dev/nvidia[0-9]*")
-	if err != nil {
-		return 0, err
-	}
-	return max(1, len(nodes)), nil
+	return err == nil && kind == plugins.CUDA
 }
 
 // config is what the agent is to do for a recipe.
@@ -122,6 +117,9 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	}
 	conf, err := c.config(recipe, ranks, a)
 	if err == nil {
+		if a.usesGPUs() {
+			conf.CPUs = a.cpusNear(ranks)
+		}
 		conf.OnEnd = ended
 		conf.Command, err = c.rankCommand(a)
 	}

@@ -20,12 +20,13 @@ type rankCmd struct {
 // eventsFD is the descriptor on which the launcher reads a rank's progress.
 const eventsFD = 3
 
-// errLeft says that a rank has ended as it was asked to.
+// errLeft says that a rank, or an agent and its ranks, have ended as they were asked to.
 var errLeft = errors.New("left at the edge of a step")
 
 // Run trains as one rank of the environment's run.
 func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
-	defer deaf()()
+	hear := deaf()
+	defer hear()
 	place, err := rank.PlaceFrom(os.Getenv)
 	if err != nil {
 		return err
@@ -42,6 +43,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	device.GPU = place.GPU
 	if place.Rank == 0 {
 		if err := job.Describe(a.stdout); err != nil {
 			return err

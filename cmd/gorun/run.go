@@ -39,6 +39,7 @@ type cli struct {
 	Publish  publishCmd  `cmd:"" help:"Upload an adapter or a model to the Hugging Face Hub, with a card."`
 	Setup    setupCmd    `cmd:"" help:"Fetch the XLA plugin, and on demand the NVIDIA libraries and the demo model, into the cache."`
 	Sbatch   sbatchCmd   `cmd:"" help:"Write a Slurm batch script that trains, checkpoints before its time is over, and goes on in the next turn."`
+	Doctor   doctorCmd   `cmd:"" help:"Examine this machine, or all machines of a run: plugin, GPUs, network, limits, disks."`
 	Version  versionCmd  `cmd:"" help:"Print versions: gorun, Go, XLA plugins."`
 }
 

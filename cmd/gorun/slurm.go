@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -51,10 +52,14 @@ func (f *launchFlags) slurmRanks(a *app, step *slurm.Step) error {
 
 // runStep trains as a task of a Slurm step: a node's task 0 is its agent, and its other tasks wait for that one's end.
 func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error {
-	defer deaf()()
+	hear := deaf()
+	defer hear()
 	if step.LocalTask > 0 {
 		return step.StandBy(context.WithoutCancel(ctx), standbyWait)
 	}
+	warned := make(chan os.Signal, 1)
+	signal.Notify(warned, syscall.SIGUSR1)
+	defer signal.Stop(warned)
 	agent, err := step.Lead()
 	if err != nil {
 		return err
@@ -65,11 +70,12 @@ func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error 
 		return err
 	}
 	a.log.Info().Msg(describeStep(step, ranks))
-	warned := make(chan os.Signal, 1)
-	signal.Notify(warned, syscall.SIGUSR1)
-	defer signal.Stop(warned)
 	stopped := false
-	if err := c.launch(ctx, a, ranks, func(v *rdzv.Verdict) { stopped = v.Stopped }); err != nil || !stopped {
+	err = c.launch(ctx, a, ranks, func(v *rdzv.Verdict) { stopped = v.Stopped })
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) { // the signal came before there were ranks
+		stopped, err = true, nil
+	}
+	if err != nil || !stopped {
 		return err
 	}
 	if step.Task > 0 {
@@ -79,10 +85,7 @@ func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error 
 }
 
 func describeStep(step *slurm.Step, ranks int) string {
-	text := fmt.Sprintf("Slurm job %s, node %s (%d of %d), %d ranks here", step.JobID, step.Node(), step.NodeRank+1, len(step.Nodes), ranks)
-	if step.Restarts > 0 {
-		text += fmt.Sprintf(", queued again %d times", step.Restarts)
-	}
+	text := fmt.Sprintf("Slurm job %s, turn %d: node %s (%d of %d), ranks here: %d", step.JobID, step.Restarts+1, step.Node(), step.NodeRank+1, len(step.Nodes), ranks)
 	if !step.End.IsZero() {
 		text += ", until " + step.End.Format(time.DateTime)
 	}
@@ -101,7 +104,7 @@ func goOn(ctx context.Context, a *app, step *slurm.Step, warned bool) error {
 		a.log.Info().Msgf("job %s has no batch script, so it can't be queued again: start it anew, and it goes on from its checkpoint", step.JobID)
 		return errLeft
 	default:
-		a.log.Info().Msgf("job %s is queued again, and goes on from its checkpoint", step.JobID)
+		a.log.Info().Msgf("job %s is queued again, and goes on from its last checkpoint", step.JobID)
 		if err = step.Requeue(ctx); err == nil {
 			return errLeft
 		}

@@ -24,7 +24,6 @@ type slurmBench struct {
 	t            *testing.T
 	dir, program string
 	steps        int
-	seen         map[string]string // states of jobs, for failures
 }
 
 func newSlurmBench(t *testing.T, steps int) *slurmBench {
@@ -35,7 +34,7 @@ func newSlurmBench(t *testing.T, steps int) *slurmBench {
 	t.Setenv("PJRT_PLUGIN_LIBRARY_PATH", devicetest.Plugin(t))
 	t.Setenv("GORUN_CACHE", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	b := &slurmBench{t: t, dir: t.TempDir(), steps: steps, seen: map[string]string{}}
+	b := &slurmBench{t: t, dir: t.TempDir(), steps: steps}
 	b.program = filepath.Join(b.dir, "gorun") // testscript.Main knows this binary's other names
 	b.copySelf()
 	model := tinyModel(t)
@@ -66,6 +65,8 @@ max_steps = %d
 ckpt_every_steps = 0
 [optimizer]
 lr = 1e-2
+[dist_env]
+timeout_minutes = 5
 `, steps))
 	return b
 }
@@ -143,9 +144,17 @@ func (b *slurmBench) until(what string, ok func() bool) {
 	b.t.Helper()
 	for end := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			b.t.Fatalf("%s: not within 3 minutes", what)
+			b.t.Fatalf("%s: not within 3 minutes; the jobs are\n%s", what, b.do("scontrol", "show", "job"))
 		}
 	}
+}
+
+// again waits until the job is in the queue again, and spares it most of the two minutes that Slurm lets such a job wait;
+// the turn before it needs some of them to end.
+func (b *slurmBench) again(job string) {
+	b.t.Helper()
+	b.until("the job is queued again", func() bool { return b.field(job, "Restarts") == "1" && b.field(job, "JobState") == "PENDING" })
+	b.do("scontrol", "update", "JobId="+job, "StartTime=now+5seconds")
 }
 
 // losses are those of a run so far, by step. A step that was taken twice must have had the same loss both times.
@@ -178,10 +187,10 @@ func (b *slurmBench) losses(run string) map[int]float64 {
 }
 
 // TestSlurmRequeue: a job that is warned checkpoints, is queued again, and ends with the losses of a run that was not
-// interrupted. Its ranks are spread in the ways that Slurm has.
+// interrupted. Its ranks are spread over tasks in the ways that Slurm has.
 func TestSlurmRequeue(t *testing.T) {
-	b := newSlurmBench(t, 300)
-	must(t, "recipe.toml", "--gpus=2", "--device=cpu", "--set=checkpoint.dir=whole")
+	b := newSlurmBench(t, 150)
+	b.do(b.program, "recipe.toml", "--gpus=2", "--device=cpu", "--set=checkpoint.dir=whole")
 	want := b.losses("whole")
 	if len(want) != b.steps {
 		t.Fatalf("the uninterrupted run has %d losses", len(want))
@@ -190,23 +199,35 @@ func TestSlurmRequeue(t *testing.T) {
 		"agent": {"--gpus=2", "--cpus=2"},
 		"tasks": {"--gpus=2", "--cpus=1", "--option=--ntasks-per-node=2"},
 	} {
-		job := b.submit(run, flags...)
-		b.until("the job trains", func() bool { return len(b.losses(run)) > 5 })
-		b.do("scancel", "--signal=USR1", job)
-		b.until("the job is queued again", func() bool { return b.field(job, "Restarts") == "1" })
-		stoppedAt := len(b.losses(run))
-		if stoppedAt >= b.steps {
-			t.Errorf("%s: the run was over when it was interrupted", run)
-		}
-		b.until("the job ends", func() bool { return b.field(job, "JobState") == "COMPLETED" })
-		got := b.losses(run)
-		for step, loss := range want {
-			if got[step] != loss {
-				t.Errorf("%s: step %d has the loss %v, and %v without an interruption", run, step, got[step], loss)
-			}
-		}
-		t.Logf("%s: stopped after step %d, %d steps in all", run, stoppedAt, len(got))
+		t.Run(run, func(t *testing.T) { b.on(t).requeue(run, flags, want) })
 	}
+}
+
+// on is the bench for a subtest.
+func (b *slurmBench) on(t *testing.T) *slurmBench {
+	c := *b
+	c.t = t
+	return &c
+}
+
+// requeue trains under Slurm, interrupts the job when it trains, and compares with the losses of another run.
+func (b *slurmBench) requeue(run string, flags []string, want map[int]float64) {
+	job := b.submit(run, flags...)
+	b.until("the job trains", func() bool { return len(b.losses(run)) > 5 })
+	b.do("scancel", "--signal=USR1", job)
+	b.again(job)
+	stoppedAt := len(b.losses(run))
+	if stoppedAt >= b.steps {
+		b.t.Error("the run was over when it was interrupted")
+	}
+	b.until("the job ends", func() bool { return b.field(job, "JobState") == "COMPLETED" })
+	got := b.losses(run)
+	for step, loss := range want {
+		if got[step] != loss {
+			b.t.Errorf("step %d has the loss %v, and %v without an interruption", step, got[step], loss)
+		}
+	}
+	b.t.Logf("stopped after step %d, %d steps in all", stoppedAt, len(got))
 }
 
 // TestSlurmLimit: the warning before the job's limit comes by itself and leads to another turn; a job that is cancelled
@@ -214,8 +235,8 @@ func TestSlurmRequeue(t *testing.T) {
 func TestSlurmLimit(t *testing.T) {
 	b := newSlurmBench(t, 1<<20)
 	// Slurm looks at limits twice a minute, and warns a job at the look after which it could be late.
-	job := b.submit("run", "--gpus=1", "--cpus=1", "--time=2", "--warning=110")
-	b.until("the job is warned and queued again", func() bool { return b.field(job, "Restarts") == "1" })
+	job := b.submit("run", "--gpus=1", "--cpus=1", "--time=2", "--warning=60")
+	b.again(job)
 	b.until("it trains again", func() bool { return b.field(job, "JobState") == "RUNNING" })
 	first := len(b.losses("run"))
 	b.until("it goes on", func() bool { return len(b.losses("run")) > first+5 })
@@ -225,7 +246,7 @@ func TestSlurmLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"queued again, and goes on from its checkpoint", "resumes", "stopped as asked"} {
+	for _, want := range []string{"queued again, and goes on from its last checkpoint", "resuming from", "stopped as asked"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the job's output has no %q:\n%s", want, out)
 		}
@@ -234,4 +255,18 @@ func TestSlurmLimit(t *testing.T) {
 	if state, restarts := b.field(job, "JobState"), b.field(job, "Restarts"); state != "CANCELLED" || restarts != "1" {
 		t.Errorf("the cancelled job is %s after %s restarts", state, restarts)
 	}
+}
+
+// TestSlurmPreempted: a job that has to make room for another one checkpoints in its time of grace, and is queued again.
+func TestSlurmPreempted(t *testing.T) {
+	b := newSlurmBench(t, 1<<20)
+	job := b.submit("run", "--gpus=1", "--partition=low")
+	b.until("the job trains", func() bool { return len(b.losses("run")) > 5 })
+	b.do("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+	b.again(job)
+	b.until("it resumes", func() bool {
+		out, err := os.ReadFile("run.out")
+		return err == nil && strings.Contains(string(out), "resuming from")
+	})
+	b.do("scancel", job)
 }

@@ -3,11 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 
-	"gorun/csrc"
 	"gorun/csrc/plugins"
 )
 
@@ -57,13 +55,9 @@ func describePlugin(kind string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if err := os.Setenv("TF_CPP_MIN_LOG_LEVEL", "2"); err != nil { // XLA's log would mix with the answer
-		return err.Error()
-	}
-	plugin, err := csrc.LoadPlugin(path)
+	v, err := pluginVersion(path)
 	if err != nil {
 		return err.Error()
 	}
-	major, minor := plugin.Version()
-	return fmt.Sprintf("PJRT %d.%d, %s", major, minor, path)
+	return v + ", " + path
 }

@@ -27,6 +27,7 @@ type Client struct {
 	plugin   *csrc.Plugin
 	client   csrc.Client
 	device   csrc.Device
+	ordinal  int // CUDA: the device's number, as CUDA_VISIBLE_DEVICES counts
 	platform string
 	version  string
 	kind     string
@@ -36,7 +37,6 @@ type Client struct {
 	liveSize atomic.Int64
 	peakSize atomic.Int64
 	observer func(program string, took time.Duration)
-	turn     csrc.Event // the end of the last program with collectives, on the CPU; see takeTurn
 }
 
 // Open loads the plugin and creates a client on one of its devices.
@@ -54,7 +54,7 @@ func Open(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("device: %w", err)
 		}
 	}
-	c := &Client{flags: cfg.Flags}
+	c := &Client{flags: cfg.Flags, ordinal: cfg.Index}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
@@ -131,10 +131,7 @@ func (c *Client) flagsOf(src Source) map[string]string {
 func (c *Client) Observe(f func(program string, took time.Duration)) { c.observer = f }
 
 // Close ends the client. Buffers and programs must have been freed.
-func (c *Client) Close() error {
-	_ = c.takeTurn() // how it ended is its results' to say
-	return c.plugin.DestroyClient(c.client)
-}
+func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }
 
 // RegisterCopy makes the custom call csrc.CopyTarget known to programs on the CPU.
 func (c *Client) RegisterCopy() error { return c.plugin.RegisterCopy() }

@@ -18,8 +18,6 @@ type Source struct {
 	Outputs []Shape           // main's results
 	Donated []int             // arguments whose memory the program may reuse (they are marked so in the text)
 	Flags   map[string]string // XLA flags for this program alone; booleans are "True" and "False"
-
-	Collectives bool // the program has collectives: on the CPU it runs after the one before that has
 }
 
 // Program is a compiled Source.
@@ -105,14 +103,8 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	if p.client.platform == "cpu" {
 		csrc.GrowHeap()
 	}
-	ordered := p.source.Collectives && p.client.platform == "cpu"
-	if ordered {
-		if err := p.client.takeTurn(); err != nil {
-			return nil, fmt.Errorf("device: program %s: %w", p.source.Name, err)
-		}
-	}
 	start := time.Now()
-	ended, err := p.client.plugin.Execute(p.handle, in, handles, ordered || p.client.observer != nil)
+	ended, err := p.client.plugin.Execute(p.handle, in, handles, p.client.observer != nil)
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, err)
 	}
@@ -125,15 +117,12 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	for i, h := range handles {
 		out[i] = p.client.own(h, p.source.Outputs[i])
 	}
-	switch {
-	case p.client.observer != nil:
+	if ended.Valid() {
 		if err := p.client.finish(ended, "program "+p.source.Name); err != nil {
 			FreeAll(out)
 			return nil, err
 		}
 		p.client.observer(p.source.Name, time.Since(start))
-	case ordered:
-		p.client.turn = ended
 	}
 	return out, nil
 }

@@ -55,7 +55,7 @@ func Build(name string, write func(g *Graph) []Value) (src device.Source, err er
 	if err != nil {
 		return src, fmt.Errorf("hlo: program %s: %w", name, err)
 	}
-	return device.Source{Name: name, Code: code, Inputs: g.inputs, Outputs: shapes, Donated: g.donated, Collectives: g.order.Valid()}, nil
+	return device.Source{Name: name, Code: code, Inputs: g.inputs, Outputs: shapes, Donated: g.donated}, nil
 }
 
 func must(v *stablehlo.Value, err error) Value {

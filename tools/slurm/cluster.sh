@@ -61,7 +61,10 @@ MpiDefault=none
 MailProg=/bin/true
 NodeName=n1 NodeAddr=10.53.0.11 NodeHostname=n0 Port=7011 CPUs=$cores
 NodeName=n2 NodeAddr=10.53.0.12 NodeHostname=n0 Port=7012 CPUs=$cores
-PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=n[1-2] Default=YES PriorityTier=2 PreemptMode=OFF
+PartitionName=low Nodes=n[1-2] PriorityTier=1 GraceTime=60
 CONF
 
 munged --foreground --force --key-file="$dir/munge.key" --socket="$dir/munge/socket" --pid-file="$dir/munge/pid" --seed-file="$dir/munge/seed" --log-file="$dir/munge/log" 2>/dev/null &

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gorun/csrc"
+	"gorun/csrc/plugins"
+	"gorun/launcher/doctor"
+	"gorun/launcher/slurm"
+)
+
+// doctorCmd examines this node, or all nodes of a run.
+type doctorCmd struct {
+	Shared   string        `placeholder:"DIR" help:"A folder that all nodes share, as for checkpoints: it is tried too, and several nodes meet there."`
+	Nnodes   int           `placeholder:"N" help:"Machines that are examined together: run the same line on each (1; under Slurm, the step's)."`
+	NodeRank int           `default:"-1" placeholder:"N" help:"Place of this machine among the nodes, from 0; 0 prints the report (Slurm's)."`
+	RdzvID   string        `name:"rdzv-id" placeholder:"NAME" help:"Name of this examination, the same on all nodes and another one each time (Slurm's)."`
+	Wait     time.Duration `default:"2m" placeholder:"TIME" help:"How long nodes wait for each other."`
+	JSON     bool          `name:"json" help:"Print everything that was found out as JSON."`
+}
+
+// errIll says that a node is not fit; the report has said why.
+var errIll = errors.New("not fit for training: see the lines that begin with 'fail'")
+
+// Run examines. The exit code is 1 if something does not work.
+func (c *doctorCmd) Run(ctx context.Context, a *app) error {
+	meeting, node, err := c.meeting()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	facts := doctor.Gather(doctor.Subject{Node: node, Programs: a.programs(), Device: a.deviceKind(), Disks: disks(), Shared: c.Shared})
+	report := doctor.NewReport([]*doctor.Facts{facts}, doctor.Judge(facts))
+	if meeting != nil {
+		if report, err = doctor.Together(ctx, meeting, facts); err != nil || report == nil {
+			return err
+		}
+	}
+	if c.JSON {
+		err = report.JSON(a.stdout)
+	} else {
+		err = report.Text(a.stdout)
+	}
+	if err == nil && report.Status == doctor.Fail {
+		err = errIll
+	}
+	return err
+}
+
+// meeting is where and as what this node meets the others, nil if there are none; and the node's name.
+func (c *doctorCmd) meeting() (*doctor.Meeting, string, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, "", fmt.Errorf("this node's name: %w", err)
+	}
+	m := &doctor.Meeting{Folder: c.Shared, ID: c.RdzvID, Nodes: c.Nnodes, Rank: c.NodeRank, Wait: c.Wait}
+	step, err := slurm.FromEnv(os.Getenv)
+	if err != nil {
+		return nil, "", err
+	}
+	if step != nil && c.Nnodes == 0 {
+		name = step.Node()
+		m.ID, m.Nodes, m.Rank = step.ID(), len(step.Nodes), step.NodeRank
+		if step.LocalTasks > 1 {
+			return nil, "", errors.New("start one task a node: srun --ntasks-per-node=1")
+		}
+	}
+	if m.Nodes <= 1 {
+		return nil, name, nil
+	}
+	return m, name, m.Validate()
+}
+
+// programs are the files that must be the same on all nodes.
+func (a *app) programs() []doctor.Program {
+	self := doctor.Program{Name: "gorun", Version: gorunVersion()}
+	path, err := os.Executable()
+	out := []doctor.Program{digest(self, path, err)}
+	kind, path, err := a.findPlugin()
+	plugin := doctor.Program{Name: "plugin", Fix: "run '" + plugins.SetupCommand(kind) + "'"}
+	if err == nil {
+		plugin.Version, err = pluginVersion(path)
+	}
+	out = append(out, digest(plugin, path, err))
+	if err == nil && kind == plugins.CUDA {
+		nccl := filepath.Join(filepath.Dir(path), "../../nvidia/nccl/lib/libnccl.so.2")
+		out = append(out, digest(doctor.Program{Name: "NCCL", Fix: plugin.Fix}, nccl, nil))
+	}
+	return out
+}
+
+// pluginVersion loads a plugin, which is the test of it.
+func pluginVersion(path string) (string, error) {
+	if err := os.Setenv("TF_CPP_MIN_LOG_LEVEL", "2"); err != nil { // XLA's log would mix with the report
+		return "", err
+	}
+	plugin, err := csrc.LoadPlugin(path)
+	if err != nil {
+		return "", err
+	}
+	major, minor := plugin.Version()
+	return fmt.Sprintf("PJRT %d.%d", major, minor), nil
+}
+
+// digest adds a file's path and hash, or why there is none.
+func digest(p doctor.Program, path string, err error) doctor.Program {
+	p.Path = path
+	if err == nil {
+		p.SHA256, err = hash(path)
+	}
+	if err != nil {
+		p.Err = err.Error()
+	}
+	return p
+}
+
+func hash(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// disks are the folders where gorun keeps things.
+func disks() []doctor.Disk {
+	out := []doctor.Disk{{Path: ".", Use: "checkpoints here"}}
+	if cache, err := plugins.CacheDir(); err == nil {
+		out = append(out, doctor.Disk{Path: cache, Use: "compiled programs"})
+	}
+	return out
+}

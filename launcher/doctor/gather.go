@@ -1,0 +1,69 @@
+package doctor
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"gorun/launcher/inventory"
+)
+
+// Subject is what to examine.
+type Subject struct {
+	Node     string
+	Programs []Program // the caller knows how to load them
+	Device   string    // cpu or cuda
+	Disks    []Disk    // Path and Use
+	Shared   string    // the folder that all nodes share; "" = none
+	Towards  string    // HOST of another node, to find the address that leads there; "" = any
+}
+
+// Gather examines this node.
+func Gather(s Subject) *Facts {
+	f := &Facts{Node: s.Node, Programs: s.Programs, Device: s.Device}
+	f.gpus()
+	f.network(s.Towards)
+	f.limits()
+	f.Memory = memory("/proc/meminfo")
+	f.Shared = room("/dev/shm")
+	for _, d := range s.Disks {
+		d.Path = existing(d.Path)
+		d.Room = room(d.Path)
+		f.Disks = append(f.Disks, d)
+	}
+	if s.Shared != "" {
+		f.Folder = tryFolder(s.Shared)
+	}
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	f.Unsynced = err == nil && state == unix.TIME_ERROR
+	return f
+}
+
+// gpus asks the driver. Without one there is nothing to say of GPUs, unless ranks would use them.
+func (f *Facts) gpus() {
+	driver, err := inventory.Open()
+	if err != nil {
+		if f.Device == "cuda" || !errors.Is(err, inventory.ErrNoDriver) {
+			f.DriverErr = err.Error()
+		}
+		return
+	}
+	f.Driver = driver.Version
+	f.GPUs, err = driver.GPUs()
+	if err = errors.Join(err, driver.Close()); err != nil {
+		f.DriverErr = err.Error()
+		return
+	}
+	list, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	visible, err := inventory.Visible(f.GPUs, list, set)
+	if err != nil {
+		f.DriverErr = err.Error()
+		return
+	}
+	f.GPUs = visible
+	if f.Xid, err = xids("/dev/kmsg"); err != nil {
+		f.XidErr = err.Error()
+	}
+}
