@@ -95,8 +95,9 @@ type scores struct {
 // score computes the logits of hidden states [C,D] and what they say of labels [C].
 func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	v := a.vocab
-	s := scores{valid: g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))}
+	var s scores
 	s.logits, s.steep = a.logits(g, g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products())))
+	s.valid = g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))
 	if v.first+v.count > v.end {
 		known := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
 		s.logits = g.Select(known, s.logits, g.Const(dtypes.Float32, -1e30))
