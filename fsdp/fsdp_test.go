@@ -30,9 +30,9 @@ func layout() (out []Group) {
 	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
 	for l := range blocks {
 		out = append(out, Group{fmt.Sprint("block ", l), []Param{
-			{fmt.Sprint("w", l), f32(7, 3), false, false}, {fmt.Sprint("a", l), f32(2, 3), true, true}, {fmt.Sprint("b", l), f32(7), true, false}}})
+			{fmt.Sprint("w", l), f32(7, 3), false, 0, false}, {fmt.Sprint("a", l), f32(2, 3), true, 1, true}, {fmt.Sprint("b", l), f32(7), true, 2, false}}})
 	}
-	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, false}}})
+	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, 0, false}}})
 }
 
 // recorder writes down the collectives of a communicator as they are given to the device.

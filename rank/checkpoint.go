@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"gorun/fsdp"
-	"gorun/model/export"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
 )
@@ -14,10 +13,12 @@ type captured struct {
 	state   *ckpt.State
 	layout  parts
 	reading *fsdp.Reading // nil: all of it is in state
+	spool   *ckpt.Spool   // where state's tensors lie; nil: in memory
 }
 
 // capture takes the run as it stands, on every rank; without tensors on ranks but the first. One rank's tensors are read
-// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives.
+// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives. All weights
+// of several ranks may be more than rank 0's memory, so it keeps them on disk.
 func (t *trainer) capture() (c captured, err error) {
 	c.state = &ckpt.State{
 		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
@@ -25,7 +26,7 @@ func (t *trainer) capture() (c captured, err error) {
 		ValLoss: t.position.valLoss, BestVal: t.position.bestVal, Recipe: t.recipeText,
 	}
 	if !t.model.Config().Full {
-		c.state.Adapter = t.describeAdapter()
+		c.state.Adapter = t.job.Adapter
 	}
 	if c.layout, err = partsOf(t.model.Config()); err != nil {
 		return c, err
@@ -34,7 +35,23 @@ func (t *trainer) capture() (c captured, err error) {
 		c.reading = t.state.Read()
 		return c, nil
 	}
-	return c, errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err())
+	if t.world.leads() && t.model.Config().Full {
+		if c.spool, err = t.dir.Spool(); err != nil {
+			return c, err
+		}
+	}
+	if err := errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err()); err != nil {
+		return c, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// close gives up what the state lies in.
+func (c captured) close() error {
+	if c.spool == nil {
+		return nil
+	}
+	return c.spool.Close()
 }
 
 // add puts a parameter and its moments into the state, under their names in checkpoints.
@@ -44,45 +61,15 @@ func (c captured) add(x fsdp.Tensor) error {
 		to   *[]safetensors.Tensor
 	}{{x.Data, &c.state.Params}, {x.M1, &c.state.Moment1}, {x.M2, &c.state.Moment2}} {
 		list, err := c.layout.whole(x.Name, kind.data)
+		for i := 0; c.spool != nil && i < len(list) && err == nil; i++ {
+			list[i].Data, err = c.spool.Put(list[i].Data)
+		}
 		if err != nil {
 			return err
 		}
 		*kind.to = append(*kind.to, list...)
 	}
 	return nil
-}
-
-// describeAdapter is the adapter without its values.
-func (t *trainer) describeAdapter() *export.Adapter {
-	c := t.recipe.PEFT
-	a := &export.Adapter{Base: t.recipe.Model.PretrainedModelNameOrPath, Revision: t.recipe.Model.Revision, Dim: c.Dim, Alpha: float64(c.Alpha), Dropout: c.Dropout, RSLoRA: c.UseRSLora}
-	if t.from != nil {
-		a.Dim, a.Alpha, a.RSLoRA = t.from.Dim, t.from.Alpha, t.from.RSLoRA
-	}
-	own := t.model.Config().Adapters
-	for l := range t.Base.Decoder.Layers {
-		for _, lin := range t.Base.Decoder.Linears(l) {
-			a.Linears = append(a.Linears, lin.Name)
-			if x, ok := own[lin.Name]; ok {
-				m := export.Module{Name: lin.Name, In: lin.In, Out: lin.Out, Dim: x.Dim, Alpha: a.Alpha}
-				if t.from != nil {
-					m.Alpha = alphaOf(t.from, lin.Name)
-				}
-				a.Modules = append(a.Modules, m)
-			}
-		}
-	}
-	a.Linears = append(a.Linears, t.Base.Decoder.Head().Name)
-	return a
-}
-
-func alphaOf(a *export.Adapter, module string) float64 {
-	for i := range a.Modules {
-		if a.Modules[i].Name == module {
-			return a.AlphaOf(&a.Modules[i])
-		}
-	}
-	return a.Alpha
 }
 
 // restore puts a checkpoint's state on the device.

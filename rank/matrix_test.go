@@ -21,10 +21,10 @@ var matrix = []mesh{
 	{"tp2", 1, 1, 2, 2, 4, nil},
 	{"tp2 sp", 1, 1, 2, 2, 4, []string{sequence}},
 	{"cp2", 1, 2, 1, 2, 4, nil},
-	{"dp2 x tp2", 2, 1, 2, 2, 2, nil},
+	four,
 	{"dp2 x cp2", 2, 2, 1, 2, 2, nil},
 	{"cp2 x tp2", 1, 2, 2, 2, 4, []string{remat}},
-	{"dp2 x cp2 x tp2", 2, 2, 2, 2, 2, []string{sequence}},
+	eight,
 }
 
 // unevenConfig has sizes that 2 ranks or 4 do not divide: the vocabulary, the hidden size, what a part of the MLP has.

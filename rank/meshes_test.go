@@ -93,6 +93,12 @@ func (s scheme) compare(t *testing.T, base string, meshes []mesh, more ...string
 	}
 }
 
+// Meshes of several tests, which so share compiled programs.
+var (
+	eight = mesh{"dp2 x cp2 x tp2", 2, 2, 2, 2, 2, []string{sequence}}
+	four  = mesh{"dp2 x tp2", 2, 1, 2, 2, 2, nil}
+)
+
 // TestMeshes is the part of the matrix that runs every time; see TestMatrix for all of it.
 func TestMeshes(t *testing.T) {
 	skip.InShort(t, "meshes against one rank, in processes")
@@ -101,11 +107,9 @@ func TestMeshes(t *testing.T) {
 	lora.compare(t, base, []mesh{
 		{"dp3 uneven", 3, 1, 1, 1, 2, nil}, // 3 divides neither the hidden size 32 nor the adapters' dim 4
 		{"hsdp2x2", 4, 1, 1, 1, 2, []string{hsdp}},
-		{"dp2 x cp2 x tp2", 2, 2, 2, 2, 2, []string{sequence}},
+		eight,
 	}, val)
-	full.compare(t, base, []mesh{
-		{"dp2 x tp2", 2, 1, 2, 2, 2, nil},
-	})
+	full.compare(t, base, []mesh{four})
 }
 
 // closeLosses fails unless two runs' losses agree to 1e-6.
@@ -178,28 +182,29 @@ func TestSameMeshTwice(t *testing.T) {
 	skip.InShort(t, "a mesh twice, in processes")
 	devicetest.CPUOnly(t)
 	base := tinyBase(t)
-	m := mesh{"dp2 x tp2", 2, 1, 2, 1, 2, []string{sequence}}
-	first, second := m.train(t, base), m.train(t, base)
+	first, second := eight.train(t, base), eight.train(t, base)
 	if !bytes.Equal(file(t, first, "LATEST", lora.file), file(t, second, "LATEST", lora.file)) {
 		t.Error("other bytes")
 	}
 }
 
-// TestResumeElsewhere: a run begun on 8 ranks goes on on 2 and ends on 1 as if it had been on one rank all along.
+// TestResumeElsewhere: a run begun on 8 ranks goes on on 2 and ends on 1 as if it had been on one rank all along; so does
+// full fine-tuning begun on 4.
 func TestResumeElsewhere(t *testing.T) {
 	skip.InShort(t, "a run resumed on fewer ranks, in processes")
 	devicetest.CPUOnly(t)
 	base := tinyBase(t)
-	for _, s := range []scheme{lora, full} {
-		whole, parts := mesh{"", 1, 1, 1, 2, 4, nil}.train(t, base, s.set...), t.TempDir()
-		for _, leg := range []struct {
-			mesh
-			until int
-		}{
-			{mesh{"", 2, 2, 2, 2, 2, []string{sequence}}, 3}, {mesh{"", 1, 1, 2, 2, 4, nil}, 7}, {mesh{"", 1, 1, 1, 2, 4, nil}, 10},
-		} {
-			r := leg.recipe(t, base, parts, s.set...)
-			r.StepScheduler.MaxSteps = leg.until
+	for _, x := range []struct {
+		scheme
+		legs []mesh
+	}{
+		{lora, []mesh{eight, {"", 1, 1, 2, 2, 4, nil}, eight.one()}},
+		{full, []mesh{four, {"", 2, 1, 1, 2, 2, nil}, four.one()}},
+	} {
+		whole, parts := eight.one().train(t, base, x.set...), t.TempDir()
+		for i, leg := range x.legs {
+			r := leg.recipe(t, base, parts, x.set...)
+			r.StepScheduler.MaxSteps = []int{3, 7, 10}[i]
 			trainOn(t, r, leg.world())
 		}
 		closeLosses(t, losses(t, parts), losses(t, whole))

@@ -50,6 +50,7 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 
 // write waits for what was captured and publishes it.
 func (t *trainer) write(ctx context.Context, c captured) (path string, err error) {
+	defer func() { err = errors.Join(err, c.close()) }()
 	if c.reading != nil {
 		tensors, err := c.reading.Tensors()
 		for _, x := range tensors {

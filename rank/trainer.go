@@ -97,6 +97,7 @@ func (t *trainer) run(ctx context.Context) (err error) {
 
 	t.deal = j.loaderOptions()
 	if saved != nil {
+		defer saved.Close() //nolint:errcheck // only read from; closed when it has been read, below
 		t.deal.Start, t.deal.StartSamples = saved.Step, saved.Samples
 	}
 	first, err := j.firstShapes(t.deal)
@@ -107,7 +108,7 @@ func (t *trainer) run(ctx context.Context) (err error) {
 		return err
 	}
 	if saved != nil {
-		if err := t.restore(saved); err != nil {
+		if err := errors.Join(t.restore(saved), saved.Close()); err != nil {
 			return err
 		}
 	} else if err := t.state.ZeroMoments(); err != nil {
@@ -122,6 +123,11 @@ func (t *trainer) run(ctx context.Context) (err error) {
 	}
 	if err := t.describe(); err != nil {
 		return err
+	}
+	if t.withoutKernels != nil {
+		if err := t.log.Print(fmt.Sprintf("without gorun's own kernels: %v", t.withoutKernels)); err != nil {
+			return err
+		}
 	}
 	t.world.events.tell(event{Event: "ready", Step: t.state.Steps()})
 	return t.loop(ctx, steps)
@@ -142,9 +148,15 @@ func (t *trainer) openFolder() (saved *ckpt.State, err error) {
 	if path, err = t.world.fromLeader("the checkpoint to resume from", path); err != nil || path == "" {
 		return nil, err
 	}
-	if saved, err = ckpt.Load(path); err != nil {
+	if saved, err = ckpt.Map(path); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, saved.Close())
+			saved = nil
+		}
+	}()
 	if len(saved.Moment1) == 0 {
 		return nil, fmt.Errorf("%s holds no optimizer state (checkpoint.save_optimizer was false), so it cannot be resumed: set checkpoint.resume = \"never\", or peft.init_from = %q", path, path)
 	}

@@ -72,7 +72,7 @@ func alternate(dev *device.Client, c hlo.Communicator, rounds int) (err error) {
 	defer func() { device.FreeAll(results) }()
 	for range 10 {
 		for _, p := range []*device.Program{long, short} {
-			out, err := elsewhere(func() ([]*device.Buffer, error) { return p.Execute(x) })
+			out, err := elsewhere(p, x)
 			if err != nil {
 				return err
 			}
@@ -87,14 +87,18 @@ func alternate(dev *device.Client, c hlo.Communicator, rounds int) (err error) {
 	return nil
 }
 
-// elsewhere runs f on a thread of its own, which goroutines may be moved to at any time.
-func elsewhere(f func() ([]*device.Buffer, error)) (out []*device.Buffer, err error) {
-	done := make(chan bool)
+// elsewhere executes on a thread of its own: goroutines may be moved to another at any time.
+func elsewhere(p *device.Program, x *device.Buffer) ([]*device.Buffer, error) {
+	type results struct {
+		out []*device.Buffer
+		err error
+	}
+	done := make(chan results)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		out, err = f()
-		close(done)
+		out, err := p.Execute(x)
+		done <- results{out, err}
 	}()
-	<-done
-	return out, err
+	r := <-done
+	return r.out, r.err
 }
