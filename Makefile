@@ -99,6 +99,7 @@ oracle-tools:
 
 oracle: oracle-tools installed ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub; the guide's Python (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
+	$(ORACLE)/bin/python tools/oracle/kinds.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check
 	$(ORACLE)/bin/python tools/oracle/fsdp.py --check
@@ -114,6 +115,17 @@ peers: oracle-tools build ## training speed on this machine's CPU beside transfo
 	@bin/gorun setup --demo >/dev/null
 	$(ORACLE)/bin/python bench/cpu.py bin/gorun $(ORACLE)/bin/python
 
+startup: oracle-tools build ## start-up of two nodes on this machine beside torchrun's, one table
+	$(ORACLE)/bin/python bench/startup.py bin/gorun $(ORACLE)/bin/torchrun
+
+NETNS_TABLE := .cache/netns.md
+
+.PHONY: startup test-netns
+test-netns: installed $(TESTSUM) ## the launcher's faults on several nodes, in network namespaces (needs root and iproute2), as a table
+	@rm -f $(NETNS_TABLE) .cache/netns-skipped.txt
+	$(TEST_ENV) GORUN_BIN=$(CURDIR)/bin/gorun GORUN_NETNS=1 GORUN_NETNS_TABLE=$(CURDIR)/$(NETNS_TABLE) $(GO) test -count=1 -json -timeout 6m ./launcher/netns | $(TESTSUM) -skips .cache/netns-skipped.txt
+	@if [ -s $(NETNS_TABLE) ]; then cat $(NETNS_TABLE); else cat .cache/netns-skipped.txt; fi
+
 # -fuzzminimizetime: by default every input that reaches new code is first made smaller for up to a minute, which where
 # coverage varies from run to run (pools, goroutines) leaves no time for anything else.
 fuzz: ## each fuzz target for FUZZTIME (20s)
@@ -125,7 +137,7 @@ fuzz: ## each fuzz target for FUZZTIME (20s)
 
 GPU_BINARIES ?= .cache/gpu
 # Packages whose tests run on a GPU.
-GPU_PACKAGES := csrc/device model rank
+GPU_PACKAGES := csrc/device model/hlo model rank
 
 .PHONY: gpu-binaries
 gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without Go, in .cache/gpu
@@ -137,7 +149,7 @@ gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without G
 	done
 	mkdir -p $(GPU_BINARIES)/src/model/tokenizer/testdata # rank's tests read it
 	cp model/tokenizer/testdata/gpt2_tokenizer.json $(GPU_BINARIES)/src/model/tokenizer/testdata/
-	cp bench/gpu.sh bench/peft_gpu.py $(GPU_BINARIES)/
+	cp bench/gpu.sh bench/peft_gpu.py bench/fsdp2_gpu.py $(GPU_BINARIES)/
 
 gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDIA GPU
 	@$(GPU_BINARIES)/gorun setup --cuda >/dev/null

@@ -19,25 +19,40 @@ type Comm interface {
 	// AllReduce sums tensors over the ranks.
 	AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error)
 
-	// StartAllGather and StartReduceScatter return before the collective's results are asked for, so that a device of its
-	// own goes on with what it was given while data moves. What is passed in stays as it is until Work.Wait.
-	StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
-	StartReduceScatter(what string, whole []*device.Buffer) (Work, error)
+	// PrepareAllGather and PrepareReduceScatter take the memory of the results; Work.Start gives the collective to the
+	// device, in the order in which works were prepared. What is passed in stays as it is until Work.Wait.
+	PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
+	PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error)
 }
 
-// Work is a collective that was started. Wait is called once, by the goroutine that started it: it returns the results
-// and makes whatever the device is given from then on come after them. It does not wait for a device of its own.
+// Work is a collective in three parts, for a device of its own to go on with what it was given while data moves. Start
+// may hold the host until the device has come to where the work was prepared, so it is best called when the device has
+// been given something more. Wait is called once, after Start: it returns the results and makes whatever the device is
+// given from then on come after them, without waiting for the device.
 type Work interface {
+	Start() error
 	Wait() ([]*device.Buffer, error)
 }
 
 // done is the Work of a collective that has ended.
 type done []*device.Buffer
 
+func (done) Start() error                      { return nil }
 func (d done) Wait() ([]*device.Buffer, error) { return d, nil }
 
 // ended is a collective's outcome as Work.
 func ended(results []*device.Buffer, err error) (Work, error) { return done(results), err }
+
+// outcome takes a prepared collective to its results.
+func outcome(w Work, err error) ([]*device.Buffer, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := w.Start(); err != nil {
+		return nil, err
+	}
+	return w.Wait()
+}
 
 // Solo is one rank alone: every collective returns what it was given, without a copy.
 type Solo struct{}
@@ -63,12 +78,12 @@ func (Solo) AllReduce(_ string, tensors []*device.Buffer) ([]*device.Buffer, err
 	return tensors, nil
 }
 
-// StartAllGather is AllGather.
-func (s Solo) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+// PrepareAllGather is AllGather.
+func (s Solo) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
 	return ended(s.AllGather(what, shards, whole))
 }
 
-// StartReduceScatter is ReduceScatter.
-func (s Solo) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// PrepareReduceScatter is ReduceScatter.
+func (s Solo) PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error) {
 	return ended(s.ReduceScatter(what, whole))
 }

@@ -84,13 +84,13 @@ func (h *Host) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 	})
 }
 
-// StartAllGather is AllGather: the host's cores have enough to do while data moves.
-func (h *Host) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+// PrepareAllGather is AllGather: the host's cores have enough to do while data moves.
+func (h *Host) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
 	return ended(h.AllGather(what, shards, whole))
 }
 
-// StartReduceScatter is ReduceScatter.
-func (h *Host) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// PrepareReduceScatter is ReduceScatter.
+func (h *Host) PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error) {
 	return ended(h.ReduceScatter(what, whole))
 }
 

@@ -18,10 +18,10 @@ var started = []struct {
 		return ended(c.AllReduce("bench", []*device.Buffer{whole}))
 	}},
 	{allGather, 1, func(c Comm, whole, part *device.Buffer) (Work, error) {
-		return c.StartAllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
+		return c.PrepareAllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
 	}},
 	{reduceScatter, 1, func(c Comm, whole, _ *device.Buffer) (Work, error) {
-		return c.StartReduceScatter("bench", []*device.Buffer{whole})
+		return c.PrepareReduceScatter("bench", []*device.Buffer{whole})
 	}},
 }
 
@@ -58,16 +58,12 @@ func measure(dev *device.Client, whole, part, rounds int, start func(whole, part
 		return 0, err
 	}
 	defer p.Free()
-	run := func(times int) error {
+	run := func(times int) (err error) {
 		var last []*device.Buffer
 		defer func() { device.FreeAll(last) }()
 		for range times {
 			device.FreeAll(last)
-			work, err := start(w, p)
-			if err != nil {
-				return err
-			}
-			if last, err = work.Wait(); err != nil {
+			if last, err = outcome(start(w, p)); err != nil {
 				return err
 			}
 		}

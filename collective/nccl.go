@@ -1,6 +1,7 @@
 package collective
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -88,25 +89,17 @@ func (n *NCCL) Size() int { return n.size }
 
 // AllGather implements Comm.
 func (n *NCCL) AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error) {
-	return result(n.StartAllGather(what, shards, whole))
+	return outcome(n.PrepareAllGather(what, shards, whole))
 }
 
 // ReduceScatter implements Comm.
 func (n *NCCL) ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error) {
-	return result(n.StartReduceScatter(what, whole))
+	return outcome(n.PrepareReduceScatter(what, whole))
 }
 
-// result waits for a work that was just started.
-func result(w Work, err error) ([]*device.Buffer, error) {
-	if err != nil {
-		return nil, err
-	}
-	return w.Wait()
-}
-
-// StartAllGather implements Comm. A tensor whose rows do not divide evenly is sent by every rank in turn: its shards are
+// PrepareAllGather implements Comm. A tensor whose rows do not divide evenly is sent by every rank in turn: its shards are
 // filled, the whole is not.
-func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+func (n *NCCL) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
 	if err := checkShards(what, shards, whole, n.size); err != nil {
 		return nil, err
 	}
@@ -121,8 +114,8 @@ func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []devi
 	})
 }
 
-// StartReduceScatter implements Comm. Uneven rows are reduced to every rank in turn.
-func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// PrepareReduceScatter implements Comm. Uneven rows are reduced to every rank in turn.
+func (n *NCCL) PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error) {
 	if _, err := dtypesOf(whole); err != nil {
 		return nil, fmt.Errorf("reduce-scatter %s: %w", what, err)
 	}
@@ -162,12 +155,12 @@ func (n *NCCL) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 	for i, b := range tensors {
 		shapes[i] = b.Shape()
 	}
-	return result(n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) []csrc.NCCLOp {
+	return outcome(n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) []csrc.NCCLOp {
 		return []csrc.NCCLOp{{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()}}
 	}))
 }
 
-// onBuffers queues one group of collectives from buffers to new ones of the shapes out; ops are those of tensor i.
+// onBuffers prepares one group of collectives from buffers to new ones of the shapes out; ops are those of tensor i.
 func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Shape, ops func(i int, src, dst uintptr) []csrc.NCCLOp) (_ Work, err error) {
 	if len(in) == 0 {
 		return done(nil), nil
@@ -198,11 +191,7 @@ func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Sh
 		group = append(group, ops(i, src, dst)...)
 		bytes += in[i].Shape().Bytes()
 	}
-	m, err := n.run(o, what, bytes, group, n.queue.Handle(), func() error { return n.prepare(o, in, made) })
-	if err != nil {
-		return nil, err
-	}
-	return &queued{n, fmt.Sprintf("%s %s", opNames[o], what), m, made}, nil
+	return &queued{n: n, op: o, what: what, bytes: bytes, group: group, in: in, made: made}, nil
 }
 
 // prepare makes the stream wait for all buffers, and clears what a reduce-scatter of uneven rows leaves.
@@ -222,23 +211,45 @@ func (n *NCCL) prepare(o op, in, out []*device.Buffer) error {
 	return nil
 }
 
-// queued is a collective on the communicator's stream.
+// queued is a collective for the communicator's stream.
 type queued struct {
-	n    *NCCL
-	what string
-	mark *shared
-	made []*device.Buffer
+	n        *NCCL
+	op       op
+	what     string
+	bytes    int
+	group    []csrc.NCCLOp
+	in, made []*device.Buffer
+	mark     *shared // nil until it is started
+}
+
+// Start implements Work.
+func (q *queued) Start() error {
+	m, err := q.n.run(q.op, q.what, q.bytes, q.group, q.n.queue.Handle(), func() error { return q.n.prepare(q.op, q.in, q.made) })
+	if err != nil {
+		return q.fail(err)
+	}
+	q.mark = m
+	return nil
 }
 
 // Wait implements Work.
 func (q *queued) Wait() ([]*device.Buffer, error) {
+	if q.mark == nil {
+		return nil, q.fail(errors.New("it was not started"))
+	}
 	defer q.mark.drop()
 	out, err := q.n.queue.Publish(q.mark.mark, q.made)
 	if err != nil {
-		device.FreeAll(q.made)
-		return nil, fmt.Errorf("%s: %s: %w", q.what, q.n.name, err)
+		return nil, q.fail(err)
 	}
 	return out, nil
+}
+
+// fail gives the results' memory back and says what failed.
+func (q *queued) fail(err error) error {
+	device.FreeAll(q.made)
+	q.made = nil
+	return fmt.Errorf("%s %s: %s: %w", opNames[q.op], q.what, q.n.name, err)
 }
 
 // run queues a group of collectives on a stream, after whatever prepare queues, and returns a mark behind them, for the

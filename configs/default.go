@@ -18,7 +18,7 @@ func Default() *Recipe {
 			CheckpointTimeoutMinutes: 10,
 		},
 		RNG:   RNG{Seed: 1111, Ranked: true},
-		Model: Model{DType: "bf16", Attention: "auto"},
+		Model: Model{DType: "bf16", Attention: "auto", Kernels: "auto"},
 		PEFT: PEFT{
 			Scheme:          "none",
 			TargetModules:   []string{"*_proj"},
@@ -40,7 +40,7 @@ func Default() *Recipe {
 		Dataset:              defaultDataset("train"),
 		Dataloader:           Dataloader{BatchSize: 8},
 		ValidationDataloader: Dataloader{BatchSize: 8},
-		Optimizer:            Optimizer{Name: "adam", LR: 1e-5, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8},
+		Optimizer:            Optimizer{Name: "adam", LR: 1e-5, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, LoraPlusLRRatio: 1},
 		LRScheduler:          LRScheduler{Name: "constant"},
 		ClipGradNorm:         ClipGradNorm{MaxNorm: 1},
 		Checkpoint:           Checkpoint{Enabled: true, Dir: "checkpoints", Resume: "auto", SaveOptimizer: true},

@@ -36,6 +36,9 @@ func (s *DPSize) setTOML(value any) error {
 	return fmt.Errorf(`%s given; want "none" or a number of ranks, at least 1`, describe(value))
 }
 
+// typeWord says what the key takes.
+func (s DPSize) typeWord() string { return `"none" or an integer` }
+
 // tomlText gives the value as TOML.
 func (s DPSize) tomlText() string {
 	if s == DPNone {

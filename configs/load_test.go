@@ -132,6 +132,8 @@ func TestOverrides(t *testing.T) {
 		{"empty list", get("peft.exclude_modules=[]").PEFT.ExcludeModules, []string(nil)},
 		{"dp_size as number", get("distributed.dp_size=4").Distributed.DPSize, DPSize(4)},
 		{"dp_size none", get("distributed.dp_size=none").Distributed.DPSize, DPNone},
+		{"values by pattern", get(`peft.dim_pattern={ "*.v_proj" = 8, q_proj = 4 }`).PEFT.DimPattern, ModuleValues{{"*.v_proj", 8}, {"q_proj", 4}}},
+		{"no values by pattern", get("peft.alpha_pattern={}").PEFT.AlphaPattern, ModuleValues(nil)},
 		{"columns", get("dataset.columns.question=q").Dataset.Columns.Question, "q"},
 	} {
 		if !reflect.DeepEqual(c.got, c.want) {
@@ -147,7 +149,7 @@ func TestFaults(t *testing.T) {
 		set        string
 		want       string
 	}{
-		{"unknown key", "[optimizer]\nlearning_rat = 1", "", "recipe.toml:2: optimizer.learning_rat: unknown key; keys here are name, lr, betas, eps, weight_decay"},
+		{"unknown key", "[optimizer]\nlearning_rat = 1", "", "recipe.toml:2: optimizer.learning_rat: unknown key; keys here are name, lr, betas, eps, weight_decay, loraplus_lr_ratio"},
 		{"nearest key", "[step_scheduler]\n\nmax_step = 1", "", "recipe.toml:3: step_scheduler.max_step: unknown key; did you mean max_steps?"},
 		{"case counts", "[optimizer]\nLR = 1.0", "", "recipe.toml:2: optimizer.LR: unknown key; did you mean lr?"},
 		{"key of another section", "[model]\nseq_length = 8", "", "recipe.toml:2: model.seq_length: unknown key; seq_length belongs to [dataset]"},
@@ -278,7 +280,7 @@ func TestLoad(t *testing.T) {
 
 func TestRoundTrip(t *testing.T) {
 	full := mustParse(t, small, "optimizer.lr=1e22", "optimizer.eps=1e-300", "rng.seed=9007199254740993", "distributed.dp_size=8",
-		"peft.exclude_modules=a,b", `logging.wandb.name="tab\t \"q\" \\ \u0001 \u2603 \n"`,
+		"peft.exclude_modules=a,b", `peft.dim_pattern={"*.q_proj"=4, "a\"b"=5}`, `logging.wandb.name="tab\t \"q\" \\ \u0001 \u2603 \n"`,
 		"validation_dataset.b.path_or_id=org/b", "validation_dataset.a.columns.question=q?", "optimizer.weight_decay=3")
 	single := mustParse(t, small, "validation_dataset.path_or_id=org/b", "peft.match_all_linear=true")
 	for name, r := range map[string]*Recipe{"default": Default(), "full": full, "single": single} {

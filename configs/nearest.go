@@ -48,6 +48,8 @@ var elsewhere = map[string]string{
 	"rank":                            "use peft.dim",
 	"lora_r":                          "use peft.dim",
 	"lora_alpha":                      "use peft.alpha",
+	"rank_pattern":                    "use peft.dim_pattern",
+	"loraplus_lr_ratio":               "use optimizer.loraplus_lr_ratio",
 	"lora_dropout":                    "use peft.dropout",
 	"use_triton":                      "drop it; XLA compiles the adapter",
 	"lora_dtype":                      "drop it; adapters are f32",

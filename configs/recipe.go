@@ -52,23 +52,28 @@ type Model struct {
 	Revision                  string `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
 	DType                     string `toml:"dtype" values:"bf16|f32" doc:"Compute dtype, and that of frozen weights. Adapters, gradients and optimizer state are f32."`
 	Attention                 string `toml:"attention" values:"auto|blockwise|cudnn" doc:"Attention kernel. auto: cudnn on CUDA where it applies, blockwise elsewhere."`
+	Kernels                   string `toml:"kernels" values:"auto|none" doc:"gorun's own GPU kernels. auto: on CUDA where they apply (gorun plan says where); none: XLA's alone."`
 }
 
 // PEFT describes the adapter.
 type PEFT struct {
-	Scheme          string   `toml:"scheme" values:"lora|none" default:"\"lora\" if the section is there, else \"none\"" doc:"none = full fine-tuning."`
-	TargetModules   []string `toml:"target_modules" default:"[\"*_proj\"], or [] with match_all_linear" doc:"Patterns of linears that get an adapter; * within a segment, a leading * matches any prefix. Each must match."`
-	ExcludeModules  []string `toml:"exclude_modules" doc:"Patterns of linears that get none."`
-	MatchAllLinear  bool     `toml:"match_all_linear" doc:"Every linear but the head gets an adapter."`
-	Dim             int      `toml:"dim" range:"[1,4096]" doc:"Inner size of A and B (r in PEFT files)."`
-	Alpha           int      `toml:"alpha" range:">=1" doc:"The adapter's output is scaled by alpha/dim."`
-	Dropout         float64  `toml:"dropout" range:"[0,1)" doc:"Dropout in the adapter."`
-	DropoutPosition string   `toml:"dropout_position" values:"pre|post" doc:"pre: on the input of A, as PEFT does; post: on the output of B."`
-	LoraAInit       string   `toml:"lora_A_init" values:"xavier|kaiming" doc:"xavier as AutoModel; kaiming-uniform as PEFT."`
-	LoraBInit       string   `toml:"lora_B_init" values:"zero" doc:"B starts at zero, so that training starts at the base."`
-	InitFrom        string   `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id."`
-	UseRSLora       bool     `toml:"use_rslora" doc:"Scale by alpha/sqrt(dim) instead."`
-	BasePrecision   string   `toml:"base_precision" values:"auto|bf16|fp8" doc:"How the frozen base is stored. auto: as model.dtype."`
+	Scheme          string       `toml:"scheme" values:"lora|none" default:"\"lora\" if the section is there, else \"none\"" doc:"none = full fine-tuning."`
+	TargetModules   []string     `toml:"target_modules" default:"[\"*_proj\"], or [] with match_all_linear" doc:"Patterns of linears that get an adapter; * within a segment, a leading * matches any prefix. Each must match."`
+	ExcludeModules  []string     `toml:"exclude_modules" doc:"Patterns of linears that get none."`
+	MatchAllLinear  bool         `toml:"match_all_linear" doc:"Every linear but the head gets an adapter."`
+	Dim             int          `toml:"dim" range:"[1,4096]" doc:"Inner size of A and B (r in PEFT files)."`
+	Alpha           int          `toml:"alpha" range:">=1" doc:"The adapter's output is scaled by alpha/dim."`
+	DimPattern      ModuleValues `toml:"dim_pattern" doc:"Dim of the linears that a pattern matches, where it is not dim (PEFT's rank_pattern). Each must match; no linear may get two values."`
+	AlphaPattern    ModuleValues `toml:"alpha_pattern" doc:"The same for alpha (PEFT's alpha_pattern)."`
+	Dropout         float64      `toml:"dropout" range:"[0,1)" doc:"Dropout in the adapter."`
+	DropoutPosition string       `toml:"dropout_position" values:"pre|post" doc:"pre: on the input of A, as PEFT does; post: on the output of B."`
+	UseDoRA         bool         `toml:"use_dora" doc:"DoRA: learn the length of each row of a weight apart from its direction. Not with dropout."`
+	ModulesToSave   []string     `toml:"modules_to_save" doc:"Modules trained in full beside the adapter, as in PEFT: embed_tokens, lm_head. vLLM and llama.cpp serve such an adapter only merged."`
+	LoraAInit       string       `toml:"lora_A_init" values:"xavier|kaiming" doc:"xavier as AutoModel; kaiming-uniform as PEFT."`
+	LoraBInit       string       `toml:"lora_B_init" values:"zero" doc:"B starts at zero, so that training starts at the base."`
+	InitFrom        string       `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id."`
+	UseRSLora       bool         `toml:"use_rslora" doc:"Scale by alpha/sqrt(dim) instead."`
+	BasePrecision   string       `toml:"base_precision" values:"auto|bf16|fp8" doc:"How the frozen base is stored. auto: as model.dtype."`
 }
 
 // Distributed is the mesh.
@@ -128,11 +133,12 @@ type Dataloader struct {
 
 // Optimizer holds Adam's numbers.
 type Optimizer struct {
-	Name        string     `toml:"name" values:"adam|adamw" doc:"adam adds weight_decay to the gradient, adamw decouples it."`
-	LR          float64    `toml:"lr" range:">=0" doc:"Peak learning rate."`
-	Betas       [2]float64 `toml:"betas" range:"[0,1)" doc:"Decay of the first and second moment."`
-	Eps         float64    `toml:"eps" range:">0" doc:"Added to the root of the second moment."`
-	WeightDecay float64    `toml:"weight_decay" range:">=0" doc:"Weight decay."`
+	Name            string     `toml:"name" values:"adam|adamw" doc:"adam adds weight_decay to the gradient, adamw decouples it."`
+	LR              float64    `toml:"lr" range:">=0" doc:"Peak learning rate."`
+	Betas           [2]float64 `toml:"betas" range:"[0,1)" doc:"Decay of the first and second moment."`
+	Eps             float64    `toml:"eps" range:">0" doc:"Added to the root of the second moment."`
+	WeightDecay     float64    `toml:"weight_decay" range:">=0" doc:"Weight decay."`
+	LoraPlusLRRatio float64    `toml:"loraplus_lr_ratio" range:"[1,1e6]" doc:"LoRA+: the learning rate of every B is so many times lr (PEFT's loraplus_lr_ratio); 1 = the same."`
 }
 
 // LRScheduler shapes the learning rate.

@@ -76,6 +76,9 @@ func (c *checker) peft(r *Recipe) {
 	if p.BasePrecision != "auto" && c.good("peft.base_precision") && r.Model.DType == "f32" {
 		c.fault("peft.base_precision", `%q contradicts model.dtype = "f32"; set model.dtype = "bf16" or base_precision = "auto"`, p.BasePrecision)
 	}
+	if r.Optimizer.LoraPlusLRRatio != 1 && p.Scheme != "lora" && c.good("optimizer.loraplus_lr_ratio") {
+		c.fault("optimizer.loraplus_lr_ratio", `%v is for adapters, and peft.scheme = "none" trains the base; drop it`, r.Optimizer.LoraPlusLRRatio)
+	}
 	if p.Scheme != "lora" {
 		return
 	}
@@ -85,8 +88,16 @@ func (c *checker) peft(r *Recipe) {
 	case !p.MatchAllLinear && len(p.TargetModules) == 0:
 		c.fault("peft.target_modules", `empty, so nothing would be trained; give patterns such as ["*_proj"], or match_all_linear = true`)
 	}
+	if p.UseDoRA && p.Dropout > 0 {
+		c.fault("peft.use_dora", "true contradicts dropout = %v: set dropout = 0", p.Dropout)
+	}
 	if p.InitFrom != "" {
 		c.source("peft.init_from", p.InitFrom, "an adapter")
+		for field, given := range map[string]ModuleValues{"peft.dim_pattern": p.DimPattern, "peft.alpha_pattern": p.AlphaPattern} {
+			if len(given) > 0 {
+				c.fault(field, "given, but the adapter of peft.init_from has its sizes already; drop one of them")
+			}
+		}
 	}
 }
 

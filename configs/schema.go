@@ -12,6 +12,7 @@ import (
 type tomlSetter interface {
 	setTOML(value any) error
 	tomlText() string
+	typeWord() string // what it takes, in words
 }
 
 var (
@@ -82,10 +83,10 @@ func names(keys []key) []string {
 
 // typeWord says what a key takes, in words.
 func typeWord(t reflect.Type) string {
-	switch {
-	case reflect.PointerTo(t).Implements(setterType):
-		return `"none" or an integer`
-	case t == stringSliceType:
+	if s, ok := reflect.New(t).Interface().(tomlSetter); ok {
+		return s.typeWord()
+	}
+	if t == stringSliceType {
 		return "a list of strings"
 	}
 	switch t.Kind() {

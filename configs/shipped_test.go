@@ -68,7 +68,7 @@ func TestGuide(t *testing.T) {
 	validation := defaultDataset("validation")
 	validation.PathOrID, validation.LimitDatasetSamples = "rajpurkar/squad", 64
 	want.ValidationDataset = map[string]Dataset{DefaultSet: validation}
-	want.Optimizer = Optimizer{Name: "adam", LR: 1e-5, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8}
+	want.Optimizer = Optimizer{Name: "adam", LR: 1e-5, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8, LoraPlusLRRatio: 1}
 	want.LRScheduler = LRScheduler{Name: "constant"}
 	want.ClipGradNorm.MaxNorm = 1
 	if diff := cmp.Diff(want, r); diff != "" {

@@ -53,6 +53,13 @@ func TestValidate(t *testing.T) {
 		{"fp8 full", "peft.base_precision", `is for a frozen base`, func(r *Recipe) { r.PEFT.BasePrecision, r.PEFT.Scheme = "fp8", "none" }},
 		{"no adapter", "peft.init_from", `"./adapter" does not exist`, func(r *Recipe) { r.PEFT.InitFrom = "./adapter" }},
 
+		{"DoRA with dropout", "peft.use_dora", "contradicts dropout = 0.1", func(r *Recipe) { r.PEFT.UseDoRA, r.PEFT.Dropout = true, 0.1 }},
+		{"patterns of an adapter that is there", "peft.dim_pattern", "has its sizes already", func(r *Recipe) {
+			r.PEFT.InitFrom, r.PEFT.DimPattern = "org/adapter", ModuleValues{{"*.q_proj", 4}}
+		}},
+		{"LoRA+ without adapters", "optimizer.loraplus_lr_ratio", `16 is for adapters, and peft.scheme = "none"`, func(r *Recipe) { r.Optimizer.LoraPlusLRRatio, r.PEFT.Scheme = 16, "none" }},
+		{"LoRA+ below one", "optimizer.loraplus_lr_ratio", "0.5 is out of range", func(r *Recipe) { r.Optimizer.LoraPlusLRRatio = 0.5 }},
+
 		{"batch no multiple", "step_scheduler.global_batch_size", "30 is no multiple of dataloader.batch_size = 8 on each rank; use 24 or 32, or another batch_size", func(r *Recipe) { r.StepScheduler.GlobalBatchSize = 30 }},
 		{"batch below one", "step_scheduler.global_batch_size", "use 8, or another", func(r *Recipe) { r.StepScheduler.GlobalBatchSize = 4 }},
 		{"batch no multiple of dp", "step_scheduler.global_batch_size", "on each of 4 data-parallel ranks; use 32 or 64", func(r *Recipe) { r.StepScheduler.GlobalBatchSize, r.Distributed.DPSize = 40, 4 }},

@@ -11,12 +11,12 @@ typedef struct {
   uint32_t traits;
 } metadata;
 
-int ffi_metadata(ffi_call *c) {
+int ffi_metadata(ffi_call *c, int traits) {
   if (!c->ext || c->ext->type != METADATA_EXTENSION) return 0;
   metadata *m = *(metadata **)((char *)c->ext + sizeof(gorun_ext));
   m->version.major = c->api->version.major;
   m->version.minor = c->api->version.minor;
-  m->traits = 0;
+  m->traits = (uint32_t)traits;
   return 1;
 }
 
@@ -30,7 +30,7 @@ void *ffi_error(ffi_call *c, int code, const char *message) {
   return ((void *(*)(void *))c->api->fn[FFI_ERROR_CREATE])(&a);
 }
 
-int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, char **err) {
+int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits, char **err) {
   for (gorun_ext *e = api->ext; e; e = e->next) {
     if (e->type != EXT_FFI) continue;
     void *(*add)(void *) = ((void *(**)(void *))((char *)e + sizeof(gorun_ext)))[REGISTER_SLOT];
@@ -42,7 +42,7 @@ int gorun_ffi_register(const gorun_api *api, const char *name, const char *platf
       const char *platform;
       size_t platform_n;
       int traits;
-    } a = {sizeof a, name, strlen(name), (void *)handler, platform, strlen(platform), 0};
+    } a = {sizeof a, name, strlen(name), (void *)handler, platform, strlen(platform), traits};
     void *error = add(&a);
     return error ? gorun_fail(api, error, err) : 0;
   }
@@ -51,7 +51,7 @@ int gorun_ffi_register(const gorun_api *api, const char *name, const char *platf
 }
 
 void *gorun_ffi_copy(ffi_call *c) {
-  if (ffi_metadata(c)) return NULL;
+  if (ffi_metadata(c, 0)) return NULL;
   if (c->args.n != 1 || c->results.n != 1) return ffi_error(c, 3, "gorun_copy takes one argument and gives one result");
   ffi_buffer *in = c->args.values[0], *out = c->results.values[0];
   if (in->dtype != 11) return ffi_error(c, 3, "gorun_copy takes float32");

@@ -20,5 +20,5 @@ func (p *Plugin) RegisterCopy() error {
 	defer C.free(unsafe.Pointer(name))
 	defer C.free(unsafe.Pointer(platform))
 	var msg *C.char
-	return check("register "+CopyTarget, C.gorun_ffi_register(p.api, name, platform, (*C.ffi_handler)(C.gorun_ffi_copy), &msg), msg)
+	return check("register "+CopyTarget, C.gorun_ffi_register(p.api, name, platform, (*C.ffi_handler)(C.gorun_ffi_copy), 0, &msg), msg)
 }

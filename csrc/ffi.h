@@ -19,6 +19,7 @@ typedef struct {
 } ffi_api;
 
 enum { FFI_ERROR_CREATE = 0, FFI_STREAM_GET = 4 };
+enum { FFI_RECORDS = 1 };
 
 typedef struct {
   size_t size;
@@ -57,14 +58,17 @@ typedef struct {  // what a handler is called with
 } ffi_call;
 
 // A handler returns NULL or an error made by ffi_error. It is first called with the metadata extension, which
-// ffi_metadata answers.
+// ffi_metadata answers: FFI_RECORDS among the traits says that what the handler does on a GPU is launches on its stream
+// alone, which XLA may record once and replay (CUDA graphs).
 typedef void *ffi_handler(ffi_call *);
 
-int ffi_metadata(ffi_call *c);
+int ffi_metadata(ffi_call *c, int traits);
 void *ffi_error(ffi_call *c, int code, const char *message);
 
-// gorun_ffi_register makes a handler known to the plugin as the target `name` of custom calls on `platform`.
-int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, char **err);
+// gorun_ffi_register makes a handler known to the plugin as the target `name` of custom calls on `platform`; traits as
+// its metadata has them.
+int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits,
+                       char **err);
 
 // gorun_ffi_copy is a handler that copies its argument to its result, on CPU; doctor and tests use it to see that
 // custom calls reach us.

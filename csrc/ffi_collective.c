@@ -64,14 +64,14 @@ static void *run(ffi_call *c, gorun_collective_call *call) {
 
 static void *host(ffi_call *c, gorun_collective_op op) {
   gorun_collective_call call;
-  if (ffi_metadata(c)) return NULL;
+  if (ffi_metadata(c, 0)) return NULL;
   void *error = ffi_collective(c, op, &call);
   return error ? error : run(c, &call);
 }
 
 static void *cuda(ffi_call *c, gorun_collective_op op) {
   gorun_collective_call call;
-  if (ffi_metadata(c)) return NULL;
+  if (ffi_metadata(c, 0)) return NULL;
   void *error = ffi_collective(c, op, &call);
   if (error) return error;
   struct {

@@ -54,7 +54,7 @@ func (p *Plugin) RegisterCollectives(platform string) error {
 		}
 		name := C.CString(t.name)
 		var msg *C.char
-		rc := C.gorun_ffi_register(p.api, name, to, (*C.ffi_handler)(handler), &msg)
+		rc := C.gorun_ffi_register(p.api, name, to, (*C.ffi_handler)(handler), 0, &msg)
 		C.free(unsafe.Pointer(name))
 		if err := check("register "+t.name, rc, msg); err != nil {
 			return err

@@ -3,14 +3,12 @@
 
 #include <dlfcn.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-// A sleep is never shorter than some 50 us; NCCL queues a collective in less.
-enum { NOT_FOUND = 5, IN_PROGRESS = 7, SUM = 0, SPIN_US = 200 };
+enum { NOT_FOUND = 5, IN_PROGRESS = 7, SUM = 0 };
 
 typedef struct {
   char bytes[GORUN_NCCL_ID];
@@ -132,7 +130,7 @@ int gorun_nccl_split(const gorun_nccl *n, const gorun_cuda *cuda, void *parent, 
 }
 
 int gorun_nccl_settle(const gorun_nccl *n, void *comm, int microseconds, int *settled, char **err) {
-  struct timespec begin, now, pause = {0, 20000};
+  struct timespec begin, now, pause = {0, 5000};
   clock_gettime(CLOCK_MONOTONIC, &begin);
   for (;;) {
     int state, code = n->async_error(comm, &state);
@@ -140,12 +138,8 @@ int gorun_nccl_settle(const gorun_nccl *n, void *comm, int microseconds, int *se
     *settled = state != IN_PROGRESS;
     if (*settled) return result(n, state, comm, err);
     clock_gettime(CLOCK_MONOTONIC, &now);
-    long spent = (now.tv_sec - begin.tv_sec) * 1000000 + (now.tv_nsec - begin.tv_nsec) / 1000;
-    if (spent >= microseconds) return 0;
-    if (spent < SPIN_US)
-      sched_yield();
-    else
-      nanosleep(&pause, NULL);
+    if ((now.tv_sec - begin.tv_sec) * 1000000 + (now.tv_nsec - begin.tv_nsec) / 1000 >= microseconds) return 0;
+    nanosleep(&pause, NULL);
   }
 }
 

@@ -132,7 +132,7 @@ func (p *Pass) update(step *Step, squares *device.Buffer, lr, most float64) erro
 			old[j] = g.shards[i]
 		}
 		s.settle(l)
-		next, m1, m2, err := s.maths.Update(old, g.m1, g.m2, p.reduced[l], hyper, scale)
+		next, m1, m2, err := s.maths.Update(old, g.m1, g.m2, p.reduced[l], g.rates, hyper, scale)
 		if err != nil {
 			return fmt.Errorf("update %s: %w", g.name, err)
 		}

@@ -30,9 +30,9 @@ func layout() (out []Group) {
 	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
 	for l := range blocks {
 		out = append(out, Group{fmt.Sprint("block ", l), []Param{
-			{fmt.Sprint("w", l), f32(7, 3), false, false}, {fmt.Sprint("a", l), f32(2, 3), true, true}, {fmt.Sprint("b", l), f32(7), true, false}}})
+			{fmt.Sprint("w", l), f32(7, 3), false, 0, false}, {fmt.Sprint("a", l), f32(2, 3), true, 1, true}, {fmt.Sprint("b", l), f32(7), true, 2, false}}})
 	}
-	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, false}}})
+	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, 0, false}}})
 }
 
 // recorder writes down the collectives of a communicator.
@@ -41,14 +41,14 @@ type recorder struct {
 	say func(format string, args ...any)
 }
 
-func (r recorder) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
+func (r recorder) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
 	r.say("all-gather %s", what)
-	return r.Comm.StartAllGather(what, shards, whole)
+	return r.Comm.PrepareAllGather(what, shards, whole)
 }
 
-func (r recorder) StartReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
+func (r recorder) PrepareReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
 	r.say("reduce-scatter %s", what)
-	return r.Comm.StartReduceScatter(what, whole)
+	return r.Comm.PrepareReduceScatter(what, whole)
 }
 
 func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {

@@ -95,7 +95,7 @@ func (m hostMaths) Hyper(_ int, lr float64) (*device.Buffer, error) {
 	return m.dev.Scalar(float32(lr))
 }
 
-func (m hostMaths) Update(p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
+func (m hostMaths) Update(p, m1, m2, grads []*device.Buffer, rates []float64, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
 	lr, err := hyper.ToScalar()
 	if err != nil {
 		return nil, nil, nil, err
@@ -105,8 +105,12 @@ func (m hostMaths) Update(p, m1, m2, grads []*device.Buffer, hyper, scale *devic
 		return nil, nil, nil, err
 	}
 	defer device.FreeAll(p, m1, m2)
-	if np, err = m.each(func(x []float32) float32 { return x[0] - lr*by*x[1] }, p, grads); err != nil {
-		return nil, nil, nil, err
+	for i, rate := range rates {
+		next, err := m.each(func(x []float32) float32 { return x[0] - float32(rate)*lr*by*x[1] }, p[i:i+1], grads[i:i+1])
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		np = append(np, next...)
 	}
 	if nm1, err = m.each(func(x []float32) float32 { return x[0] + x[1] }, m1, grads); err != nil {
 		return nil, nil, nil, err

@@ -23,6 +23,7 @@ type Pass struct {
 	gathers  []collective.Work // per group: a prefetch that nobody has needed yet
 	reduces  collective.Work   // the last reduce-scatter, of group reducing, while its outcome is not needed
 	reducing int
+	prepared []collective.Work // what start is to start, in order
 }
 
 // Begin opens a pass. Cancelling ctx ends it with the context's error.
@@ -59,6 +60,9 @@ func (p *Pass) RootGroup() int { return len(p.s.groups) - 1 }
 // Unshard returns the whole parameters of group l.
 func (p *Pass) Unshard(l int) []*device.Buffer {
 	p.Prefetch(l)
+	if p.gathers[l] != nil {
+		p.start()
+	}
 	if p.failed() {
 		return nil
 	}
@@ -79,16 +83,37 @@ func (p *Pass) Prefetch(l int) {
 		return
 	}
 	g := p.s.groups[l]
-	w, err := p.s.ranks.Shard.StartAllGather(g.name, g.shards, g.whole)
+	w, err := p.s.ranks.Shard.PrepareAllGather(g.name, g.shards, g.whole)
 	if err != nil {
 		p.Fail(err)
 		return
 	}
 	p.gathers[l] = w
+	p.prepared = append(p.prepared, w)
 }
 
-// Reshard frees what Unshard gathered. On one rank there is nothing to free.
+// start gives the device what was prepared, behind what it was given since: it is called where a block's program has been
+// queued, or where an outcome is needed.
+func (p *Pass) start() {
+	for _, w := range p.prepared {
+		if p.failed() {
+			break
+		}
+		if err := w.Start(); err != nil {
+			p.Fail(err)
+		}
+	}
+	p.prepared = nil
+}
+
+// Reshard frees what Unshard gathered, once the program that needs it has been queued, and starts what Prefetch prepared.
+// On one rank there is nothing to free.
 func (p *Pass) Reshard(l int) {
+	p.start()
+	p.reshard(l)
+}
+
+func (p *Pass) reshard(l int) {
 	if p.s.ranks.Shard.Size() > 1 {
 		device.FreeAll(p.whole[l])
 	}
@@ -98,8 +123,9 @@ func (p *Pass) Reshard(l int) {
 // ReshardAfterForward is Reshard where the backward pass is to gather the group again. The last block stays whole
 // whatever the policy: its backward pass comes next.
 func (p *Pass) ReshardAfterForward(l int) {
+	p.start()
 	if p.s.ranks.ReshardAfterForward && l != p.RootGroup()-1 {
-		p.Reshard(l)
+		p.reshard(l)
 	}
 }
 
@@ -140,12 +166,13 @@ func (p *Pass) ReduceScatter(l int) {
 	if p.failed() || p.grads[l] == nil {
 		return
 	}
-	w, err := p.s.ranks.Shard.StartReduceScatter(p.s.groups[l].name, p.grads[l])
+	w, err := p.s.ranks.Shard.PrepareReduceScatter(p.s.groups[l].name, p.grads[l])
 	if err != nil {
 		p.Fail(err)
 		return
 	}
 	p.reduces, p.reducing = w, l
+	p.prepared = append(p.prepared, w)
 }
 
 // reduce takes the outcome of the last ReduceScatter.
@@ -153,6 +180,7 @@ func (p *Pass) reduce() {
 	if p.reduces == nil {
 		return
 	}
+	p.start()
 	l := p.reducing
 	shard, err := p.reduces.Wait()
 	p.reduces = nil
@@ -190,7 +218,7 @@ func (p *Pass) free() {
 			p.gathers[l] = nil
 		}
 		if p.whole[l] != nil {
-			p.Reshard(l)
+			p.reshard(l)
 		}
 		device.FreeAll(p.grads[l], p.reduced[l])
 		p.grads[l], p.reduced[l] = nil, nil

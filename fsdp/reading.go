@@ -27,22 +27,18 @@ type Reading struct {
 func (s *State) Read() *Reading {
 	s.settle(len(s.groups) - 1)
 	r := &Reading{steps: s.steps}
-	type source struct {
-		param   Param
-		buffers [3]*device.Buffer
-	}
-	sources := make([][]source, len(s.groups))
+	sources := make([][]held, len(s.groups))
 	for l, g := range s.groups {
 		r.groups = append(r.groups, make(chan struct{}))
 		for j, i := range g.trained {
-			sources[l] = append(sources[l], source{g.params[i], [3]*device.Buffer{g.shards[i], g.m1[j], g.m2[j]}})
+			sources[l] = append(sources[l], held{g.params[i], [3]*device.Buffer{g.shards[i], g.m1[j], g.m2[j]}})
 		}
 	}
 	go func() {
 		for l, group := range sources {
 			for _, x := range group {
 				if r.err == nil {
-					r.read(x.param, x.buffers)
+					r.read(x)
 				}
 			}
 			close(r.groups[l])
@@ -53,12 +49,12 @@ func (s *State) Read() *Reading {
 }
 
 // read brings one tensor and its moments to the host.
-func (r *Reading) read(p Param, from [3]*device.Buffer) {
-	t := Tensor{Param: p}
+func (r *Reading) read(from held) {
+	t := Tensor{Param: from.Param}
 	for i, dst := range []*[]byte{&t.Data, &t.M1, &t.M2} {
-		*dst = make([]byte, p.Shape.Bytes())
-		if err := from[i].Download(*dst); err != nil {
-			r.err = fmt.Errorf("fsdp: read %s: %w", p.Name, err)
+		*dst = make([]byte, from.Shape.Bytes())
+		if err := from.shards[i].Download(*dst); err != nil {
+			r.err = fmt.Errorf("fsdp: read %s: %w", from.Name, err)
 			return
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"gorun/collective"
 	"gorun/csrc/device"
 )
 
@@ -15,25 +14,42 @@ type Tensor struct {
 	Data, M1, M2 []byte
 }
 
+// batchBytes and batchTensors are how much is gathered at once, of tensors that are smaller: an adapter's many would each
+// wait for all ranks on their own.
+const (
+	batchBytes   = 64 << 20
+	batchTensors = 64
+)
+
+// held is a trained parameter as this rank holds it: its shard and those of its moments.
+type held struct {
+	Param
+	shards [3]*device.Buffer
+}
+
 // Snapshot reads all trained parameters and their moments, waiting for the steps that make them, and gives them to take,
-// one by one. Every rank calls it; those that do not keep take nothing. One tensor after the other is made whole on the
-// device, so no device ever holds more than one beside its shards.
+// one by one. Every rank calls it; those that do not keep take nothing. On the device no more is made whole at a time,
+// beside the shards, than batchBytes or one tensor with its moments.
 func (s *State) Snapshot(keep bool, take func(Tensor) error) error {
+	var all []held
 	for _, g := range s.groups {
 		for j, i := range g.trained {
-			t := Tensor{Param: g.params[i]}
-			for _, c := range []struct {
-				dst   *[]byte
-				shard *device.Buffer
-			}{{&t.Data, g.shards[i]}, {&t.M1, g.m1[j]}, {&t.M2, g.m2[j]}} {
-				var err error
-				if *c.dst, err = s.read(t.Param, c.shard, keep); err != nil {
-					return fmt.Errorf("fsdp: read %s: %w", t.Name, err)
-				}
+			all = append(all, held{g.params[i], [3]*device.Buffer{g.shards[i], g.m1[j], g.m2[j]}})
+		}
+	}
+	for lo, hi := 0, 0; lo < len(all); lo = hi {
+		for size := 0; hi < len(all); hi++ {
+			size += 3 * all[hi].Shape.Bytes()
+			if hi > lo && size > batchBytes || hi == lo+batchTensors {
+				break
 			}
-			if !keep {
-				continue
-			}
+		}
+		what := fmt.Sprintf("tensors %d to %d for a checkpoint", lo+1, hi)
+		batch, err := s.read(what, all[lo:hi], keep)
+		if err != nil {
+			return fmt.Errorf("fsdp: %s: %w", what, err)
+		}
+		for _, t := range batch {
 			if err := take(t); err != nil {
 				return fmt.Errorf("fsdp: keep %s: %w", t.Name, err)
 			}
@@ -42,38 +58,60 @@ func (s *State) Snapshot(keep bool, take func(Tensor) error) error {
 	return nil
 }
 
-// read makes one tensor whole, with all of its parts, and, if it is kept, brings it to the host.
-func (s *State) read(p Param, shard *device.Buffer, keep bool) (data []byte, err error) {
-	whole, err := gather(s.ranks.Shard, p.Name, shard, p.Shape)
-	if err != nil {
-		return nil, err
-	}
-	if whole != shard {
-		defer whole.Free()
-	}
-	all := whole
-	if p.Split {
-		if all, err = gather(s.ranks.Tensor, p.Name, whole, stacked(p.Shape, s.ranks.Tensor.Size())); err != nil {
-			return nil, err
+// read makes tensors whole, with all of their parts and their moments, and, if they are kept, brings them to the host.
+func (s *State) read(what string, from []held, keep bool) (out []Tensor, err error) {
+	var shards, parts []*device.Buffer
+	var whole, all []device.Shape
+	var split []int // indexes of what is in parts
+	for _, h := range from {
+		for _, b := range h.shards {
+			if h.Split {
+				split = append(split, len(shards))
+				all = append(all, stacked(h.Shape, s.ranks.Tensor.Size()))
+			}
+			shards, whole = append(shards, b), append(whole, h.Shape)
 		}
 	}
-	if all != whole {
-		defer all.Free()
-	}
-	if keep {
-		data = make([]byte, all.Shape().Bytes())
-		err = all.Download(data)
-	}
-	return data, err
-}
-
-// gather makes one tensor whole; the caller frees it if it is not the shard itself.
-func gather(among collective.Comm, what string, shard *device.Buffer, whole device.Shape) (*device.Buffer, error) {
-	out, err := among.AllGather(what, []*device.Buffer{shard}, []device.Shape{whole})
+	tensors, err := s.ranks.Shard.AllGather(what, shards, whole)
 	if err != nil {
 		return nil, err
 	}
-	return out[0], nil
+	defer freeOthers(tensors, shards)
+	if split != nil {
+		for _, i := range split {
+			parts = append(parts, tensors[i])
+		}
+		stacks, err := s.ranks.Tensor.AllGather(what, parts, all)
+		if err != nil {
+			return nil, err
+		}
+		defer freeOthers(stacks, parts)
+		tensors = slices.Clone(tensors)
+		for n, i := range split {
+			tensors[i] = stacks[n]
+		}
+	}
+	for j := 0; keep && j < len(from); j++ {
+		t := Tensor{Param: from[j].Param}
+		for n, dst := range []*[]byte{&t.Data, &t.M1, &t.M2} {
+			b := tensors[3*j+n]
+			*dst = make([]byte, b.Shape().Bytes())
+			if err := b.Download(*dst); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
+			}
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// freeOthers frees the buffers that are not those that they were made of: one rank's are.
+func freeOthers(made, of []*device.Buffer) {
+	for i, b := range made {
+		if b != of[i] {
+			b.Free()
+		}
+	}
 }
 
 // stacked is the shape of n tensors one behind the other.

@@ -12,7 +12,8 @@ type Param struct {
 	Name    string
 	Shape   device.Shape // of at least one dimension
 	Trained bool
-	Split   bool // the ranks of Ranks.Tensor hold different parts of it, of one shape; else all hold the same
+	Rate    float64 // of a trained one: its learning rate as a multiple of the run's
+	Split   bool    // the ranks of Ranks.Tensor hold different parts of it, of one shape; else all hold the same
 }
 
 // Group is a set of parameters that are whole together.
@@ -45,8 +46,9 @@ type Maths interface {
 	Clip(squares, tokens *device.Buffer, most float64) (scale, norm *device.Buffer, err error)
 	// Hyper uploads the numbers of optimizer step number step (from 1).
 	Hyper(step int, lr float64) (*device.Buffer, error)
-	// Update consumes parameters and moments and returns the next ones.
-	Update(p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error)
+	// Update consumes parameters and moments and returns the next ones. rates are the parameters' learning rates as
+	// multiples of hyper's.
+	Update(p, m1, m2, grads []*device.Buffer, rates []float64, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error)
 }
 
 // State is everything that this rank holds of the model: its shards of all parameters and, for trained ones, of the
@@ -70,6 +72,7 @@ type group struct {
 	whole   []device.Shape   // of each parameter
 	shards  []*device.Buffer // this rank's shard of each parameter
 	trained []int            // indexes of trained parameters
+	rates   []float64        // of trained parameters
 	m1, m2  []*device.Buffer // moments of trained parameters
 }
 
@@ -84,7 +87,7 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 		for i, p := range from.Params {
 			g.whole = append(g.whole, p.Shape)
 			if p.Trained {
-				g.trained = append(g.trained, i)
+				g.trained, g.rates = append(g.trained, i), append(g.rates, p.Rate)
 			}
 		}
 		s.groups = append(s.groups, g)
@@ -92,8 +95,8 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 	return s
 }
 
-// Trained lists the shapes of this rank's shards of the trained parameters, for each group that has any.
-func (s *State) Trained() (out [][]device.Shape) {
+// Trained lists the shapes of this rank's shards of the trained parameters, and their rates, for each group that has any.
+func (s *State) Trained() (out [][]device.Shape, rates [][]float64) {
 	for _, g := range s.groups {
 		var shapes []device.Shape
 		for _, i := range g.trained {
@@ -101,10 +104,10 @@ func (s *State) Trained() (out [][]device.Shape) {
 			shapes = append(shapes, shard)
 		}
 		if shapes != nil {
-			out = append(out, shapes)
+			out, rates = append(out, shapes), append(rates, g.rates)
 		}
 	}
-	return out
+	return out, rates
 }
 
 // part is this rank's rows of a parameter, and the shape of its shard.

@@ -2,25 +2,25 @@ package launcher
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"gorun/launcher/gossip"
 	"gorun/launcher/rdzv"
 )
 
 // Agent runs this machine's ranks. All of its state belongs to the goroutine of Run; the goroutines that wait for ranks
-// talk to it through inbox.
+// and for other agents talk to it through inbox.
 type Agent struct {
 	cfg      *Config
 	core     *rdzv.Core
 	self     rdzv.Member
-	key      []byte // the run's
+	net      *gossip.Net // to the other agents; nil on one node
+	key      []byte      // its ranks know each other by it
 	spawner  *spawner
 	out, err *console
 	inbox    chan func()
@@ -34,11 +34,11 @@ type Agent struct {
 	abort   bool      // the generation's ranks are being ended
 	kill    time.Time // when to end those that are left; zero = never
 	verdict *rdzv.Verdict
+	kept    chan struct{} // closed when the newest verdict is on disk
+	refused error         // why the other nodes do not want this one
+	waiting time.Time     // since when, or since the user was told so; zero = ranks run
 	signals int
 }
-
-// keyBytes is the length of a run's key, of which each run has a new one.
-const keyBytes = 32
 
 // Run starts the ranks and returns when all have ended, for good. signals asks them to checkpoint and end; a second
 // interrupt ends them at once, as the end of ctx does. The error is nil if all ranks ended well, and an *Ended, whose
@@ -47,28 +47,28 @@ func Run(ctx context.Context, c *Config, signals <-chan os.Signal) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("this node's name: %w", err)
-	}
 	a := &Agent{
-		cfg: c, spawner: newSpawner(), out: &console{w: c.Out}, err: &console{w: c.Err}, inbox: make(chan func()), done: make(chan struct{}),
-		self: rdzv.Member{ID: host, Addr: "127.0.0.1", Slots: c.Gpus, NodeRank: 0}, key: make([]byte, keyBytes),
+		cfg: c, spawner: newSpawner(), out: &console{w: c.Out}, err: &console{w: c.Err}, inbox: make(chan func()), done: make(chan struct{}), kept: make(chan struct{}),
 	}
+	close(a.kept) // there is none yet
 	defer a.spawner.close()
-	if _, err := rand.Read(a.key); err != nil {
-		return fmt.Errorf("a key for the run: %w", err)
-	}
-	if err := a.forget(); err != nil {
+	if err := a.join(); err != nil {
 		return err
 	}
+	if a.net != nil {
+		defer a.net.Close()
+	}
 	rc := rdzv.DefaultConfig(a.self)
-	rc.MaxRestarts = c.MaxRestarts
+	rc.MinNodes, rc.MaxNodes, rc.MaxRestarts = c.MinNodes, c.MaxNodes, c.MaxRestarts
+	if c.MaxNodes > 1 {
+		rc.JoinTimeout, rc.LastCall = c.JoinTimeout, c.LastCall
+	}
 	a.core = rdzv.New(rc, 0)
-	err = a.loop(ctx, signals)
+	err := a.loop(ctx, signals)
 	close(a.done)
 	a.killAll(unix.SIGKILL)
 	a.waiters.Wait()
+	a.awaitKept()
 	return err
 }
 
@@ -77,10 +77,15 @@ type Ended struct{ Verdict *rdzv.Verdict }
 
 func (e *Ended) Error() string { return e.Verdict.Line() }
 
+// coreTick is how often the core repeats what may have been lost.
+const coreTick = 100 * time.Millisecond
+
 func (a *Agent) loop(ctx context.Context, signals <-chan os.Signal) error {
 	began := time.Now()
-	tick := time.NewTicker(a.cfg.Tick)
+	tick := time.NewTicker(coreTick)
 	defer tick.Stop()
+	watch := time.NewTicker(a.cfg.Tick)
+	defer watch.Stop()
 	a.core.Tick(0)
 	for {
 		a.obey()
@@ -93,11 +98,16 @@ func (a *Agent) loop(ctx context.Context, signals <-chan os.Signal) error {
 			}
 			return nil
 		}
+		if a.refused != nil {
+			return a.refused
+		}
 		select {
 		case f := <-a.inbox:
 			f()
-		case <-tick.C:
+		case <-watch.C:
 			a.look()
+			a.tellWaiting()
+		case <-tick.C:
 			a.core.Tick(time.Since(began)) // monotonic: a clock that is set does not matter
 		case sig := <-signals:
 			a.onSignal(sig)
@@ -148,21 +158,21 @@ func (a *Agent) deliver(m rdzv.Message) {
 			m.Node.Progress = append(m.Node.Progress, p)
 		}
 	}
-	a.core.Receive(m) // this is the only node
-}
-
-// freePort returns a port that nobody listens on at this moment.
-func freePort(addr string) int {
-	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
-	if err != nil {
-		return 0 // rank 0 fails to listen there and says why
+	if m.To == a.self.ID {
+		a.core.Receive(m)
+	} else if a.net != nil {
+		a.net.Send(m)
 	}
-	defer l.Close() //nolint:errcheck // it never had a connection
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (a *Agent) start(p *rdzv.Plan) {
 	a.plan, a.ranks, a.alive, a.ended, a.abort, a.kill = p, nil, 0, 0, false, time.Time{}
+	if p.Gen == 0 && a.net != nil {
+		if err := a.forget(); err != nil {
+			a.core.RankFailed(p.Gen, rdzv.Failure{Cause: rdzv.NoStart, Rank: -1, Detail: err.Error()})
+			return
+		}
+	}
 	a.out.mute(false)
 	a.err.mute(false)
 	group := p.GroupRank(a.self.ID)

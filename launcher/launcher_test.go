@@ -123,7 +123,7 @@ func (s *syncBuffer) String() string {
 // baseConfig runs n ranks of this test binary.
 func baseConfig(dir string, n int) *Config {
 	return &Config{
-		Command: []string{os.Args[0]}, Gpus: n, RunID: "test", Tick: 50 * time.Millisecond,
+		Command: []string{os.Args[0]}, Gpus: n, RunID: "test", MinNodes: 1, MaxNodes: 1, NodeRank: -1, Tick: 50 * time.Millisecond,
 		HangTimeout: time.Second, ShutdownTimeout: 5 * time.Second, LogDir: dir, Log: zerolog.Nop(),
 	}
 }

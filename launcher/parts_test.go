@@ -62,12 +62,12 @@ func TestStreams(t *testing.T) {
 
 // TestValidate: all faults are told at once, each by its flag.
 func TestValidate(t *testing.T) {
-	c := &Config{Gpus: 0, MaxRestarts: -1, RunID: "a/b", LocalFilter: []int{2}}
+	c := &Config{Gpus: 0, MinNodes: 3, MaxNodes: 2, NodeRank: 2, MaxRestarts: -1, RunID: "a/b", LocalFilter: []int{2}}
 	err := c.Validate()
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, flag := range []string{"--gpus", "--max-restarts", "--monitor-interval", "--shutdown-timeout", "--rdzv-id", "--local-ranks-filter"} {
+	for _, flag := range []string{"--gpus", "--nnodes 3:2", "--node-rank", "--rdzv-endpoint", "--key-file", "join_timeout", "--max-restarts", "--monitor-interval", "--shutdown-timeout", "--rdzv-id", "--local-ranks-filter"} {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("%q does not name %s", err, flag)
 		}

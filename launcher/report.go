@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"gorun/launcher/rdzv"
 )
@@ -22,7 +23,8 @@ type record struct {
 // verdictFile is in the run's folder.
 const verdictFile = "verdict.json"
 
-// forget removes the verdict of an earlier launch into the same folder: until it ends, this one has none.
+// forget removes the verdict of an earlier launch into the same folder: until it ends, this one has none. Of several
+// nodes, those of the first generation do so when it starts: one that comes later may share the folder with them.
 func (a *Agent) forget() error {
 	if err := os.Remove(filepath.Join(a.cfg.RunDir(), verdictFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("--log-dir: %w", err)
@@ -30,19 +32,45 @@ func (a *Agent) forget() error {
 	return nil
 }
 
-// announce prints the line and keeps the verdict.
+// announce prints the line and keeps the verdict, unless it is about ranks of other nodes only. A disk that is slow holds
+// up neither the ranks' end nor the other nodes.
 func (a *Agent) announce(v *rdzv.Verdict) {
 	if !v.OK || v.Stopped {
 		a.err.mu.Lock()
 		fmt.Fprintf(a.err.w, "gorun: %s\n", v.Line())
 		a.err.mu.Unlock()
 	}
-	if err := a.keep(v); err != nil {
-		a.cfg.Log.Warn().Err(err).Msg("the verdict could not be written")
+	if a.plan == nil && (v.OK || v.Failure.Node != a.self.ID) {
+		return
+	}
+	var nodes []rdzv.Member
+	if a.plan != nil {
+		nodes = a.plan.Nodes
+	}
+	before := a.kept
+	a.kept = make(chan struct{})
+	go func(done chan<- struct{}) {
+		defer close(done)
+		<-before
+		if err := a.keep(v, nodes); err != nil {
+			a.cfg.Log.Warn().Err(err).Msg("the verdict could not be written")
+		}
+	}(a.kept)
+}
+
+// keepTimeout is how long the end of a run waits for its verdict to be on disk.
+const keepTimeout = 5 * time.Second
+
+func (a *Agent) awaitKept() {
+	select {
+	case <-a.kept:
+	case <-time.After(keepTimeout):
+		a.cfg.Log.Warn().Msgf("the disk of %s has not taken the verdict within %s", a.cfg.RunDir(), keepTimeout)
 	}
 }
 
-func (a *Agent) keep(v *rdzv.Verdict) error {
+// keep writes a verdict on ranks of these nodes; there are none if no rank ever ran.
+func (a *Agent) keep(v *rdzv.Verdict, nodes []rdzv.Member) error {
 	rec, err := readRecord(a.cfg.RunDir())
 	if errors.Is(err, os.ErrNotExist) {
 		rec, err = &record{}, nil
@@ -50,12 +78,13 @@ func (a *Agent) keep(v *rdzv.Verdict) error {
 	if err != nil {
 		return err
 	}
+	if !overlap(rec.Nodes, nodes) {
+		rec = &record{} // an earlier launch's, into the same folder
+	}
 	rec.Run = a.cfg.RunID
 	rec.Verdicts = slices.DeleteFunc(rec.Verdicts, func(o *rdzv.Verdict) bool { return o.Gen >= v.Gen })
 	rec.Verdicts = append(rec.Verdicts, v)
-	if a.plan != nil {
-		rec.Nodes = a.plan.Nodes
-	}
+	rec.Nodes = nodes
 	b, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
 		return err
@@ -75,6 +104,14 @@ func (a *Agent) keep(v *rdzv.Verdict) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// overlap tells whether two generations have a node in common: those of one launch have, and of two have not, because
+// each agent of several has a name of its own.
+func overlap(a, b []rdzv.Member) bool {
+	return slices.ContainsFunc(a, func(m rdzv.Member) bool {
+		return slices.ContainsFunc(b, func(o rdzv.Member) bool { return o.ID == m.ID })
+	})
 }
 
 // maxRecord bounds what is read of a file that anybody may have written.

@@ -5,18 +5,21 @@ import "gorun/model/hlo"
 // acts are the intermediate values of a block's forward pass that its backward pass uses. Which of them are saved and
 // which are computed again is the remat policy's choice.
 type acts struct {
-	q, k, v   hlo.Value // projections before rotary [T, H*E], [T, K*E], [T, K*E]
+	q, k, v   hlo.Value // projections [T, H*E], [T, K*E], [T, K*E]: before rotary, or, where a kernel turns them, after
 	tQKV      hlo.Value // x A^T of each product's adapters [T, sum of dims]; invalid without
 	o         hlo.Value // attention output [T, H*E]
 	lse       hlo.Value // log-sum-exp of the scores [B*K,G,S] float32
 	tOut      hlo.Value
 	x2        hlo.Value // residual stream after attention [T,D]
 	gate, up  hlo.Value // [T,F]
+	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them
 	tMLP, tDn hlo.Value
+	h2        hlo.Value // norm of x2, where it came with x2; never saved
 }
 
 // saved lists the fields of a that a policy keeps, in the order in which forward returns them.
-func (b block) saved(a *acts, r Remat) []*hlo.Value {
+func (b block) saved(e *emit, a *acts) []*hlo.Value {
+	r := e.cfg.Remat
 	if r == RematFull {
 		return nil
 	}
@@ -30,7 +33,11 @@ func (b block) saved(a *acts, r Remat) []*hlo.Value {
 	adapted(b.out, &a.tOut)
 	adapted(b.down, &a.tDn)
 	if r == RematNone {
-		out = append(out, &a.gate, &a.up)
+		if _, ok := b.gatedKernel(e); ok {
+			out = append(out, &a.gateUp)
+		} else {
+			out = append(out, &a.gate, &a.up)
+		}
 		adapted(b.mlp, &a.tMLP)
 	}
 	return out
@@ -40,6 +47,9 @@ func (b block) saved(a *acts, r Remat) []*hlo.Value {
 func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 	b.forwardAttention(e, x, &a)
 	b.forwardMLP(e, &a)
+	if k, ok := b.gatedKernel(e); ok {
+		return e.residual(a.x2, b.forwardGated(e, k, &a)), a
+	}
 	yd, t := b.down.forward(e, e.gated(a.gate, a.up))
 	a.tDn = t
 	return e.residual(a.x2, yd[0]), a
@@ -47,17 +57,30 @@ func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 
 // forwardAttention fills everything up to x2.
 func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
-	qkv, t := b.qkv.forward(e, e.norm(x, b.norm1))
-	a.q, a.k, a.v, a.tQKV = e.c(qkv[0]), e.c(qkv[1]), e.c(qkv[2]), t
+	h := e.norm(x, b.norm1)
+	if k, ok := b.rotaryKernel(e); ok {
+		b.forwardTurned(e, k, h, a)
+	} else {
+		qkv, t := b.qkv.forward(e, h)
+		a.q, a.k, a.v, a.tQKV = e.c(qkv[0]), e.c(qkv[1]), e.c(qkv[2]), t
+	}
 	a.o, a.lse = b.attend(e, a).forward()
 	yo, t := b.out.forward(e, a.o)
 	a.tOut = t
-	a.x2 = e.residual(x, yo[0])
+	a.x2, a.h2 = e.residualNorm(x, yo[0], b.norm2)
 }
 
-// forwardMLP fills gate and up from x2.
+// forwardMLP fills gate and up, or gateUp, from x2.
 func (b block) forwardMLP(e *emit, a *acts) {
-	gu, t := b.mlp.forward(e, e.norm(a.x2, b.norm2))
+	h := a.h2
+	if !h.Valid() {
+		h = e.norm(a.x2, b.norm2)
+	}
+	if k, ok := b.gatedKernel(e); ok {
+		b.gateUp(e, k, h, a)
+		return
+	}
+	gu, t := b.mlp.forward(e, h)
 	a.gate, a.up, a.tMLP = e.c(gu[0]), e.c(gu[1]), t
 }
 
@@ -70,8 +93,9 @@ type attender interface {
 // attend is the attention of the projections in a.
 func (b block) attend(e *emit, a *acts) attender {
 	d := e.part
-	q := e.heads(a.q, d.Heads, b.qNorm, b.rope)
-	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope)
+	_, turned := b.rotaryKernel(e)
+	q := e.heads(a.q, d.Heads, b.qNorm, b.rope && !turned)
+	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope && !turned)
 	v := e.heads(a.v, d.KVHeads, -1, false)
 	// cuDNN refuses a single token; packed rows and parts of rows it is not asked for.
 	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() && !e.cfg.Split.Context.split() {
@@ -101,16 +125,36 @@ func (e *emit) gatedBackward(gate, up, dm hlo.Value) (dGate, dUp hlo.Value) {
 // backward takes the block's input, its activations and the gradient of its output [T,D] in the compute dtype, records
 // the gradients of trained parameters and returns the gradient of the input in the compute dtype.
 func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
-	dm := b.down.backward(e, e.gated(a.gate, a.up), a.tDn, dy)
-	dGate, dUp := e.gatedBackward(a.gate, a.up, dm)
-	dh := b.mlp.backward(e, e.norm(a.x2, b.norm2), a.tMLP, dGate, dUp)
-	dx2 := e.Add(dy, e.c(e.normBackward(a.x2, b.norm2, dh)))
+	dh, record := b.backwardMLP(e, a, dy)
+	dx2, in := e.residualNormBackward(a.x2, b.norm2, dh, dy)
+	record(in)
 
 	do := e.c(b.out.backward(e, a.o, a.tOut, dx2))
 	dq, dk, dv := b.attend(e, &a).backward(a.o, do, a.lse)
-	dh = b.qkv.backward(e, e.norm(x, b.norm1), a.tQKV,
+	dh, record = b.backwardQKV(e, x, a, dq, dk, dv)
+	dx, in := e.residualNormBackward(x, b.norm1, dh, dx2)
+	record(in)
+	return dx
+}
+
+// backwardMLP is the backward pass from the block's output to the norm of x2, whose gradient it returns, and what
+// records the gradients that need that norm.
+func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) (dh hlo.Value, record func(input)) {
+	if k, ok := b.gatedKernel(e); ok {
+		return b.backwardGated(e, k, a, dy)
+	}
+	dm := b.down.backward(e, e.gated(a.gate, a.up), a.tDn, dy)
+	dGate, dUp := e.gatedBackward(a.gate, a.up, dm)
+	return b.mlp.backwardRows(e, func() hlo.Value { return e.norm(a.x2, b.norm2) }, a.tMLP, dGate, dUp)
+}
+
+// backwardQKV is the backward pass from the gradients of q, k and v, as attention gives them, to that of the norm of x.
+func (b block) backwardQKV(e *emit, x hlo.Value, a acts, dq, dk, dv hlo.Value) (dh hlo.Value, record func(input)) {
+	if k, ok := b.rotaryKernel(e); ok {
+		return b.backwardTurned(e, k, a, dq, dk, dv)
+	}
+	return b.qkv.backwardRows(e, func() hlo.Value { return e.norm(x, b.norm1) }, a.tQKV,
 		e.headsBackward(a.q, dq, b.qNorm, b.rope),
 		e.headsBackward(a.k, dk, b.kNorm, b.rope),
 		e.headsBackward(a.v, dv, -1, false))
-	return e.Add(dx2, e.c(e.normBackward(x, b.norm1, dh)))
 }

@@ -110,7 +110,7 @@ func (g *golden) adapters() map[string]model.Adapter {
 	out := map[string]model.Adapter{}
 	for i := range g.adapter.Modules {
 		m := &g.adapter.Modules[i]
-		out[m.Name] = model.Adapter{Dim: g.adapter.DimOf(m), Scale: g.adapter.Scaling(m)}
+		out[m.Name] = model.Adapter{Dim: g.adapter.DimOf(m), Scale: g.adapter.Scaling(m), DoRA: g.adapter.DoRA()}
 	}
 	return out
 }
@@ -122,7 +122,7 @@ func (g *golden) bench(t *testing.T, cfg model.Config) *bench {
 	b := newBenchOn(t, g.dev, cfg)
 	for i, group := range b.groups {
 		for j, p := range group.Params {
-			b.host[i][j] = g.parameter(t, p)
+			b.host[i][j] = g.parameter(t, p, cfg.Full)
 			if len(b.host[i][j]) != p.Shape.Size() {
 				t.Fatalf("%s has %d values, the model wants %v", p.Name, len(b.host[i][j]), p.Shape)
 			}
@@ -131,17 +131,18 @@ func (g *golden) bench(t *testing.T, cfg model.Config) *bench {
 	return b
 }
 
-func (g *golden) parameter(t *testing.T, p model.Param) []float32 {
+func (g *golden) parameter(t *testing.T, p model.Param, full bool) []float32 {
 	t.Helper()
 	if p.Role != model.Base {
 		for _, m := range g.adapter.Modules {
-			if m.Name == p.Module && p.Role == model.LoraA {
-				return m.A
-			} else if m.Name == p.Module {
-				return m.B
+			if m.Name == p.Module {
+				return map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[p.Role]
 			}
 		}
 		t.Fatalf("the adapter has no %s", p.Module)
+	}
+	if t := g.adapter.Table(p.Name); t != nil && p.Trainable && !full {
+		return t.Values
 	}
 	var out []float32
 	for _, part := range p.Parts {

@@ -86,6 +86,7 @@ func onDevice(dev *device.Client, cfg model.Config) model.Config {
 	if cfg.Target == model.CPU && model.TargetOf(dev.Platform()) == model.CUDA {
 		cfg.Target = model.CUDA
 		cfg.Flash = cfg.FlashRefused() == nil
+		cfg.Kernels = cfg.KernelsRefused() == nil && dev.KernelsRefused() == nil
 	}
 	return cfg
 }

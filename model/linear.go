@@ -1,6 +1,7 @@
 package model
 
 import (
+	"gorun/csrc/kernels"
 	"gorun/model/hlo"
 	"gorun/model/spec"
 )
@@ -20,6 +21,8 @@ type emit struct {
 	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
 	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
 	grads   map[int]hlo.Value
+	stacks  stacks
+	shares  map[int][]share // of gradients, by parameter
 }
 
 // c converts to the compute dtype.
@@ -42,7 +45,8 @@ func (l linear) adapted() []segment {
 	return out
 }
 
-// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A.
+// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A;
+// with DoRA, what stands before the bias is stretched.
 // x [T,in] compute dtype. It returns the pieces [T,width] in float32 or the dtype of products, and t = drop(x) A^T
 // [T, sum of dims] for backward (invalid without adapters).
 //
@@ -53,6 +57,27 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 	if !l.columns {
 		x = e.whole(l.name, x)
 	}
+	if segs := l.adapted(); segs != nil {
+		tTR = e.c(l.low(e, x, segs))
+	}
+	return l.applied(e, x, tTR), tTR
+}
+
+// joined is forward without bias and without taking the result apart, on a GPU and unsplit; with delta, the adapters'
+// share is in it.
+func (l linear) joined(e *emit, x hlo.Value, delta bool) (yTN, tTR hlo.Value) {
+	yTN = e.product(x, 1, e.weight(l.weight), 1)
+	if segs := l.adapted(); segs != nil {
+		tTR = e.c(l.low(e, x, segs))
+		if delta {
+			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
+		}
+	}
+	return yTN, tTR
+}
+
+// applied is forward's pieces, with t.
+func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 	yTN := e.product(x, 1, e.weight(l.weight), 1)
 	var bias hlo.Value
 	if l.bias >= 0 {
@@ -60,7 +85,6 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 	}
 	deltas := make([]hlo.Value, len(l.segs))
 	if segs := l.adapted(); segs != nil {
-		tTR = e.c(l.low(e, x, segs))
 		if e.cfg.Target == CUDA {
 			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
 		}
@@ -74,6 +98,7 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 			deltas[i] = e.Scale(e.NT(t, e.weight(s.b)), s.Scale)
 		}
 	}
+	g, _ := l.stretch(e)
 	from := 0
 	for _, width := range l.splits {
 		to := from + width
@@ -83,6 +108,7 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 				p = e.Add(p, e.Slice(deltas[i], 1, from-s.from, to-s.from))
 			}
 		}
+		p = e.stretched(p, g, from, to)
 		if l.columns {
 			p = e.F32(e.reduced(l.name, p))
 		}
@@ -93,13 +119,13 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 		pieces = append(pieces, p)
 		from = to
 	}
-	return pieces, tTR
+	return pieces
 }
 
 // low is x A^T for all adapted segments at once, or, with dropout, one by one: each has its own mask.
 func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
 	if !e.dropKey.Valid() {
-		return e.NT(x, e.stackA(segs))
+		return e.NT(x, l.stackA(e, segs))
 	}
 	ts := make([]hlo.Value, len(segs))
 	for i, s := range segs {
@@ -108,7 +134,11 @@ func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
 	return e.Concat(1, ts...)
 }
 
-func (e *emit) stackA(segs []segment) hlo.Value {
+// stackA is A of every segment [sum of dims, in].
+func (l linear) stackA(e *emit, segs []segment) hlo.Value {
+	if a, ok := e.stacks.a[l.name]; ok {
+		return a
+	}
 	as := make([]hlo.Value, len(segs))
 	for i, s := range segs {
 		as[i] = e.weight(s.a)
@@ -116,46 +146,83 @@ func (e *emit) stackA(segs []segment) hlo.Value {
 	return e.Concat(0, as...)
 }
 
-// backward takes the gradients of the pieces, in the compute dtype, records the gradients of what is trained and
-// returns that of x [T,in] in the dtype of products, or as it was reduced. t is what forward returned.
-func (l linear) backward(e *emit, x, tTR hlo.Value, dPieces ...hlo.Value) hlo.Value {
-	dyTN := e.Concat(1, dPieces...)
-	if l.columns {
-		dyTN = e.whole(l.name+", backward", dyTN)
-		return l.backwardHere(e, x, tTR, dyTN)
-	}
-	return e.reduced(l.name+", backward", l.backwardHere(e, e.whole(l.name+", input", x), tTR, dyTN))
+// backward takes the gradient of the result of a product split by columns, in the compute dtype, records the gradients of
+// what is trained and returns that of x [T,in] in the dtype of products. t is what forward returned.
+func (l linear) backward(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
+	dx, record := l.backwardInput(e, func() hlo.Value { return x }, tTR, e.whole(l.name+", backward", dyTN))
+	record(input{x: x})
+	return dx
 }
 
-// backwardHere is backward of this part's product, without collectives.
-func (l linear) backwardHere(e *emit, x, tTR, dyTN hlo.Value) hlo.Value {
-	dx := e.product(dyTN, 1, e.weight(l.weight), 0)
-	if e.cfg.Full {
-		e.grad(l.weight, e.TN(dyTN, x))
-		if l.bias >= 0 {
-			e.grad(l.bias, e.Sum(e.F32(dyTN), 0))
-		}
+// backwardRows is backward of a product split by rows, from the gradients of its pieces; the gradient of x comes as it
+// was reduced, and record takes the input that is here, which x makes if it is wanted earlier.
+func (l linear) backwardRows(e *emit, x func() hlo.Value, tTR hlo.Value, dPieces ...hlo.Value) (dx hlo.Value, record func(input)) {
+	whole := func() hlo.Value { return e.whole(l.name+", input", x()) }
+	dx, here := l.backwardInput(e, whole, tTR, e.Concat(1, dPieces...))
+	return e.reduced(l.name+", backward", dx), func(in input) {
+		in.x = e.whole(l.name+", input", in.x)
+		here(in)
 	}
+}
+
+// backwardInput is the backward pass of this part's product, in two: first what needs no input (DoRA alone does, and asks x
+// for it), then, by record, the gradients that need it.
+func (l linear) backwardInput(e *emit, x func() hlo.Value, tTR, dyTN hlo.Value) (dx hlo.Value, record func(input)) {
+	if l.hasMagnitude() {
+		dyTN = l.backwardStretch(e, x(), tTR, dyTN)
+	}
+	dx = e.product(dyTN, 1, e.weight(l.weight), 0)
 	segs := l.adapted()
-	if segs == nil {
-		return dx
+	var ss []hlo.Value
+	if segs != nil {
+		ss = l.backwardB(e, segs, tTR, dyTN)
+		dx = l.throughA(e, segs, ss, dx)
 	}
-	ss := l.backwardB(e, segs, tTR, dyTN)
-	if !e.dropKey.Valid() {
-		sTR := e.Concat(1, ss...)
-		dA := e.crossed(sTR, x)
-		at := 0
-		for _, s := range segs {
-			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
-			at += s.Dim
+	return dx, func(in input) {
+		if e.cfg.Full {
+			e.grad(l.weight, e.TN(dyTN, in.x))
+			if l.bias >= 0 {
+				e.grad(l.bias, e.Sum(e.F32(dyTN), 0))
+			}
 		}
-		return e.Add(dx, e.product(sTR, 1, e.stackA(segs), 0))
+		if segs != nil {
+			l.gradA(e, segs, ss, in)
+		}
+	}
+}
+
+// throughA adds to dx what comes through A, ss being what backwardB returned.
+func (l linear) throughA(e *emit, segs []segment, ss []hlo.Value, dx hlo.Value) hlo.Value {
+	if !e.dropKey.Valid() {
+		return e.Add(dx, e.product(e.Concat(1, ss...), 1, l.stackA(e, segs), 0))
 	}
 	for i, s := range segs {
-		e.grad(s.a, e.crossed(ss[i], l.drop(e, x, s.a)))
 		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s.a))
 	}
 	return dx
+}
+
+// gradA records the gradient of every A.
+func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, in input) {
+	if e.dropKey.Valid() {
+		for i, s := range segs {
+			e.grad(s.a, e.crossed(ss[i], l.drop(e, in.x, s.a)))
+		}
+		return
+	}
+	dA := in.crossed(e, e.Concat(1, ss...))
+	if in.weight.Valid() && !e.sharing() {
+		dA = e.Mul(dA, e.Like(e.F32(in.weight), dA, 1))
+	}
+	at := 0
+	for _, s := range segs {
+		if e.sharing() {
+			e.share(s.a, share{Share: kernels.Share{Rows: s.Dim, Parts: 1, Height: dA.Dim(0), Wide: l.in, FromRow: at, Factor: 1}, from: dA, weight: in.weight})
+		} else {
+			e.grad(s.a, e.Slice(dA, 0, at, at+s.Dim))
+		}
+		at += s.Dim
+	}
 }
 
 // backwardB records the gradient of every B and returns scale * dy B [T,Dim] of every segment, in the compute dtype.

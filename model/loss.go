@@ -117,6 +117,16 @@ func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	return s
 }
 
+// slope is the gradient of the summed losses by the logits of hidden states [C,D], in the compute dtype [C,V], and the
+// log-probability of each label [C].
+func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
+	if k, ok := a.entropyKernel(hCD.Dim(0)); ok {
+		return g.Entropy(k, g.Product(hCD, 1, a.head, 1, a.cfg.products()), labels)
+	}
+	s := a.score(g, hCD, labels)
+	return s.slope(g, a.cfg.Compute), s.logp
+}
+
 // slope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
 // label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
 // is exact.
@@ -164,22 +174,21 @@ func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g 
 	return state[:len(outs)], state[len(outs):]
 }
 
-// buildLoss is the program: norm, head, x (donated), rows, labels -> dx, sum of losses, and, in full fine-tuning, the
-// gradients of norm and head. Everything is a sum over rows; the step divides once.
+// buildLoss is the program: norm, head, x (donated), rows, labels -> dx, sum of losses, and, where they are
+// trained, the gradients of norm and head. Everything is a sum over rows; the step divides once.
 func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("loss", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, 0)
 		h := a.norm(a.xND, 0)
 		sums := []hlo.Value{g.Const(dtypes.Float32, 0)}
-		if cfg.Full {
+		if r.trains(r.head) {
 			sums = append(sums, g.Full(dtypes.Float32, 0, a.head.Dims()...))
 		}
 		outs := []hlo.Value{g.Full(dtypes.Float32, 0, h.Dims()...)}
 		outs, sums = a.overChunks(h, outs, sums, func(g *hlo.Graph, h, labels hlo.Value) ([]hlo.Value, []hlo.Value) {
-			l := a.score(g, h, labels)
-			dl := l.slope(g, cfg.Compute)
-			s := []hlo.Value{g.Neg(g.Sum(l.logp, 0))}
-			if cfg.Full {
+			dl, logp := a.slope(g, h, labels)
+			s := []hlo.Value{g.Neg(g.Sum(logp, 0))}
+			if r.trains(r.head) {
 				s = append(s, g.TN(dl, h))
 			}
 			return []hlo.Value{g.NN(dl, a.head)}, s
@@ -199,9 +208,9 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 		dx := g.AddUniqueRows(g.Full(cfg.Compute, 0, a.x.Dims()...), g.Reshape(rows, s.Loss, 1), dxND)
 		result := []hlo.Value{dx, sums[0]}
 		if cfg.Full {
-			result = append(result, a.grads[0], sums[1])
+			result = append(result, a.grads[0])
 		}
-		return result
+		return append(result, sums[1:]...)
 	})
 }
 

@@ -38,19 +38,28 @@ func (t *Maths) program(name string, shapes []device.Shape, build func([]device.
 }
 
 // prepare compiles the programs of a step without gradient accumulation for lists of trained parameters, none empty.
-func (t *Maths) prepare(g *errgroup.Group, trained [][]device.Shape) {
-	for _, shapes := range trained {
-		g.Go(func() error { _, err := t.program("squares", shapes, buildSquares); return err })
-		g.Go(func() error { _, err := t.program("update", shapes, t.buildUpdate); return err })
+func (t *Maths) prepare(g *errgroup.Group, trained [][]device.Shape, rates [][]float64) {
+	for i, shapes := range trained {
+		g.Go(func() error { _, err := t.program("squares", shapes, t.buildSquares); return err })
+		g.Go(func() error { _, err := t.program(updateName(rates[i]), shapes, t.updater(rates[i])); return err })
 	}
 	g.Go(func() error { _, err := t.sum(len(trained)); return err })
 	g.Go(func() error { _, err := t.sum(1); return err })
 	g.Go(func() error { _, err := t.m.program("clip", buildClip); return err })
 }
 
-func (t *Maths) buildUpdate(shapes []device.Shape) (device.Source, error) {
-	return buildUpdate(t.opt, shapes)
+func (t *Maths) buildSquares(shapes []device.Shape) (device.Source, error) {
+	return buildSquares(shapes, t.m.cfg.Kernels)
 }
+
+func (t *Maths) updater(rates []float64) func([]device.Shape) (device.Source, error) {
+	return func(shapes []device.Shape) (device.Source, error) {
+		return buildUpdate(t.opt, shapes, rates, t.m.cfg.Kernels)
+	}
+}
+
+// updateName tells the programs of different rates apart.
+func updateName(rates []float64) string { return fmt.Sprint("update ", rates) }
 
 func (t *Maths) sum(n int) (*device.Program, error) {
 	return t.m.program(fmt.Sprint("sum ", n), func() (device.Source, error) { return buildSum(n) })
@@ -63,7 +72,7 @@ func (t *Maths) Add(acc, grads []*device.Buffer) ([]*device.Buffer, error) {
 
 // Squares returns the sum of the squares of gradients, a float32 scalar.
 func (t *Maths) Squares(grads []*device.Buffer) (*device.Buffer, error) {
-	out, err := t.run("squares", grads, buildSquares, grads...)
+	out, err := t.run("squares", grads, t.buildSquares, grads...)
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +120,14 @@ func (t *Maths) Hyper(step int, lr float64) (*device.Buffer, error) {
 	return device.FromSlice(t.m.dev, dtypes.Float32, h, hyperCount)
 }
 
-// Update turns parameters p and moments m1, m2, all donated, into the next ones.
-func (t *Maths) Update(p, m1, m2, grads []*device.Buffer, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
+// Update turns parameters p and moments m1, m2, all donated, into the next ones; rates are their learning rates as
+// multiples of hyper's.
+func (t *Maths) Update(p, m1, m2, grads []*device.Buffer, rates []float64, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
 	args := make([]*device.Buffer, 0, 4*len(p)+2)
 	for _, l := range [][]*device.Buffer{p, m1, m2, grads} {
 		args = append(args, l...)
 	}
-	out, err := t.run("update", p, t.buildUpdate, append(args, hyper, scale)...)
+	out, err := t.run(updateName(rates), p, t.updater(rates), append(args, hyper, scale)...)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -34,6 +34,14 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Full && len(cfg.Adapters) > 0 {
 		return nil, errors.New("model: full fine-tuning and adapters exclude each other")
 	}
+	for name, a := range cfg.Adapters {
+		if a.DoRA && cfg.Dropout > 0 {
+			return nil, fmt.Errorf("model: %s: DoRA with dropout %v: the base's product would need an input of its own; use dropout 0", name, cfg.Dropout)
+		}
+	}
+	if cfg.Head && cfg.Decoder.TiedHead {
+		return nil, errors.New("model: the head is the embedding: train that")
+	}
 	if err := cfg.Split.Check(cfg.Decoder); err != nil {
 		return nil, err
 	}
@@ -156,8 +164,8 @@ func (m *Model) score(s Shape) (*device.Program, error) {
 }
 
 // Prepare compiles, in parallel, the training programs of the given shapes, and, if there are any, the optimizer's for
-// lists of trained parameters of the shapes trained, none empty.
-func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape) error {
+// lists of trained parameters of the shapes trained, none empty, with rates as Maths.Update takes them.
+func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape, rates [][]float64) error {
 	var g errgroup.Group
 	g.SetLimit(max(4, runtime.GOMAXPROCS(0)))
 	want := func(_ *device.Program, err error) error { return err }
@@ -171,12 +179,12 @@ func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape) 
 		}
 		g.Go(func() error { return want(m.loss(s)) })
 		g.Go(func() error { return want(m.embed(m.cfg, s, s.Seq)) })
-		if m.cfg.Full {
+		if m.root.trains(m.root.embed) {
 			g.Go(func() error { return want(m.embedBackward(s)) })
 		}
 	}
 	if len(shapes) > 0 {
-		maths.prepare(&g, trained)
+		maths.prepare(&g, trained, rates)
 	}
 	return g.Wait()
 }

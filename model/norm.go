@@ -21,6 +21,12 @@ func leading(x hlo.Value) []int {
 
 // norm is RMSNorm over the last axis of x (any dtype) with weight number i; the result has the compute dtype.
 func (e *emit) norm(x hlo.Value, i int) hlo.Value {
+	if len(x.Dims()) == 2 {
+		if k, ok := e.normKernel(x.Dim(0), x.Dim(1)); ok {
+			_, h := e.Norm(k, x, hlo.Value{}, e.weight(i))
+			return h
+		}
+	}
 	n := e.c(e.Mul(e.F32(x), e.Like(e.rms(x), x, leading(x)...)))
 	return e.Mul(n, e.Like(e.weight(i), n, len(x.Dims())-1))
 }

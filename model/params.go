@@ -14,6 +14,7 @@ import (
 type Adapter struct {
 	Dim   int
 	Scale float64 // alpha/dim, or alpha/sqrt(dim) with rank-stabilised LoRA
+	DoRA  bool    // the rows of that have learnt lengths: a magnitude each
 }
 
 // Config says which programs to make.
@@ -21,11 +22,15 @@ type Config struct {
 	Decoder  *spec.Decoder
 	Compute  dtypes.DType       // of activations and frozen weights: Float32 or BFloat16
 	Adapters map[string]Adapter // by module name ("model.layers.0.self_attn.q_proj")
+	RateB    float64            // LoRA+: learning rate of every B as a multiple of the optimizer's; 0 = 1
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
+	Embed    bool               // with adapters: the embedding is trained in full, and so is a head that is one with it
+	Head     bool               // with adapters: a head of its own is trained in full
 	Dropout  float64            // on the input of A
 	Remat    Remat              // what a block saves for its backward pass
 	Target   Target             // what the programs are written for
 	Flash    bool               // attention by cuDNN; only where FlashRefused is nil
+	Kernels  bool               // gorun's own GPU kernels; only where KernelsRefused is nil and the device has them
 	Split    Split              // which part of the work is done here
 }
 
@@ -47,17 +52,19 @@ const (
 	Base  Role = iota // a tensor of the checkpoint, or several stacked
 	LoraA             // [Dim, In]
 	LoraB             // [Out, Dim]
+	LoraM             // DoRA's magnitudes [Out]
 )
 
 // Param is one parameter of a group, as the programs take it.
 type Param struct {
-	Name      string // of the first tensor, or "<module>.lora_A.weight", "<module>.lora_B.weight"
+	Name      string // of the first tensor, or "<module>.lora_A.weight", "<module>.lora_B.weight", "<module>.lora_magnitude_vector"
 	Role      Role
-	Module    string // the adapted linear, for LoraA and LoraB
+	Module    string // the adapted linear, for LoraA, LoraB and LoraM
 	Shape     device.Shape
 	Trainable bool
-	Parts     []Part // what it is made of, stacked along axis 0; rows after them are zero
-	Split     bool   // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
+	Rate      float64 // of a trained one: its learning rate as a multiple of the optimizer's
+	Parts     []Part  // what it is made of, stacked along axis 0; rows after them are zero
+	Split     bool    // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
 
 	shared bool // every part of Split.Tensor has a share of its gradient: the programs add them up
 }
@@ -72,7 +79,7 @@ type Group struct {
 type segment struct {
 	from, to int
 	rows     []Part // which rows of the linear those are
-	a, b     int    // indexes of the adapter's parameters; -1 = none
+	a, b, m  int    // indexes of the adapter's parameters; -1 = none
 	Adapter
 }
 
@@ -110,6 +117,9 @@ func (l *layout) add(p Param, dtype dtypes.DType, dims []int, parts ...Part) int
 	if p.Name == "" {
 		p.Name = parts[0].Tensor
 	}
+	if p.Rate == 0 && p.Trainable {
+		p.Rate = 1
+	}
 	p.Shape, p.Parts = device.MakeShape(dtype, dims...), parts
 	l.group.Params = append(l.group.Params, p)
 	return len(l.group.Params) - 1
@@ -117,11 +127,11 @@ func (l *layout) add(p Param, dtype dtypes.DType, dims []int, parts ...Part) int
 
 // base adds a parameter of the checkpoint.
 func (l *layout) base(p Param, dims []int, parts ...Part) int {
+	p.Trainable = p.Trainable || l.cfg.Full
 	dtype := l.cfg.Compute
-	if l.cfg.Full {
+	if p.Trainable {
 		dtype = dtypes.Float32
 	}
-	p.Trainable = l.cfg.Full
 	return l.add(p, dtype, dims, parts...)
 }
 
@@ -146,7 +156,7 @@ func (l *layout) linear(name string, columns bool, splits []int, mods ...spec.Li
 	}
 	var weights, biases []Part
 	for _, m := range mods {
-		seg := segment{from: lin.out, a: -1, b: -1}
+		seg := segment{from: lin.out, a: -1, b: -1, m: -1}
 		for _, p := range l.rows(columns, m.Out, &splits) {
 			seg.rows = append(seg.rows, p)
 			weights = append(weights, p.of(m.Name+".weight", m.Out, m.In).columns(lin.first, lin.in))
@@ -192,12 +202,15 @@ func (l *layout) adapt(lin *linear, mods ...spec.Linear) {
 		seg.Adapter = adapter
 		a := Param{Name: m.Name + ".lora_A.weight", Role: LoraA, Module: m.Name, Trainable: true, Split: split && lin.columns, shared: split && !lin.columns}
 		seg.a = l.add(a, dtypes.Float32, []int{adapter.Dim, lin.in}, whole(a.Name, adapter.Dim, m.In).columns(lin.first, lin.in))
-		b := Param{Name: m.Name + ".lora_B.weight", Role: LoraB, Module: m.Name, Trainable: true, Split: split && !lin.columns, shared: split && lin.columns}
+		b := Param{Name: m.Name + ".lora_B.weight", Role: LoraB, Module: m.Name, Trainable: true, Rate: l.cfg.RateB, Split: split && !lin.columns, shared: split && lin.columns}
 		var parts []Part
 		for _, p := range seg.rows {
 			parts = append(parts, p.of(b.Name, m.Out, adapter.Dim))
 		}
 		seg.b = l.add(b, dtypes.Float32, []int{seg.to - seg.from, adapter.Dim}, parts...)
+		if adapter.DoRA {
+			seg.m = l.magnitude(m, *seg, lin.columns)
+		}
 	}
 }
 

@@ -68,9 +68,10 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
+		b.stack(e)
 		y, a := b.forward(e, g.Input(cfg.stream(s)))
 		out := []hlo.Value{y}
-		for _, v := range b.saved(&a, cfg.Remat) {
+		for _, v := range b.saved(e, &a) {
 			out = append(out, *v)
 		}
 		return out
@@ -84,6 +85,7 @@ func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.S
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
 		x := g.Input(cfg.stream(s))
+		b.stack(e)
 		var a acts
 		b.restore(e, x, &a, saved)
 		dx := b.backward(e, x, a, g.Donated(cfg.stream(s), 0))
@@ -93,7 +95,7 @@ func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.S
 
 // restore fills a from the saved arguments and computes the rest again.
 func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
-	for i, v := range b.saved(a, e.cfg.Remat) {
+	for i, v := range b.saved(e, a) {
 		*v = e.Input(saved[i])
 	}
 	switch e.cfg.Remat {
@@ -104,7 +106,9 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 		b.forwardAttention(e, x, a)
 		b.forwardMLP(e, a)
 		// The down projection is not run again; only the small product with its A is.
-		if segs := b.down.adapted(); segs != nil {
+		if k, ok := b.gatedKernel(e); ok {
+			b.forwardGated(e, k, a)
+		} else if segs := b.down.adapted(); segs != nil {
 			a.tDn = e.c(b.down.low(e, e.gated(a.gate, a.up), segs))
 		}
 	}
@@ -112,6 +116,7 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 
 // gradients lists the recorded gradients in the order of Group.Trainable.
 func (e *emit) gradients(group Group) []hlo.Value {
+	e.unstack(group)
 	e.summed(group.Params)
 	var out []hlo.Value
 	for _, i := range group.trainable() {

@@ -32,15 +32,18 @@ func newRoot(cfg Config) root {
 	d := cfg.Decoder
 	l := &layout{cfg: cfg, group: Group{Name: "root"}}
 	r := root{vocab: newVocabulary(cfg)}
-	table := func(tensor string) int {
-		return l.base(Param{Split: r.vocab.split()}, []int{r.vocab.count, d.Hidden}, r.vocab.part(tensor, d.Hidden))
+	table := func(tensor string, trained bool) int {
+		return l.base(Param{Split: r.vocab.split(), Trainable: trained}, []int{r.vocab.count, d.Hidden}, r.vocab.part(tensor, d.Hidden))
 	}
-	r.embed = table("model.embed_tokens.weight")
+	r.embed = table("model.embed_tokens.weight", cfg.Embed)
 	r.norm = l.norm("model.norm.weight", d.Hidden, false)
 	r.head = r.embed
 	if !d.TiedHead {
-		r.head = table("lm_head.weight")
+		r.head = table("lm_head.weight", cfg.Head)
 	}
 	r.group = l.group
 	return r
 }
+
+// trains tells whether a parameter of the root group, by its index, is trained.
+func (r root) trains(i int) bool { return r.group.Params[i].Trainable }

@@ -129,8 +129,8 @@ func (r *Run) Infer(layer int, w []*device.Buffer) {
 	}
 }
 
-// Loss returns the sum of the losses (float32 scalar, the caller's to free) and, in full fine-tuning, starts the
-// backward pass of the head; root are the root group's parameters.
+// Loss returns the sum of the losses (float32 scalar, the caller's to free) and starts the backward pass of the head:
+// grads are what it gives of the root group's trained parameters, by index; root are the root group's parameters.
 func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*device.Buffer) {
 	if r.err != nil || root == nil {
 		return nil, nil
@@ -142,10 +142,14 @@ func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*d
 		return nil, nil
 	}
 	r.dx = out[0]
-	if r.m.cfg.Full {
-		grads = map[int]*device.Buffer{rt.norm: out[2], rt.head: out[3]}
+	loss, out = out[1], out[2:]
+	grads = map[int]*device.Buffer{}
+	for _, i := range []int{rt.norm, rt.head} {
+		if rt.trains(i) {
+			grads[i], out = out[0], out[1:]
+		}
 	}
-	return out[1], grads
+	return loss, grads
 }
 
 // Score returns the log-probability of each supervised position's label, in the order of positions.
@@ -184,26 +188,28 @@ func (r *Run) Backward(layer int, w []*device.Buffer) []*device.Buffer {
 	return out[1:]
 }
 
-// EmbedBackward returns the root group's gradients in the order of Group.Trainable: nothing unless everything is
-// trained. grads is what Loss returned.
+// EmbedBackward returns the gradients of the root group's trained parameters in the order of Group.Trainable; grads is
+// what Loss returned.
 func (r *Run) EmbedBackward(grads map[int]*device.Buffer) []*device.Buffer {
-	if r.err != nil || !r.m.cfg.Full {
-		return nil
-	}
-	rt := r.m.root
-	args := []*device.Buffer{r.dx, r.ids}
-	if rt.head == rt.embed {
-		args = append(args, grads[rt.head])
-	}
-	p, err := r.m.embedBackward(r.shape)
-	out := r.execute(p, err, args...)
 	if r.err != nil {
 		return nil
 	}
-	grads[rt.embed] = out[0]
-	list := make([]*device.Buffer, len(rt.group.Params))
-	for i, g := range grads {
-		list[i] = g
+	rt := r.m.root
+	if rt.trains(rt.embed) {
+		args := []*device.Buffer{r.dx, r.ids}
+		if rt.head == rt.embed {
+			args = append(args, grads[rt.head])
+		}
+		p, err := r.m.embedBackward(r.shape)
+		out := r.execute(p, err, args...)
+		if r.err != nil {
+			return nil
+		}
+		grads[rt.embed] = out[0]
+	}
+	var list []*device.Buffer
+	for _, i := range rt.group.trainable() {
+		list = append(list, grads[i])
 	}
 	return list
 }

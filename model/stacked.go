@@ -1,6 +1,9 @@
 package model
 
-import "gorun/model/hlo"
+import (
+	"gorun/csrc/kernels"
+	"gorun/model/hlo"
+)
 
 // On a GPU the adapters of a fused product are one product too. Each segment's B stands in its own rows and columns of a
 // matrix that is zero elsewhere, so that one product gives all segments' deltas, as wide as the base's result; taken one
@@ -9,6 +12,9 @@ import "gorun/model/hlo"
 
 // stackB is scale * B of every segment [N, sum of dims], zero outside the segment's rows and columns.
 func (l linear) stackB(e *emit, segs []segment) hlo.Value {
+	if b, ok := e.stacks.b[l.name]; ok {
+		return b
+	}
 	total := 0
 	for _, s := range segs {
 		total += s.Dim
@@ -32,8 +38,12 @@ func (l linear) backwardStackedB(e *emit, segs []segment, tTR, dyTN hlo.Value) [
 	sTR := e.c(e.product(dyTN, 1, l.stackB(e, segs), 0))
 	ss, at := make([]hlo.Value, len(segs)), 0
 	for i, s := range segs {
-		own := e.Slice(e.Slice(dB, 0, s.from, s.to), 1, at, at+s.Dim)
-		e.grad(s.b, e.Scale(own, s.Scale))
+		if e.sharing() {
+			e.share(s.b, share{Share: kernels.Share{Rows: s.to - s.from, Parts: 1, Height: l.out, Wide: dB.Dim(1), FromRow: s.from, FromCol: at, Factor: s.Scale}, from: dB})
+		} else {
+			own := e.Slice(e.Slice(dB, 0, s.from, s.to), 1, at, at+s.Dim)
+			e.grad(s.b, e.Scale(own, s.Scale))
+		}
 		ss[i] = e.Slice(sTR, 1, at, at+s.Dim)
 		at += s.Dim
 	}

@@ -30,6 +30,7 @@ type BenchResult struct {
 	Programs  []ProgramTime `json:"programs"` // of one more step, in which every execution is waited for
 	Kind      string        `json:"device"`
 	Plugin    string        `json:"plugin"`
+	Kernels   string        `json:"kernels"` // which pieces of a block gorun's own kernels compute, or why none
 }
 
 // Bench trains on the job's data for warmup steps and then measures. Nothing is saved. As in training, the outcome of a
@@ -56,7 +57,11 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	if err := t.state.ZeroMoments(); err != nil {
 		return nil, err
 	}
-	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version()}
+	kernels := j.kernels(first[0])
+	if t.withoutKernels != nil {
+		kernels = fmt.Sprintf("none (%v)", t.withoutKernels)
+	}
+	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version(), Kernels: kernels}
 	lo := j.loaderOptions()
 	lo.Epochs = warmup + steps + 2 // more than enough
 	loader, err := j.Train.NewLoader(lo)

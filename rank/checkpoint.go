@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"gorun/fsdp"
-	"gorun/model/export"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
 )
@@ -27,7 +26,7 @@ func (t *trainer) capture() (c captured, err error) {
 		ValLoss: t.position.valLoss, BestVal: t.position.bestVal, Recipe: t.recipeText,
 	}
 	if !t.model.Config().Full {
-		c.state.Adapter = t.describeAdapter()
+		c.state.Adapter = t.job.Adapter
 	}
 	if c.layout, err = partsOf(t.model.Config()); err != nil {
 		return c, err
@@ -71,39 +70,6 @@ func (c captured) add(x fsdp.Tensor) error {
 		*kind.to = append(*kind.to, list...)
 	}
 	return nil
-}
-
-// describeAdapter is the adapter without its values.
-func (t *trainer) describeAdapter() *export.Adapter {
-	c := t.recipe.PEFT
-	a := &export.Adapter{Base: t.recipe.Model.PretrainedModelNameOrPath, Revision: t.recipe.Model.Revision, Dim: c.Dim, Alpha: float64(c.Alpha), Dropout: c.Dropout, RSLoRA: c.UseRSLora}
-	if t.from != nil {
-		a.Dim, a.Alpha, a.RSLoRA = t.from.Dim, t.from.Alpha, t.from.RSLoRA
-	}
-	own := t.model.Config().Adapters
-	for l := range t.Base.Decoder.Layers {
-		for _, lin := range t.Base.Decoder.Linears(l) {
-			a.Linears = append(a.Linears, lin.Name)
-			if x, ok := own[lin.Name]; ok {
-				m := export.Module{Name: lin.Name, In: lin.In, Out: lin.Out, Dim: x.Dim, Alpha: a.Alpha}
-				if t.from != nil {
-					m.Alpha = alphaOf(t.from, lin.Name)
-				}
-				a.Modules = append(a.Modules, m)
-			}
-		}
-	}
-	a.Linears = append(a.Linears, t.Base.Decoder.Head().Name)
-	return a
-}
-
-func alphaOf(a *export.Adapter, module string) float64 {
-	for i := range a.Modules {
-		if a.Modules[i].Name == module {
-			return a.AlphaOf(&a.Modules[i])
-		}
-	}
-	return a.Alpha
 }
 
 // restore puts a checkpoint's state on the device.

@@ -11,6 +11,7 @@ import (
 	"gorun/configs"
 	"gorun/model"
 	"gorun/model/export"
+	"gorun/model/spec"
 	"gorun/rank/data"
 )
 
@@ -20,6 +21,7 @@ type Job struct {
 	Recipe   *configs.Recipe
 	Base     *Base
 	From     *export.Adapter // adapter that training starts from; nil = a fresh one
+	Adapter  *export.Adapter // what is trained, without its values; nil with full fine-tuning
 	Config   model.Config
 	Place    Place
 	Mesh     collective.Mesh
@@ -97,10 +99,14 @@ func (j *Job) configure() error {
 		if j.From, err = export.ReadPEFT(j.located.adapter); err != nil {
 			return fmt.Errorf("peft.init_from: %w", err)
 		}
-	}
-	if j.Config.Adapters, err = adapters(j.Base.Decoder, r.PEFT, j.From); err != nil {
+		if j.Adapter, err = resumedAdapter(j.From, j.Base.Decoder, r); err != nil {
+			return fmt.Errorf("peft.init_from: %w", err)
+		}
+	} else if j.Adapter, err = describeAdapter(j.Base.Decoder, r); err != nil {
 		return fmt.Errorf("peft: %w", err)
 	}
+	j.Config.Adapters, j.Config.RateB = adapters(j.Adapter), r.Optimizer.LoraPlusLRRatio
+	j.Config.Embed, j.Config.Head = j.Adapter.Table(spec.EmbedTensor) != nil, j.Adapter.Table(spec.HeadTensor) != nil
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gorun/configs"
+	"gorun/csrc/device/devicetest"
 	"gorun/rank/ckpt"
 	"gorun/tools/skip"
 )
@@ -62,9 +63,10 @@ func wholeCheckpoints(t *testing.T, dir string) int {
 
 // TestKilled kills a run with SIGKILL at moments that a seed chooses, again and again: while it starts, trains, saves and
 // moves links. Every time all that is published is whole and as far as was told; and the run, ended at last, is to the bit
-// one that nobody killed. GORUN_KILLS says how often; make kills takes 50.
+// one that nobody killed. GORUN_KILLS says how often; make kills takes 50. Two ranks are killed a fifth as often.
 func TestKilled(t *testing.T) {
 	skip.InShort(t, "a run killed at random moments, in processes")
+	devicetest.CPUOnly(t)
 	kills := 5
 	if text := os.Getenv("GORUN_KILLS"); text != "" {
 		var err error
@@ -72,18 +74,25 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	base, unbroken, dir := tinyBase(t), t.TempDir(), t.TempDir()
-	recipe := longRecipe(t, base, unbroken)
-	trainOn(t, recipe, 1) // in a process, which compiles once for all
+	base := tinyBase(t)
+	t.Run("one rank", func(t *testing.T) { killAgainAndAgain(t, base, 1, kills) })
+	t.Run("two ranks", func(t *testing.T) { killAgainAndAgain(t, base, 2, max(1, kills/5)) })
+}
+
+// killAgainAndAgain kills a run on a number of ranks so many times and compares it with one that was not.
+func killAgainAndAgain(t *testing.T, base string, world, kills int) {
+	unbroken, dir := t.TempDir(), t.TempDir()
+	recipe := longRecipe(t, base, unbroken, fmt.Sprint("step_scheduler.grad_acc_steps=", 2/world))
+	trainOn(t, recipe, world) // in processes, which compile once for all
 	began := time.Now()
-	trainOn(t, recipe, 1) // it has nothing to do: as long as a start takes
+	trainOn(t, recipe, world) // it has nothing to do: as long as a start takes
 	start := time.Since(began)
 	recipe.Checkpoint.Dir = dir
 
 	random := rand.New(rand.NewPCG(7, 50))
 	saving, step := 0, 0
 	for n := range kills {
-		step = killOnce(t, recipe, random, n%4 == 3, start, step)
+		step = killOnce(t, recipe, world, random, n%4 == 3, start, step)
 		if halfWritten(t, dir) {
 			saving++
 		}
@@ -93,7 +102,7 @@ func TestKilled(t *testing.T) {
 			dir = recipe.Checkpoint.Dir
 		}
 	}
-	trainOn(t, recipe, 1)
+	trainOn(t, recipe, world)
 	sameRun(t, dir, unbroken)
 	t.Logf("%d kills, %d of them inside of a save", kills, saving)
 }
@@ -108,11 +117,12 @@ func halfWritten(t *testing.T, dir string) bool {
 	return len(found) > 0
 }
 
-// killOnce starts the run, kills it, early or up to 30 ms after one of its first steps, and returns the step of its newest checkpoint,
-// which was at step before.
-func killOnce(t *testing.T, recipe *configs.Recipe, random *rand.Rand, early bool, start time.Duration, step int) int {
+// killOnce starts the run, kills all of its ranks, early or up to 30 ms after one of its first steps, and returns the step
+// of its newest checkpoint, which was at step before.
+func killOnce(t *testing.T, recipe *configs.Recipe, world int, random *rand.Rand, early bool, start time.Duration, step int) int {
 	t.Helper()
-	p := startRanks(t, recipe, 1, nil)[0]
+	ranks := startRanks(t, recipe, world, nil)
+	p := ranks[0]
 	told := step // the last checkpoint that the run has told of
 	next := func() bool {
 		more := p.events.Scan()
@@ -133,9 +143,18 @@ func killOnce(t *testing.T, recipe *configs.Recipe, random *rand.Rand, early boo
 			}
 		}
 	}
-	timer := time.AfterFunc(wait, func() { _ = p.Process.Kill() })
+	timer := time.AfterFunc(wait, func() {
+		for _, p := range ranks {
+			_ = p.Process.Kill()
+		}
+	})
 	defer timer.Stop()
 	for next() { // until it is gone
+	}
+	for _, other := range ranks[1:] { // killed, or failed as it was alone
+		for other.events.Scan() {
+		}
+		_ = other.Wait()
 	}
 	var exit *exec.ExitError
 	if err := p.Wait(); err != nil && (!errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL) {

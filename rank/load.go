@@ -20,7 +20,7 @@ func groups(m *model.Model) []fsdp.Group {
 	for _, g := range m.Groups() {
 		to := fsdp.Group{Name: g.Name}
 		for _, p := range g.Params {
-			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Split: p.Split})
+			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Rate: p.Rate, Split: p.Split})
 		}
 		out = append(out, to)
 	}
@@ -50,12 +50,16 @@ func (l *loader) load(m *model.Model) error {
 
 // fill reads a parameter's rows; of a part, those columns that are in it.
 func (l *loader) fill(p model.Param) fsdp.Fill {
+	base := tuned{l.base, l.from}
 	rows := func(tensor string, lo, hi int, dst []byte) error {
-		return l.base.ReadRows(tensor, lo, hi, p.Shape.DType, dst)
+		return base.ReadRows(tensor, lo, hi, p.Shape.DType, dst)
 	}
 	return func(lo, hi int, dst []byte) error {
-		if p.Role == model.Base {
+		switch {
+		case p.Role == model.Base:
 			return p.Read(lo, hi, dst, rows)
+		case p.Role == model.LoraM && l.from == nil:
+			return l.magnitudes(p, lo, hi, dst)
 		}
 		v, err := l.adapter(p)
 		if err != nil {
@@ -71,8 +75,8 @@ func (l *loader) fill(p model.Param) fsdp.Fill {
 	}
 }
 
-// adapter is the initial value of a whole A or B: drawn or read whole on every rank, so that it is the same however the
-// ranks divide it.
+// adapter is the initial value of a whole A or B, or the magnitudes of an adapter that is there: drawn or read whole on
+// every rank, so that it is the same however the ranks divide it.
 func (l *loader) adapter(p model.Param) ([]float32, error) {
 	whole := p.Parts[0].Of
 	if l.from != nil {
@@ -80,11 +84,12 @@ func (l *loader) adapter(p model.Param) ([]float32, error) {
 			if m.Name != p.Module {
 				continue
 			}
-			v := m.B
-			if p.Role == model.LoraA {
-				v = m.A
+			v := map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[p.Role]
+			size := 1
+			for _, n := range whole {
+				size *= n
 			}
-			if len(v) != whole[0]*whole[1] {
+			if len(v) != size {
 				return nil, fmt.Errorf("the adapter to start from has %d values for %s, want %v", len(v), p.Name, whole)
 			}
 			return v, nil

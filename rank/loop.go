@@ -60,44 +60,53 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 				return err
 			}
 		}
-		if t.every(t.recipe.StepScheduler.ValEverySteps, batch) && len(t.job.Val) > 0 {
-			if err := t.settle(&last, &clock); err != nil {
-				return err
-			}
-			if err := t.validate(t.world.steady(ctx)); err != nil {
-				return err
-			}
-			clock = time.Now()
-		}
-		if t.recipe.Checkpoint.Enabled && t.every(t.recipe.StepScheduler.CkptEverySteps, batch) {
-			if err := t.settle(&last, &clock); err != nil {
-				return err
-			}
-			if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
-				return err
-			}
-			clock = time.Now()
-		}
-		if err := t.pollSaving(); err != nil {
+		if err := t.beside(ctx, batch, &last, &clock); err != nil {
 			return err
 		}
 	}
 	if err := errors.Join(err, t.settle(&last, &clock)); err != nil {
 		return err
 	}
-	if stop {
-		if t.recipe.Checkpoint.Enabled && t.state.Steps() > t.position.savedStep {
-			if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
-				return err
-			}
-		}
-		if err := t.awaitSaving(); err != nil {
+	return t.end(ctx, stop)
+}
+
+// beside does what is due after a step: validates, begins a checkpoint, tells of one that has been written meanwhile.
+func (t *trainer) beside(ctx context.Context, batch *data.Step, last **running, clock *time.Time) error {
+	validate := t.every(t.recipe.StepScheduler.ValEverySteps, batch) && len(t.job.Val) > 0
+	save := t.recipe.Checkpoint.Enabled && t.every(t.recipe.StepScheduler.CkptEverySteps, batch)
+	if validate || save {
+		if err := t.settle(last, clock); err != nil {
 			return err
 		}
-		return errors.Join(ErrStopped, context.Cause(ctx))
+	}
+	if validate {
+		if err := t.validate(t.world.steady(ctx)); err != nil {
+			return err
+		}
+	}
+	if save {
+		if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
+	if validate || save {
+		*clock = time.Now()
+	}
+	return t.pollSaving()
+}
+
+// end ends a run that has made all of its steps or was asked to stop: what it has done is saved.
+func (t *trainer) end(ctx context.Context, stopped bool) error {
+	if stopped && t.recipe.Checkpoint.Enabled && t.state.Steps() > t.position.savedStep {
+		if err := t.checkpoint(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
 	}
 	if err := t.awaitSaving(); err != nil {
 		return err
+	}
+	if stopped {
+		return errors.Join(ErrStopped, context.Cause(ctx))
 	}
 	return t.samples(t.world.steady(ctx), metrics.After)
 }

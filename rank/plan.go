@@ -1,6 +1,7 @@
 package rank
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -57,7 +58,14 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if j.Config.Full {
 		row("training", "all parameters: %s", count(trained))
 	} else {
-		row("training", "LoRA on %s", j.modules())
+		kind := "LoRA"
+		if j.Adapter.DoRA() {
+			kind = "DoRA"
+		}
+		row("training", "%s on %s", kind, j.modules())
+		for _, t := range j.Adapter.Tables {
+			row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
+		}
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
 	spread := ""
@@ -79,6 +87,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
 	}
 	row("attention", "%s", j.attention())
+	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)
@@ -150,7 +159,7 @@ func count(n int64) string {
 // modules lists the adapted linears by their last name, with how many there are and their dim.
 func (j *Job) modules() string {
 	var order []string
-	number, dims := map[string]int{}, map[string]int{}
+	number, least, most := map[string]int{}, 0, 0
 	for l := range j.Base.Decoder.Layers {
 		for _, lin := range j.Base.Decoder.Linears(l) {
 			a, ok := j.Config.Adapters[lin.Name]
@@ -162,20 +171,17 @@ func (j *Job) modules() string {
 				order = append(order, name)
 			}
 			number[name]++
-			dims[name] = a.Dim
+			least, most = min(a.Dim, cmp.Or(least, a.Dim)), max(most, a.Dim)
 		}
 	}
 	for i, name := range order {
 		order[i] = fmt.Sprintf("%d %s", number[name], name)
 	}
-	return fmt.Sprintf("%d linears (%s), dim %d", len(j.Config.Adapters), strings.Join(order, ", "), dims[firstKey(dims)])
-}
-
-func firstKey(m map[string]int) string {
-	for k := range m {
-		return k
+	dims := fmt.Sprint("dim ", most)
+	if least < most {
+		dims = fmt.Sprintf("dim %d to %d", least, most)
 	}
-	return ""
+	return fmt.Sprintf("%d linears (%s), %s", len(j.Config.Adapters), strings.Join(order, ", "), dims)
 }
 
 func (j *Job) trainedParams() int64 {
@@ -183,12 +189,15 @@ func (j *Job) trainedParams() int64 {
 		return j.Base.Decoder.Params().Total
 	}
 	var n int64
-	for l := range j.Base.Decoder.Layers {
-		for _, lin := range j.Base.Decoder.Linears(l) {
-			if a, ok := j.Config.Adapters[lin.Name]; ok {
-				n += int64(a.Dim) * int64(lin.In+lin.Out)
-			}
+	for i := range j.Adapter.Modules {
+		m := &j.Adapter.Modules[i]
+		n += int64(m.Dim) * int64(m.In+m.Out)
+		if j.Adapter.DoRA() {
+			n += int64(m.Out)
 		}
+	}
+	for _, t := range j.Adapter.Tables {
+		n += int64(t.Rows) * int64(t.Cols)
 	}
 	return n
 }

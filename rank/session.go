@@ -8,7 +8,6 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"gorun/configs"
 	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/model"
@@ -19,13 +18,16 @@ import (
 
 // Session is a model on a device: its programs and its parameters.
 type Session struct {
-	Base  *Base
-	dev   *device.Client
-	model *model.Model
-	state *fsdp.State
-	world *world
-	apart func()             // forgets the communicators of programs
-	zeros [][]*device.Buffer // not nil in a view without the adapter; see Bare
+	Base   *Base
+	dev    *device.Client
+	model  *model.Model
+	state  *fsdp.State
+	world  *world
+	apart  func()             // forgets the communicators of programs
+	tables map[string]bool    // tensors outside the blocks that the adapter replaces
+	bare   [][]*device.Buffer // not nil in a view without the adapter; see Bare
+
+	withoutKernels error // why the device cannot run kernels that the configuration asks for
 }
 
 // parameters says what to load into a session.
@@ -43,14 +45,14 @@ type parameters struct {
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
 func OpenSession(d Device, base *Base, dtype string, from *export.Adapter) (*Session, error) {
 	p := parameters{Config: model.Config{Decoder: base.Decoder, Compute: computeDType(dtype)}, from: from, world: &world{}}
-	if err := settle(&p.Config, d.CUDA, "auto"); err != nil {
+	if err := settle(&p.Config, d.CUDA, "auto", "auto"); err != nil {
 		return nil, err
 	}
 	if from != nil {
-		var err error
-		if p.Adapters, err = adapters(base.Decoder, configs.PEFT{}, from); err != nil {
+		if err := from.Fits(base.Decoder); err != nil {
 			return nil, err
 		}
+		p.Adapters = adapters(from)
 	}
 	return open(d, base, p, nil)
 }
@@ -65,7 +67,12 @@ func computeDType(name string) dtypes.DType {
 
 // open makes the client, compiles programs for the given shapes while it loads the parameters, and returns the session.
 func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session, err error) {
-	s = &Session{Base: base, world: p.world}
+	s = &Session{Base: base, world: p.world, tables: map[string]bool{}}
+	if p.from != nil {
+		for _, t := range p.from.Tables {
+			s.tables[t.Name] = true
+		}
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -81,6 +88,12 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
 		return s, err
 	}
+	if p.Kernels {
+		if s.withoutKernels = p.KernelsRefused(); s.withoutKernels == nil { // again: the work has been split
+			s.withoutKernels = s.dev.KernelsRefused()
+		}
+		p.Kernels = s.withoutKernels == nil
+	}
 	if s.model, err = model.New(s.dev, p.Config); err != nil {
 		return s, err
 	}
@@ -90,8 +103,8 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 		return s, err
 	}
 	s.state = fsdp.New(s.dev, ranks, maths, groups(s.model))
-	trained := s.state.Trained()
-	go func() { compiled <- m.Prepare(shapes, maths, trained) }()
+	trained, rates := s.state.Trained()
+	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
 	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)
@@ -99,8 +112,8 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 
 // Close frees the device.
 func (s *Session) Close() error {
-	if s.zeros != nil { // a view: the rest is the session's
-		device.FreeAll(s.zeros...)
+	if s.bare != nil { // a view: the rest is the session's
+		device.FreeAll(s.bare...)
 		return nil
 	}
 	var errs []error
@@ -132,15 +145,15 @@ func (s *Session) Generate(ctx context.Context, req infer.Request) ([]infer.Cont
 func (s *Session) Score(ctx context.Context, mb data.Batch) ([]float32, error) {
 	p := s.state.Begin(ctx)
 	r := s.model.Begin(model.Batch{Rows: mb.Rows, Seq: mb.Seq, IDs: mb.IDs, Positions: mb.Positions, Labels: mb.Labels})
-	r.Embed(p.Root())
 	params := s.params(p)
+	r.Embed(params.Root())
 	for l := 0; l < s.model.Layers(); l++ {
 		w := params.Unshard(l)
 		p.Prefetch(l + 1)
 		r.Infer(l, w)
 		p.Reshard(l)
 	}
-	logp, err := r.Score(p.Root())
+	logp, err := r.Score(params.Root())
 	p.Fail(err)
 	p.Fail(r.End())
 	return logp, p.Close()

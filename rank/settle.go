@@ -7,9 +7,9 @@ import (
 	"gorun/model"
 )
 
-// settle chooses what depends on the device: how programs are written and which attention they have. attention is the
-// recipe's model.attention.
-func settle(c *model.Config, cuda bool, attention string) error {
+// settle chooses what depends on the device: how programs are written, and which attention and kernels they have.
+// attention and kernels are the recipe's model.attention and model.kernels.
+func settle(c *model.Config, cuda bool, attention, kernels string) error {
 	c.Target = model.CPU
 	if cuda {
 		c.Target = model.CUDA
@@ -19,6 +19,7 @@ func settle(c *model.Config, cuda bool, attention string) error {
 		return fmt.Errorf("model.attention: %w: use \"auto\" or \"blockwise\"", refused)
 	}
 	c.Flash = attention != "blockwise" && refused == nil
+	c.Kernels = kernels != "none" && c.KernelsRefused() == nil
 	return nil
 }
 
@@ -37,5 +38,5 @@ func (j *Job) Settle(cuda bool) error {
 		}
 		attention = "blockwise"
 	}
-	return settle(&j.Config, cuda, attention)
+	return settle(&j.Config, cuda, attention, j.Recipe.Model.Kernels)
 }

@@ -33,7 +33,7 @@ func TestSettle(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := model.Config{Decoder: &spec.Decoder{HeadDim: c.headDim}, Compute: c.compute}
-			err := settle(&cfg, c.cuda, c.attention)
+			err := settle(&cfg, c.cuda, c.attention, "auto")
 			if c.fault != "" {
 				if err == nil || !strings.Contains(err.Error(), c.fault) || !strings.Contains(err.Error(), "model.attention") {
 					t.Errorf("got %v, want %q", err, c.fault)

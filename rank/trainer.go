@@ -124,6 +124,11 @@ func (t *trainer) run(ctx context.Context) (err error) {
 	if err := t.describe(); err != nil {
 		return err
 	}
+	if t.withoutKernels != nil {
+		if err := t.log.Print(fmt.Sprintf("without gorun's own kernels: %v", t.withoutKernels)); err != nil {
+			return err
+		}
+	}
 	t.world.events.tell(event{Event: "ready", Step: t.state.Steps()})
 	return t.loop(ctx, steps)
 }

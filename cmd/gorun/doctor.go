@@ -90,10 +90,24 @@ func (a *app) programs() []doctor.Program {
 	}
 	out = append(out, digest(plugin, path, err))
 	if err == nil && kind == plugins.CUDA {
-		nccl := filepath.Join(filepath.Dir(path), "../../nvidia/nccl/lib/libnccl.so.2")
-		out = append(out, digest(doctor.Program{Name: "NCCL", Fix: plugin.Fix}, nccl, nil))
+		out = append(out, ncclProgram(plugins.NCCL(path), plugin.Fix))
 	}
 	return out
+}
+
+// ncclProgram loads the NCCL that the plugin finds.
+func ncclProgram(path, fix string) doctor.Program {
+	p := doctor.Program{Name: "NCCL", Fix: fix}
+	lib, err := csrc.LoadNCCL(path)
+	if err == nil {
+		v := lib.Version() // 22809 is 2.28.9
+		p.Version = fmt.Sprintf("%d.%d.%d", v/10000, v/100%100, v%100)
+	}
+	if err == nil && !filepath.IsAbs(path) {
+		p.Path = path // the system knows where it is
+		return p
+	}
+	return digest(p, path, err)
 }
 
 // pluginVersion loads a plugin, which is the test of it.

@@ -30,20 +30,29 @@ type generateCmd struct {
 	Logprobs    int     `placeholder:"N" help:"With --json: log-probabilities of the N likeliest tokens at each position."`
 }
 
-// Run continues the prompt.
-func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
-	if c.MaxTokens < 1 || c.Logprobs < 0 {
-		return fmt.Errorf("%w: --max-tokens must be at least 1 and --logprobs at least 0", errUsage)
-	}
+// settings checks the flags and returns those of the sampling.
+func (c *generateCmd) settings() (infer.Sampling, error) {
 	sampling := infer.Sampling{Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, Seed: c.Seed}
-	if err := sampling.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+	err := sampling.Validate()
+	switch {
+	case c.MaxTokens < 1 || c.Logprobs < 0:
+		err = errors.New("--max-tokens must be at least 1 and --logprobs at least 0")
+	case (c.Prompts == "") != (c.Out == ""):
+		err = errors.New("--prompts and --out go together")
+	case c.System != "" && !c.Chat:
+		err = errors.New("--system goes with --chat")
 	}
-	if (c.Prompts == "") != (c.Out == "") {
-		return fmt.Errorf("%w: --prompts and --out go together", errUsage)
+	if err != nil {
+		return sampling, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if c.System != "" && !c.Chat {
-		return fmt.Errorf("%w: --system goes with --chat", errUsage)
+	return sampling, nil
+}
+
+// Run continues the prompt, many prompts, or a conversation.
+func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
+	sampling, err := c.settings()
+	if err != nil {
+		return err
 	}
 	if c.Prompts != "" {
 		return c.batch(ctx, a, sampling)

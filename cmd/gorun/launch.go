@@ -18,16 +18,15 @@ import (
 
 // launchFlags say how many ranks train and what becomes of their output. Names and meanings are torchrun's.
 type launchFlags struct {
-	Gpus             string   `aliases:"nproc-per-node" placeholder:"N" help:"Ranks to start on each machine (1; under Slurm, what the job has); auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
-	Nnodes           string   `default:"1" placeholder:"N" help:"Machines. This version starts ranks on one."`
-	RdzvID           string   `name:"rdzv-id" placeholder:"NAME" help:"Folder of this launch in --log-dir (launch)."`
-	MaxRestarts      int      `default:"0" placeholder:"N" help:"Start all ranks again, from the last checkpoint, at most so often after a failure."`
-	MonitorInterval  *float64 `placeholder:"SECONDS" help:"How often to look for ranks that hang (0.1)."`
-	ShutdownTimeout  *float64 `placeholder:"SECONDS" help:"How long ranks may take to checkpoint and end after SIGTERM (30)."`
-	LogDir           string   `placeholder:"DIR" help:"Folder for the ranks' output (the recipe's folder of logs)."`
-	Redirects        string   `placeholder:"STREAMS" help:"Streams kept off the console: 0 none, 1 stdout, 2 stderr, 3 both, or by local rank, as 0:1,1:3."`
-	Tee              string   `placeholder:"STREAMS" help:"Streams shown on the console although --redirects names them."`
-	LocalRanksFilter string   `placeholder:"RANKS" help:"Local ranks to show on the console, as 0,1."`
+	nodeFlags
+	Gpus             string   `aliases:"nproc-per-node" env:"PET_NPROC_PER_NODE" placeholder:"N" help:"Ranks to start on each machine (1; under Slurm, what the job has); auto is one for each NVIDIA GPU, or one (--nproc-per-node)."`
+	MaxRestarts      int      `default:"0" env:"PET_MAX_RESTARTS" placeholder:"N" help:"Start all ranks again, from the last checkpoint, at most so often after a failure."`
+	MonitorInterval  *float64 `env:"PET_MONITOR_INTERVAL" placeholder:"SECONDS" help:"How often to look for ranks that hang (0.1)."`
+	ShutdownTimeout  *float64 `env:"PET_SHUTDOWN_TIMEOUT" placeholder:"SECONDS" help:"How long ranks may take to checkpoint and end after SIGTERM (30)."`
+	LogDir           string   `env:"PET_LOG_DIR" placeholder:"DIR" help:"Folder for the ranks' output (the recipe's folder of logs)."`
+	Redirects        string   `short:"r" env:"PET_REDIRECTS" placeholder:"STREAMS" help:"Streams kept off the console: 0 none, 1 stdout, 2 stderr, 3 both, or by local rank, as 0:1,1:3."`
+	Tee              string   `short:"t" env:"PET_TEE" placeholder:"STREAMS" help:"Streams shown on the console although --redirects names them."`
+	LocalRanksFilter string   `env:"PET_LOCAL_RANKS_FILTER" placeholder:"RANKS" help:"Local ranks to show on the console, as 0,1."`
 }
 
 // defaultShutdown is --shutdown-timeout if it is not given.
@@ -35,15 +34,12 @@ const defaultShutdown = 30 * time.Second
 
 // inProcess tells whether one rank is wanted and nothing that only an agent can do: then this process is the rank.
 func (f *launchFlags) inProcess(ranks int) bool {
-	return ranks == 1 && f.MaxRestarts == 0 && f.MonitorInterval == nil && f.ShutdownTimeout == nil &&
+	return f.oneNode() && ranks == 1 && f.MaxRestarts == 0 && f.MonitorInterval == nil && f.ShutdownTimeout == nil &&
 		f.RdzvID+f.LogDir+f.Redirects+f.Tee+f.LocalRanksFilter == ""
 }
 
-// ranks reads --nnodes and --gpus.
+// ranks reads --gpus.
 func (f *launchFlags) ranks(a *app) (int, error) {
-	if f.Nnodes != "1" && f.Nnodes != "1:1" {
-		return 0, fmt.Errorf("%w: --nnodes %s: this version starts ranks on one machine only: leave --nnodes away", errUsage, f.Nnodes)
-	}
 	n := 1
 	if f.Gpus != "" && f.Gpus != "auto" {
 		var err error
@@ -76,18 +72,16 @@ func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Co
 		Tick: seconds(f.MonitorInterval, 100*time.Millisecond), ShutdownTimeout: seconds(f.ShutdownTimeout, defaultShutdown),
 		// Ranks have timeouts of their own, and know which one counts; the agent's is for when they can't tell any more.
 		HangTimeout: max(r.DistEnv.Timeout(), r.DistEnv.StartupTimeout(), r.DistEnv.CheckpointTimeout()),
-		LogDir:      r.LogDir(), Out: a.stdout, Err: a.stderr, Log: a.log,
-	}
-	if f.RdzvID != "" {
-		c.RunID = f.RdzvID
+		LogDir:      r.LogDir(), Out: a.stdout, Err: a.stderr, Log: a.log, Version: gorunVersion(),
 	}
 	if f.LogDir != "" {
 		c.LogDir = f.LogDir
 	}
-	var faults [3]error
+	var faults [4]error
 	c.Redirects, faults[0] = streams("--redirects", f.Redirects)
 	c.Tee, faults[1] = streams("--tee", f.Tee)
 	c.LocalFilter, faults[2] = launcher.ParseLocalRanks(f.LocalRanksFilter)
+	faults[3] = f.place(c, a)
 	return c, errors.Join(faults[:]...)
 }
 

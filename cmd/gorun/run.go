@@ -83,9 +83,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	parsed, err := parser.Parse(hyphens(args))
+	args = hyphens(args)
+	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "gorun: %v\nSee 'gorun --help'.\n", err)
+		fmt.Fprintf(stderr, "gorun: %v\n%sSee 'gorun --help'.\n", err, notHere(args))
 		return exitUsage
 	}
 	err = parsed.Run(newApp(c.globals, stdin, stdout, stderr))

@@ -122,8 +122,8 @@ func (c *sbatchCmd) goesOn(r *configs.Recipe) error {
 	if shutdown := seconds(c.ShutdownTimeout, defaultShutdown); shutdown.Seconds() >= float64(c.Warning) {
 		faults = append(faults, fmt.Errorf("--warning %d: want more than --shutdown-timeout (%s), so that the checkpoint is done before the job's time is over", c.Warning, shutdown))
 	}
-	if c.RdzvID != "" {
-		faults = append(faults, errors.New("--rdzv-id: Slurm's job has a number: leave it away"))
+	if given := c.meeting(); len(given) > 0 {
+		faults = append(faults, fmt.Errorf("%s: Slurm's job says how its nodes meet: leave it away", strings.Join(given, ", ")))
 	}
 	return errors.Join(faults...)
 }

@@ -25,15 +25,47 @@ func (f *launchFlags) underSlurm(a *app) (*slurm.Step, error) {
 	if err != nil || step == nil {
 		return nil, err
 	}
+	if !f.Standalone {
+		if err := f.slurmNodes(step); err != nil {
+			return nil, err
+		}
+	}
+	return step, f.slurmRanks(a, step)
+}
+
+// slurmNodes fills in how the step's nodes meet. What the user says of it stands, but for another number of nodes.
+func (f *nodeFlags) slurmNodes(step *slurm.Step) error {
 	nodes := strconv.Itoa(len(step.Nodes))
 	if f.Nnodes != "1" && f.Nnodes != nodes {
-		return nil, fmt.Errorf("%w: --nnodes %s: this step of job %s has %s nodes: leave --nnodes away", errUsage, f.Nnodes, step.JobID, nodes)
+		return fmt.Errorf("%w: --nnodes %s: this step of job %s has %s nodes: leave --nnodes away", errUsage, f.Nnodes, step.JobID, nodes)
 	}
 	f.Nnodes = nodes
 	if f.RdzvID == "" {
 		f.RdzvID = step.ID()
 	}
-	return step, f.slurmRanks(a, step)
+	if f.oneNode() {
+		return nil
+	}
+	if f.NodeRank == nil {
+		f.NodeRank = &step.NodeRank
+	}
+	if f.RdzvEndpoint == "" && f.MasterAddr == "" {
+		f.RdzvEndpoint = step.Endpoint()
+		if f.LocalAddr == "" {
+			f.LocalAddr = step.Address()
+		}
+	}
+	if f.KeyFile != "" || os.Getenv("GORUN_JOB_KEY") != "" {
+		return nil
+	}
+	path, err := slurm.SecretPath()
+	if err == nil {
+		f.key, err = step.Key(path)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (or give the nodes a key of their own by --key-file or GORUN_JOB_KEY)", err)
+	}
+	return nil
 }
 
 // slurmRanks fills in --gpus: one rank for each task of this node if it has several, else for each GPU of the job.

@@ -198,6 +198,7 @@ func TestSlurmRequeue(t *testing.T) {
 	for run, flags := range map[string][]string{
 		"agent": {"--gpus=2", "--cpus=2"},
 		"tasks": {"--gpus=2", "--cpus=1", "--option=--ntasks-per-node=2"},
+		"nodes": {"--nnodes=2", "--gpus=1", "--cpus=1"},
 	} {
 		t.Run(run, func(t *testing.T) { b.on(t).requeue(run, flags, want) })
 	}
@@ -269,4 +270,15 @@ func TestSlurmPreempted(t *testing.T) {
 		return err == nil && strings.Contains(string(out), "resuming from")
 	})
 	b.do("scancel", job)
+}
+
+// TestSlurmDoctor: the nodes of a step are examined together, and the first one's task reports.
+func TestSlurmDoctor(t *testing.T) {
+	b := newSlurmBench(t, 1)
+	out := b.do("srun", "--nodes=2", "--ntasks-per-node=1", b.program, "doctor", "--device=cpu", "--shared=.")
+	for _, want := range []string{"n1: reaching others: all nodes answer", "n2: reaching others: all nodes answer", "ok    plugin: the same on all 2 nodes"} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("%q is not once in\n%s", want, out)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gorun/csrc"
+	"gorun/csrc/kernels"
 )
 
 // Config says which plugin to load and how to use its device.
@@ -20,6 +21,10 @@ type Config struct {
 	CacheDir       string  // folder of compiled executables; "" = no cache
 
 	Flags map[string]string // XLA flags that every program is compiled with, besides its own
+
+	// Emulate compiles a kernel for the CPU and returns the library's path: on platforms other than CUDA, programs can
+	// call kernels only with it. Tests have one.
+	Emulate func(kernels.Call) (library string, err error)
 }
 
 // Client is one device of one plugin. Its methods may be called from several goroutines.
@@ -37,6 +42,8 @@ type Client struct {
 	liveSize atomic.Int64
 	peakSize atomic.Int64
 	observer func(program string, took time.Duration)
+	path     string // of the plugin
+	kernels  kernelMaker
 }
 
 // Open loads the plugin and creates a client on one of its devices.
@@ -54,7 +61,7 @@ func Open(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("device: %w", err)
 		}
 	}
-	c := &Client{flags: cfg.Flags, ordinal: cfg.Index}
+	c := &Client{flags: cfg.Flags, ordinal: cfg.Index, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate}}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"gorun/csrc"
+	"gorun/csrc/kernels"
 )
 
 // Source is a program to compile: StableHLO text and what the caller knows of its arguments and results.
@@ -18,6 +19,7 @@ type Source struct {
 	Outputs []Shape           // main's results
 	Donated []int             // arguments whose memory the program may reuse (they are marked so in the text)
 	Flags   map[string]string // XLA flags for this program alone; booleans are "True" and "False"
+	Kernels []kernels.Call    // the kernels of ours that it calls
 }
 
 // Program is a compiled Source.
@@ -30,6 +32,9 @@ type Program struct {
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
 func (c *Client) Compile(src Source) (*Program, error) {
+	if err := c.loadKernels(src.Kernels); err != nil {
+		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
+	}
 	h, err := c.compile(src, compileOptions(c.flagsOf(src)))
 	if err != nil {
 		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)

@@ -231,6 +231,18 @@ func TestMeetingValidate(t *testing.T) {
 	}
 }
 
+// TestText: what another node says can't move the terminal's cursor, nor look like another line.
+func TestText(t *testing.T) {
+	var b bytes.Buffer
+	f := Finding{Warn, "n\x1b[2J", "GPU 0", "slow\nok    GPU 1: fine", "look\rthere"}
+	if err := NewReport([]*Facts{sound("a"), sound("b")}, []Finding{f}).Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "warn  n [2J: GPU 0: slow ok    GPU 1: fine\n      look there\n"; b.String() != want {
+		t.Errorf("the text is %q, want %q", b.String(), want)
+	}
+}
+
 // TestJSON: the report comes back as it was.
 func TestJSON(t *testing.T) {
 	var b bytes.Buffer

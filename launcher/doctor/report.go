@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 )
 
 // Report is what a doctor hands out.
@@ -38,14 +40,23 @@ func (r *Report) Text(w io.Writer) error {
 		if f.Node != "" && len(r.Nodes) > 1 {
 			where = f.Node + ": "
 		}
-		if _, err := fmt.Fprintf(w, "%-4s  %s%s: %s\n", f.Status, where, f.Check, f.Found); err != nil {
-			return err
-		}
+		lines := printable(fmt.Sprintf("%-4s  %s%s: %s", f.Status, where, f.Check, f.Found)) + "\n"
 		if f.Fix != "" {
-			if _, err := fmt.Fprintf(w, "      %s\n", f.Fix); err != nil {
-				return err
-			}
+			lines += "      " + printable(f.Fix) + "\n"
+		}
+		if _, err := io.WriteString(w, lines); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// printable keeps what came from other programs and nodes on its line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }

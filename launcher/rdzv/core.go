@@ -28,11 +28,12 @@ const (
 
 // Core is one agent's part in agreeing.
 //
-// Outline. While idle, every node announces itself to the leader, the first live node by less; the leader prepares a
-// plan, and starts it when all of its nodes are ready. While running, nodes report failures and their ranks' ends to the
-// first live node of the plan. That one asks all live nodes of the plan, under its ballot, and decides when they have
-// answered: so a decision that a leader made before it died is found by the next one and kept. Whoever learns of a
-// verdict passes it on once, and answers later questions about that generation with it.
+// Outline. While idle, every node announces itself to the leader, the first live node by less; the leader asks those
+// that do not whether they run a generation, prepares a plan, and starts it when all of its nodes are ready. While
+// running, nodes report failures and their ranks' ends to the first live node of the plan. That one asks all live nodes
+// of the plan, under its ballot, and decides when they have answered: so a decision that a leader made before it died is
+// found by the next one and kept. Whoever learns of a verdict passes it on once, and answers later questions about that
+// generation with it.
 //
 // Invariants. A generation starts with one plan, because a node promises itself to one leader at a time and all nodes
 // of a plan must have. gen only grows. A verdict, once accepted, never changes. A node lost in a generation stays lost
@@ -48,6 +49,8 @@ type Core struct {
 	gen   int // the generation that runs, or the next one
 
 	live      map[string]Member // the others that gossip thinks alive
+	heard     map[string]bool   // those of them that have said whether they are idle
+	joined    map[string]time.Duration
 	idleSince time.Duration
 
 	// Leading while idle.
@@ -64,6 +67,7 @@ type Core struct {
 	promise int // lowest ballot that this node listens to
 	round   *round
 	stop    bool // somebody asked the run to end
+	asked   bool // at this node
 
 	verdict *Verdict        // the newest one that this node knows
 	decided *Plan           // what it is about
@@ -82,7 +86,10 @@ type round struct {
 
 // New returns the core of a node that is alone so far.
 func New(cfg Config, now time.Duration) *Core {
-	return &Core{cfg: cfg, now: now, live: map[string]Member{}, idleSince: now, waiting: map[string]Message{}}
+	return &Core{
+		cfg: cfg, now: now, idleSince: now,
+		live: map[string]Member{}, heard: map[string]bool{}, joined: map[string]time.Duration{}, waiting: map[string]Message{},
+	}
 }
 
 // Outputs returns what has come up since the last call.
@@ -111,6 +118,9 @@ func (c *Core) Tick(now time.Duration) {
 	case ready:
 		c.sendReady()
 	case running:
+		if c.asked {
+			c.tellStop()
+		}
 		c.tickRunning()
 	case closing:
 		c.spread()
@@ -119,11 +129,15 @@ func (c *Core) Tick(now time.Duration) {
 }
 
 // Joined says that gossip sees a node.
-func (c *Core) Joined(m Member) { c.live[m.ID] = m }
+func (c *Core) Joined(m Member) {
+	c.live[m.ID] = m
+	c.joined[m.ID] = c.now
+}
 
 // Lost says that gossip, or a broken connection, thinks a node dead.
 func (c *Core) Lost(id string) {
 	delete(c.live, id)
+	delete(c.heard, id)
 	delete(c.waiting, id)
 	if c.proposal != nil && c.proposal.GroupRank(id) >= 0 {
 		c.withdraw()
@@ -143,10 +157,15 @@ func (c *Core) Lost(id string) {
 
 // StopAsked says that a user or the scheduler wants the run to end: on this node, which tells the others.
 func (c *Core) StopAsked() {
+	c.asked = true
+	c.tellStop()
+	c.stopped()
+}
+
+func (c *Core) tellStop() {
 	for _, id := range slices.Sorted(maps.Keys(c.live)) {
 		c.send(Message{Kind: Stop, To: id, Gen: c.gen})
 	}
-	c.stopped()
 }
 
 func (c *Core) stopped() {
@@ -193,9 +212,7 @@ func (c *Core) Receive(m Message) {
 	case Decide:
 		c.onDecide(m)
 	case News:
-		if c.phase == idle {
-			c.gen = max(c.gen, m.Gen+1)
-		}
+		c.onNews(m)
 	case Stop:
 		c.stopped()
 	}

@@ -166,7 +166,7 @@ func (c *Core) judge() *Verdict {
 		done, stopped = done && r.Done, stopped || r.Stopped
 	}
 	for id, at := range c.lost {
-		failures = append(failures, Failure{Cause: NodeLost, Node: id, Rank: -1, noticed: at})
+		failures = append(failures, Failure{Cause: NodeLost, Node: id, Rank: -1, Detail: c.plan.describe(id), noticed: at})
 	}
 	if len(failures) == 0 {
 		if !done {

@@ -1,6 +1,7 @@
 package rdzv
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +12,7 @@ import (
 // becomeIdle waits for the next plan.
 func (c *Core) becomeIdle() {
 	c.phase, c.leader, c.idleSince, c.lastNew = idle, "", c.now, c.now
-	c.waiting = map[string]Message{}
+	c.waiting, c.heard = map[string]Message{}, map[string]bool{}
 }
 
 // first is the node that leads while there is no plan.
@@ -39,17 +40,33 @@ func (c *Core) tickIdle() {
 	}
 	if c.proposal != nil {
 		c.propose()
-	} else {
-		c.form()
+		return
 	}
+	for _, id := range slices.Sorted(maps.Keys(c.live)) {
+		if !c.heard[id] { // it may run a generation that this node came too late for, and know nothing of this node
+			c.send(Message{Kind: Idle, To: id, Gen: c.gen, Member: &self, Plan: c.decided})
+		}
+	}
+	c.form()
+}
+
+// Waiting returns the live nodes, this one included, while it waits for ranks to run; nil while it has some.
+func (c *Core) Waiting() []string {
+	if c.phase != idle && c.phase != ready {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(c.present()))
+}
+
+// present are the live nodes and this one.
+func (c *Core) present() map[string]Member {
+	all := maps.Clone(c.live)
+	all[c.cfg.Self.ID] = c.cfg.Self
+	return all
 }
 
 func (c *Core) shortage() string {
-	names := []string{c.cfg.Self.ID}
-	for id := range c.live {
-		names = append(names, id)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(c.present()))
 	return fmt.Sprintf("%d nodes are wanted, and %d are here after %s: %s", c.cfg.MinNodes, len(names), c.cfg.JoinTimeout, strings.Join(names, ", "))
 }
 
@@ -71,7 +88,7 @@ func (c *Core) onIdle(m Message) {
 	if _, known := c.waiting[m.From]; !known {
 		c.lastNew = c.now
 	}
-	c.waiting[m.From] = m
+	c.waiting[m.From], c.heard[m.From] = m, true
 	if c.proposal == nil && c.first() == c.cfg.Self.ID {
 		c.form()
 	}
@@ -83,39 +100,83 @@ func (c *Core) form() {
 	if _, here := c.waiting[c.cfg.Self.ID]; !here || n < c.cfg.MinNodes || n < c.cfg.MaxNodes && c.now-c.lastNew < c.cfg.LastCall {
 		return
 	}
-	plan := &Plan{}
+	if c.silence() {
+		return
+	}
+	plan := &Plan{Gen: c.gen}
 	for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
 		m := c.waiting[id]
 		plan.Nodes = append(plan.Nodes, *m.Member)
 		plan.Gen = max(plan.Gen, m.Gen)
 	}
-	if plan.Gen > 0 && !c.succeeds(plan.Gen) {
+	last := c.before(plan.Gen)
+	if plan.Gen > 0 && (!c.mayFollow(last) || c.stillEnding(last)) {
 		return
 	}
-	slices.SortFunc(plan.Nodes, less)
+	slices.SortFunc(plan.Nodes, func(a, b Member) int { return cmp.Or(last.newcomer(a)-last.newcomer(b), less(a, b)) })
 	plan.Nodes = plan.Nodes[:min(n, c.cfg.MaxNodes)]
+	slices.SortFunc(plan.Nodes, less)
 	plan.MasterAddr = plan.Nodes[0].Addr
 	c.proposal, c.agreed = plan, map[string]int{}
 	c.propose()
 }
 
-// succeeds tells whether those who wait may begin generation gen: with them must be so much of the generation before
-// that nobody else can begin it too.
-func (c *Core) succeeds(gen int) bool {
-	for _, m := range c.waiting {
-		if m.Plan == nil || m.Plan.Gen != gen-1 {
-			continue
+// silence tells whether a node that is here has yet to say whether it is idle. One that says nothing for long is dead, or
+// leads others that do not see this node; then a plan's nodes decide by whom they promise themselves to.
+func (c *Core) silence() bool {
+	for id := range c.live {
+		if !c.heard[id] && c.now-max(c.joined[id], c.idleSince) < c.cfg.Reply {
+			return true
 		}
-		here := 0
-		for _, n := range m.Plan.Nodes {
-			if _, ok := c.waiting[n.ID]; ok {
-				here++
-			}
-		}
-		_, first := c.waiting[m.Plan.Nodes[0].ID]
-		return quorum(here, len(m.Plan.Nodes), first)
 	}
 	return false
+}
+
+// onNews handles that a generation has begun without this node, or that it was proposed with a node that runs.
+func (c *Core) onNews(m Message) {
+	c.heard[m.From] = true
+	switch {
+	case c.phase == idle:
+		c.gen = max(c.gen, m.Gen+1)
+		c.idleSince = c.now // it waits for the end of that generation, not for nodes
+	case c.phase == ready && c.proposal != nil && m.Gen >= c.proposal.Gen:
+		c.withdraw()
+	}
+}
+
+// before is the plan of the generation before gen, nil if nobody who waits took part in it.
+func (c *Core) before(gen int) *Plan {
+	for _, m := range c.waiting {
+		if m.Plan != nil && m.Plan.Gen == gen-1 {
+			return m.Plan
+		}
+	}
+	return nil
+}
+
+// mayFollow tells whether those who wait may begin the generation after last: with them must be so much of it that
+// nobody else can begin that generation too.
+func (c *Core) mayFollow(last *Plan) bool {
+	if last == nil {
+		return false
+	}
+	here := 0
+	for _, n := range last.Nodes {
+		if _, ok := c.waiting[n.ID]; ok {
+			here++
+		}
+	}
+	_, first := c.waiting[last.Nodes[0].ID]
+	return quorum(here, len(last.Nodes), first)
+}
+
+// stillEnding tells whether a node of the last generation will surely wait in a moment.
+func (c *Core) stillEnding(last *Plan) bool {
+	return c.now-c.lastNew < c.cfg.Reply && slices.ContainsFunc(last.Nodes, func(n Member) bool {
+		_, waits := c.waiting[n.ID]
+		_, alive := c.live[n.ID]
+		return alive && !waits
+	})
 }
 
 // quorum tells whether part of a generation's nodes may go on without the rest: two parts never both may.
@@ -143,6 +204,9 @@ func (c *Core) withdraw() {
 
 func (c *Core) onPrepare(m Message) {
 	again := c.phase == ready && c.leader == m.From && m.Gen == c.gen
+	if c.phase == running || c.phase == closing {
+		c.send(Message{Kind: News, To: m.From, Gen: c.gen})
+	}
 	if !again && (c.phase != idle || m.Gen < c.gen) || m.Plan == nil || m.Plan.GroupRank(c.cfg.Self.ID) < 0 {
 		return
 	}

@@ -2,6 +2,7 @@ package rdzv
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -52,6 +53,24 @@ func (p *Plan) FirstRank(group int) (n int) {
 		n += m.Slots
 	}
 	return n
+}
+
+// describe says where a node of the plan is and what it runs.
+func (p *Plan) describe(id string) string {
+	group := p.GroupRank(id)
+	m, first := p.Nodes[group], p.FirstRank(group)
+	if m.Slots == 1 {
+		return fmt.Sprintf("rank %d, at %s", first, m.Addr)
+	}
+	return fmt.Sprintf("ranks %d to %d, at %s", first, first+m.Slots-1, m.Addr)
+}
+
+// newcomer is 1 for a node that the plan of the last generation does not have: it takes no place of one that it has.
+func (p *Plan) newcomer(m Member) int {
+	if p == nil || p.GroupRank(m.ID) >= 0 {
+		return 0
+	}
+	return 1
 }
 
 // Config is what a core is told once.

@@ -50,7 +50,8 @@ func (r *fuzzRound) start(seed uint64) {
 
 func (r *fuzzRound) join() {
 	r.joined++
-	r.w.join(Member{ID: fmt.Sprintf("n%02d", r.joined), Slots: 1 + r.rng.IntN(2), NodeRank: -1})
+	id := fmt.Sprintf("n%02d-%d", r.rng.IntN(100), r.joined) // a late node may come first in the order
+	r.w.join(Member{ID: id, Slots: 1 + r.rng.IntN(2), NodeRank: -1})
 }
 
 // upright are the nodes that still take part.
@@ -96,6 +97,11 @@ func (r *fuzzRound) fault() {
 		}
 	case 6:
 		r.heal()
+	case 7:
+		if r.rng.IntN(10) == 0 {
+			n.core.StopAsked()
+			r.w.drain(id)
+		}
 	}
 }
 

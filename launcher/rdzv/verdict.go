@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Cause is the class of a failure, the likeliest root first: a rank that was killed explains why others failed, not the
@@ -77,7 +78,12 @@ func (v *Verdict) Line() string {
 	case v.Why != "":
 		b.WriteString("; no restart: " + v.Why)
 	}
-	return b.String()
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, b.String())
 }
 
 func (f *Failure) line() string {

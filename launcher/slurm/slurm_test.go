@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,6 +76,19 @@ func TestCounts(t *testing.T) {
 			t.Errorf("%q was taken, as %v", bad, got)
 		}
 	}
+}
+
+// FuzzCounts: any text is one count for each node, or an error.
+func FuzzCounts(f *testing.F) {
+	for _, seed := range []string{"2(x3),1", "1", "2(x1000000000)", "1(x", "-1"} {
+		f.Add(seed, 4)
+	}
+	f.Fuzz(func(t *testing.T, text string, nodes int) {
+		nodes = min(max(nodes, 1), maxNodes)
+		if got, err := parseCounts(text, nodes); err == nil && (len(got) != nodes || slices.Min(got) < 0) {
+			t.Errorf("%q for %d nodes is %v", text, nodes, got)
+		}
+	})
 }
 
 // second is the environment of task 2 of 'srun -N2 --ntasks-per-node=2', as Slurm 22.05 gives it.
@@ -264,6 +278,26 @@ func TestParseJob(t *testing.T) {
 	} {
 		if got := parseJob(line); got != want {
 			t.Errorf("%q is %+v, want %+v", line, got, want)
+		}
+	}
+}
+
+// TestAddress: a name that is not this machine's, or only of loopback, gives no address.
+func TestAddress(t *testing.T) {
+	for _, name := range []string{"localhost", "127.0.0.1", "no-such-node.invalid"} {
+		if got := (&Step{Nodes: []string{name}}).Address(); got != "" {
+			t.Errorf("%s gives %s", name, got)
+		}
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range own {
+		if ip := a.(*net.IPNet).IP; !ip.IsLoopback() && ip.To4() != nil {
+			if got := (&Step{Nodes: []string{ip.String()}}).Address(); got != ip.String() {
+				t.Errorf("this machine's %s gives %q", ip, got)
+			}
 		}
 	}
 }

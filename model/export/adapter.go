@@ -10,7 +10,7 @@ import (
 // Adapter is a LoRA adapter in host memory: what PEFT calls LoraConfig and its weights.
 //
 // The product of one module is scaling * B * A, added to the base's weight [Out, In]; Scaling gives the
-// factor.
+// factor. With DoRA the rows of the sum are then scaled to the lengths that Magnitude gives.
 type Adapter struct {
 	Base     string   // base_model_name_or_path: Hub id or folder of the base; "" if unknown
 	Revision string   // revision of the base; "" if unknown
@@ -19,6 +19,9 @@ type Adapter struct {
 	Alpha    float64  // default numerator of the scaling, for modules whose Alpha is 0
 	Dropout  float64  // dropout probability it was trained with, in [0, 1)
 	RSLoRA   bool     // scaling is Alpha/sqrt(Dim) instead of Alpha/Dim
+
+	Tables []Table // the embedding and the head, where they are trained in full beside the adapter
+	Tied   bool    // of a base whose head is its embedding: so is the trained one
 
 	// Linears names every linear of the base that PEFT could match by suffix. With it, target_modules
 	// holds the last segment of a name ("q_proj") wherever all linears so named are adapted; without
@@ -34,6 +37,8 @@ type Module struct {
 	Dim     int       // inner size; 0 takes the adapter's
 	In, Out int       // sizes of the linear
 	Alpha   float64   // numerator of the scaling; 0 takes the adapter's
+
+	Magnitude []float32 // DoRA: length of each row of the result [Out]; nil = plain LoRA. All modules have it, or none
 }
 
 // Limits on what is read from, and so on what may be written to, an adapter folder.
@@ -62,11 +67,18 @@ func AName(linear string) string { return linear + suffixA }
 // BName returns the name of matrix B of a linear; see AName.
 func BName(linear string) string { return linear + suffixB }
 
+// MagnitudeName returns the name of DoRA's magnitudes of a linear; see AName.
+func MagnitudeName(linear string) string { return linear + suffixM }
+
 const (
 	keyPrefix = "base_model.model."
 	suffixA   = ".lora_A.weight"
 	suffixB   = ".lora_B.weight"
+	suffixM   = ".lora_magnitude_vector"
 )
+
+// DoRA tells whether the modules have magnitudes, filled in or, in a description without values, of length zero.
+func (a *Adapter) DoRA() bool { return len(a.Modules) > 0 && a.Modules[0].Magnitude != nil }
 
 // DimOf returns the inner size of a module: its own, or the adapter's.
 func (a *Adapter) DimOf(m *Module) int {
@@ -124,6 +136,7 @@ func (a *Adapter) Validate() error {
 			faults = append(faults, err)
 		}
 	}
+	faults = append(faults, a.validateTables()...)
 	if a.Linears != nil {
 		known := make(map[string]bool, len(a.Linears))
 		for _, name := range a.Linears {
@@ -160,10 +173,15 @@ func (a *Adapter) validateModule(m *Module) error {
 	if len(m.B) != m.Out*dim {
 		bad("B has %d values, want Out*Dim = %d*%d", len(m.B), m.Out, dim)
 	}
+	if (m.Magnitude != nil) != a.DoRA() {
+		bad("DoRA is for all modules or none")
+	} else if m.Magnitude != nil && len(m.Magnitude) != m.Out {
+		bad("Magnitude has %d values, want Out = %d", len(m.Magnitude), m.Out)
+	}
 	for _, x := range []struct {
 		name   string
 		values []float32
-	}{{"A", m.A}, {"B", m.B}} {
+	}{{"A", m.A}, {"B", m.B}, {"Magnitude", m.Magnitude}} {
 		if i := notFinite(x.values); i >= 0 {
 			bad("%s[%d] is %v: the training that made it diverged; use an earlier checkpoint or a lower learning rate",
 				x.name, i, x.values[i])
@@ -180,4 +198,16 @@ func notFinite(values []float32) int {
 		}
 	}
 	return -1
+}
+
+// loraOnly reports what plain LoRA does not have, where nothing else can be said; what is "vLLM serves".
+func (a *Adapter) loraOnly(what string) []error {
+	var faults []error
+	if a.DoRA() {
+		faults = append(faults, fmt.Errorf("the adapter is DoRA's, and %s plain LoRA alone: merge it into the base", what))
+	}
+	if len(a.Tables) > 0 {
+		faults = append(faults, fmt.Errorf("the adapter has modules_to_save %v, and %s no trained embedding or head: merge it into the base", a.saved(), what))
+	}
+	return faults
 }

@@ -31,7 +31,7 @@ func WriteGGUFAdapter(path string, d *spec.Decoder, a *Adapter, as gguf.Type) er
 }
 
 func writeGGUFAdapter(path string, d *spec.Decoder, a *Adapter, as gguf.Type) error {
-	if err := errors.Join(a.Validate(), a.Fits(d)); err != nil {
+	if err := errors.Join(append(a.loraOnly("a GGUF adapter holds"), a.Validate(), a.Fits(d))...); err != nil {
 		return err
 	}
 	if _, ok := fileTypes[as]; !ok {

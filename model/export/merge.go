@@ -17,7 +17,8 @@ import (
 // adapter. Several goroutines may read at once.
 type Merged struct {
 	Base   *weights.Model
-	deltas map[string]delta // by tensor
+	deltas map[string]delta  // by tensor
+	tables map[string]*Table // by tensor: what stands in the base's place
 }
 
 // delta is what a module adds to its weight: scale * B A.
@@ -30,7 +31,7 @@ type delta struct {
 // Merge joins a base and an adapter; nil gives the base as it is. Every module must be a linear of the base with its
 // sizes; all that are not are reported at once.
 func Merge(base *weights.Model, a *Adapter) (*Merged, error) {
-	m := &Merged{Base: base, deltas: map[string]delta{}}
+	m := &Merged{Base: base, deltas: map[string]delta{}, tables: map[string]*Table{}}
 	if a == nil {
 		return m, nil
 	}
@@ -40,6 +41,11 @@ func Merge(base *weights.Model, a *Adapter) (*Merged, error) {
 	for i := range a.Modules {
 		mod := &a.Modules[i]
 		m.deltas[mod.Name+".weight"] = delta{mod, a.DimOf(mod), float32(a.Scaling(mod))}
+	}
+	for i := range a.Tables {
+		if t := &a.Tables[i]; t.Name != spec.HeadTensor || !base.Decoder.TiedHead {
+			m.tables[t.Name] = t
+		}
 	}
 	return m, nil
 }
@@ -68,12 +74,19 @@ func (a *Adapter) Fits(d *spec.Decoder) error {
 			faults = append(faults, fmt.Errorf("module %q is [%d, %d], the base's linear [%d, %d]", m.Name, m.Out, m.In, l.Out, l.In))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, a.tableFaults(d)...)...)
 }
 
 // Rows writes rows lo to hi (exclusive) of a tensor, by its Hugging Face name, to dst as float32, the adapter's part
 // added. The sum is made in float32 and rounded once, when it is stored, as PEFT's merge_and_unload does.
 func (m *Merged) Rows(name string, lo, hi int, dst []float32) error {
+	if t := m.tables[name]; t != nil {
+		if lo < 0 || hi > t.Rows || len(dst) != (hi-lo)*t.Cols {
+			return fmt.Errorf("rows %d to %d of %s [%d, %d] into %d values", lo, hi, name, t.Rows, t.Cols, len(dst))
+		}
+		copy(dst, t.Values[lo*t.Cols:hi*t.Cols])
+		return nil
+	}
 	raw := make([]byte, 4*len(dst))
 	if err := m.Base.ReadRows(name, lo, hi, dtypes.Float32, raw); err != nil {
 		return err
@@ -86,9 +99,30 @@ func (m *Merged) Rows(name string, lo, hi int, dst []float32) error {
 		return nil
 	}
 	for row := lo; row < hi; row++ {
-		d.add(row, dst[(row-lo)*d.In:(row-lo+1)*d.In])
+		v := dst[(row-lo)*d.In : (row-lo+1)*d.In]
+		d.add(row, v)
+		if d.Magnitude != nil {
+			stretch(v, d.Magnitude[row])
+		}
 	}
 	return nil
+}
+
+// stretch gives a row the length that DoRA has learnt.
+func stretch(v []float32, length float32) {
+	by := length / Length(v)
+	for i := range v {
+		v[i] *= by
+	}
+}
+
+// Length is a row's, as DoRA measures it.
+func Length(v []float32) float32 {
+	sum := 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
+	}
+	return float32(math.Sqrt(sum))
 }
 
 // add adds row number row of scale * B A [Out, In] to dst [In], four rows of A at a time.
@@ -113,10 +147,13 @@ func (d delta) add(row int, dst []float32) {
 // a is row number r of A [Dim, In].
 func (d delta) a(r int) []float32 { return d.A[r*d.In : (r+1)*d.In : (r+1)*d.In] }
 
-// unmerged lists the modules that no tensor of the base took: a broken invariant of Fits.
+// unmerged lists the modules and tables that no tensor of the base took: a broken invariant of Fits.
 func (m *Merged) unmerged(tensors []spec.Tensor) error {
 	left := map[string]bool{}
 	for name := range m.deltas {
+		left[name] = true
+	}
+	for name := range m.tables {
 		left[name] = true
 	}
 	for _, t := range tensors {

@@ -112,8 +112,8 @@ func TestConfigFaults(t *testing.T) {
 		{"no type", fields{"peft_type": nil}, []string{"peft_type is missing"}},
 		{"other type", fields{"peft_type": "IA3"}, []string{`peft_type "IA3"`}},
 		{"classifier", fields{"task_type": "SEQ_CLS"}, []string{"SEQ_CLS"}},
-		{"several at once", fields{"use_dora": true, "bias": "all", "modules_to_save": []string{"lm_head"}, "r": 0},
-			[]string{"use_dora=False", `bias "all"`, "modules_to_save", "r is 0"}},
+		{"several at once", fields{"lora_bias": true, "bias": "all", "modules_to_save": []string{"norm"}, "r": 0},
+			[]string{"lora_bias=False", `bias "all"`, "modules_to_save", "r is 0"}},
 		{"lora bias", fields{"lora_bias": true}, []string{"lora_bias"}},
 		{"transposed", fields{"fan_in_fan_out": true}, []string{"Conv1D"}},
 		{"base changed", fields{"init_lora_weights": "pissa_niter_4"}, []string{"path_initial_model_for_weight_conversion"}},
@@ -251,9 +251,9 @@ func TestWeightFaults(t *testing.T) {
 		{"uncovered", []safetensors.Tensor{f32(keyPrefix+"x.up_proj"+suffixA, 4, 16), f32(keyPrefix+"x.up_proj"+suffixB, 8, 4)},
 			[]string{`"x.up_proj"`, "target_modules"}},
 		{"all at once", []safetensors.Tensor{a,
-			f32(q+".lora_magnitude_vector", 8), f32("base_model.model.lm_head.weight", 8, 8), f32("foo", 1),
+			f32("base_model.model.lm_head.weight", 8, 8), f32("foo", 1),
 			f32(q+".base_layer.bias", 8), f32(q+".lora_B.bias", 8), f32("base_model.model.model.embed_tokens.lora_embedding_A", 4, 8)},
-			[]string{"without", "DoRA", "save_embedding_layers", `"foo"`, "bias=\"none\"", "lora_bias", "embeddings"}},
+			[]string{"without", "save_embedding_layers", `"foo"`, "bias=\"none\"", "lora_bias", "embeddings"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -16,7 +16,9 @@ type config struct {
 	base, revision string
 	dim            int
 	alpha, dropout float64
-	rsLoRA         bool
+	rsLoRA, dora   bool
+	saved          []string // modules_to_save: names or their ends
+	tied           bool     // ensure_weight_tying
 	target         *matcher // nil: PEFT chose the modules by the base's architecture
 	exclude        *matcher // nil: nothing excluded
 	layers         *layerSet
@@ -27,8 +29,6 @@ type config struct {
 // Fields that change what an adapter computes in ways gorun does not, and what to do about each. They
 // must be absent or have a value that turns them off: null, false, {}, [] or "".
 var unsupported = map[string]string{
-	"use_dora":                "DoRA is not supported: train with use_dora=False, or merge the adapter into its base with PEFT (merge_and_unload)",
-	"modules_to_save":         "modules trained in full beside the adapter are not supported: merge the adapter into its base with PEFT, or train without modules_to_save",
 	"lora_bias":               "biases on B are not supported: train with lora_bias=False, or merge the adapter into its base with PEFT",
 	"fan_in_fan_out":          "transposed base weights (Conv1D of GPT-2) are not supported: use a base whose linears are [out, in]",
 	"trainable_token_indices": "trained token embeddings are not supported: merge the adapter into its base with PEFT",
@@ -49,8 +49,8 @@ var supported = []string{
 	"alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config", "ensure_weight_tying",
 	"eva_config", "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern",
 	"layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core",
-	"peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config",
-	"target_modules", "task_type", "use_rslora",
+	"modules_to_save", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision", "runtime_config",
+	"target_modules", "task_type", "use_dora", "use_rslora",
 }
 
 // Initialisations that change the base's own weights, so that the adapter alone is not the difference
@@ -91,6 +91,10 @@ func parseConfig(data []byte) (*config, error) {
 	p.get("base_model_name_or_path", &c.base)
 	p.get("revision", &c.revision)
 	p.get("use_rslora", &c.rsLoRA)
+	p.get("use_dora", &c.dora)
+	p.get("modules_to_save", &c.saved)
+	p.get("ensure_weight_tying", &c.tied)
+	p.faults = append(p.faults, c.savedFaults()...)
 	c.dim, c.alpha = 8, 8 // PEFT's defaults
 	p.get("r", &c.dim)
 	p.get("lora_alpha", &c.alpha)

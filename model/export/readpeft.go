@@ -65,17 +65,23 @@ func readPEFT(dir string) (*Adapter, error) {
 	return a, nil
 }
 
-// pair is the two matrices of one linear while they are gathered.
-type pair struct{ a, b *safetensors.Tensor }
+// pair is the two matrices of one linear, and its magnitudes, while they are gathered.
+type pair struct{ a, b, m *safetensors.Tensor }
 
 // assemble joins configuration and weights.
 func assemble(c *config, all []safetensors.Tensor) (*Adapter, error) {
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	pairs := map[string]*pair{}
+	out := &Adapter{Base: c.base, Revision: c.revision, Dim: c.dim, Alpha: c.alpha, Dropout: c.dropout, RSLoRA: c.rsLoRA, Tied: c.tied}
 	for i := range all {
 		t := &all[i]
-		name, isA, err := splitKey(t.Name)
+		if name, ok := c.table(t.Name); ok {
+			table, err := readTable(name, t)
+			out.Tables, faults = append(out.Tables, table), append(faults, err)
+			continue
+		}
+		name, suffix, err := splitKey(t.Name)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -85,12 +91,16 @@ func assemble(c *config, all []safetensors.Tensor) (*Adapter, error) {
 			p = &pair{}
 			pairs[name] = p
 		}
-		if isA {
+		switch suffix {
+		case suffixA:
 			p.a = t
-		} else {
+		case suffixB:
 			p.b = t
+		default:
+			p.m = t
 		}
 	}
+	faults = append(faults, c.missingTables(out.Tables)...)
 	if len(pairs) > maxModules || len(pairs)*(len(c.ranks)+len(c.alphas)) > 1<<26 {
 		bad("%d modules with %d patterns are more than is supported", len(pairs), len(c.ranks)+len(c.alphas))
 		return nil, errors.Join(faults...)
@@ -101,7 +111,6 @@ func assemble(c *config, all []safetensors.Tensor) (*Adapter, error) {
 	}
 	slices.SortFunc(names, compareNatural)
 
-	out := &Adapter{Base: c.base, Revision: c.revision, Dim: c.dim, Alpha: c.alpha, Dropout: c.dropout, RSLoRA: c.rsLoRA}
 	for _, name := range names {
 		if !c.covers(name) {
 			bad("module %q has weights, but target_modules, exclude_modules and layers_to_transform of %s leave it out",
@@ -143,36 +152,48 @@ func assembleModule(c *config, name string, p *pair) (Module, error) {
 	var errA, errB error
 	m.A, errA = floats(p.a)
 	m.B, errB = floats(p.b)
-	return m, errors.Join(errA, errB)
+	errM := m.readMagnitude(c, p.m)
+	return m, errors.Join(errA, errB, errM)
 }
 
-// splitKey takes a key of the weights file apart: the linear's name, and whether it is A or B.
-func splitKey(key string) (name string, isA bool, err error) {
+// readMagnitude takes the magnitudes, which are there with DoRA and only then.
+func (m *Module) readMagnitude(c *config, t *safetensors.Tensor) (err error) {
+	switch {
+	case t == nil && !c.dora:
+		return nil
+	case t == nil:
+		return fmt.Errorf("module %q: no %s, and use_dora is true in %s", m.Name, suffixM[1:], ConfigFile)
+	case !c.dora:
+		return fmt.Errorf("module %q: %s, and use_dora is not true in %s", m.Name, suffixM[1:], ConfigFile)
+	case len(t.Shape) != 1 || t.Shape[0] != m.Out:
+		return fmt.Errorf("module %q: %s is %v, want [%d]", m.Name, suffixM[1:], t.Shape, m.Out)
+	}
+	m.Magnitude, err = floats(t)
+	return err
+}
+
+// splitKey takes a key of the weights file apart: the linear's name, and which of its tensors it is.
+func splitKey(key string) (name, suffix string, err error) {
 	rest, ok := strings.CutPrefix(key, keyPrefix)
-	if ok {
-		if name, ok := strings.CutSuffix(rest, suffixA); ok {
-			return name, true, nil
-		}
-		if name, ok := strings.CutSuffix(rest, suffixB); ok {
-			return name, false, nil
+	for _, suffix := range []string{suffixA, suffixB, suffixM} {
+		if name, found := strings.CutSuffix(rest, suffix); ok && found {
+			return name, suffix, nil
 		}
 	}
 	why := fmt.Sprintf("want %sNAME%s or %s", keyPrefix, suffixA, suffixB)
 	switch {
-	case strings.Contains(key, "lora_magnitude_vector"):
-		why = unsupported["use_dora"]
 	case strings.Contains(key, "lora_embedding_"):
 		why = "adapters on embeddings are not supported: target linears only"
 	case strings.HasSuffix(key, ".lora_A.bias"), strings.HasSuffix(key, ".lora_B.bias"):
 		why = unsupported["lora_bias"]
 	case strings.Contains(key, "modules_to_save"):
-		why = unsupported["modules_to_save"]
+		why = "only embed_tokens and lm_head can be modules_to_save, under their own names"
 	case strings.HasSuffix(key, "embed_tokens.weight"), strings.HasSuffix(key, "lm_head.weight"):
-		why = "an embedding saved beside the adapter is not supported: save again with save_embedding_layers=False"
+		why = "an embedding that modules_to_save does not name is not supported: save again with save_embedding_layers=False"
 	case strings.HasSuffix(key, ".bias"):
 		why = "biases are not supported: train with bias=\"none\""
 	}
-	return "", false, fmt.Errorf("key %q: %s", key, why)
+	return "", "", fmt.Errorf("key %q: %s", key, why)
 }
 
 // floats decodes a tensor of float32, float16 or bfloat16 to float32.

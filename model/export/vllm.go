@@ -25,6 +25,7 @@ func ForVLLM(a *Adapter) (*Adapter, int, error) {
 			faults = append(faults, errors.New("module lm_head: vLLM serves no adapter on the head: merge the adapter into the base"))
 		}
 	}
+	faults = append(faults, a.loraOnly("vLLM serves")...)
 	at := slices.IndexFunc(vllmRanks, func(r int) bool { return r >= dim })
 	if at < 0 {
 		faults = append(faults, fmt.Errorf("modules of Dim %d, and vLLM serves at most %d: merge the adapter into the base", dim, vllmRanks[len(vllmRanks)-1]))

@@ -33,7 +33,7 @@ func configJSON(a *Adapter) ([]byte, error) {
 		"base_model_name_or_path": orNull(a.Base),
 		"bias":                    "none",
 		"corda_config":            nil,
-		"ensure_weight_tying":     false,
+		"ensure_weight_tying":     a.Tied && len(a.Tables) > 0,
 		"eva_config":              nil,
 		"exclude_modules":         nil,
 		"fan_in_fan_out":          false,
@@ -50,7 +50,7 @@ func configJSON(a *Adapter) ([]byte, error) {
 		"lora_ga_config":          nil,
 		"megatron_config":         nil,
 		"megatron_core":           "megatron.core",
-		"modules_to_save":         nil,
+		"modules_to_save":         orNone(a.saved()),
 		"monteclora_config":       nil,
 		"peft_type":               "LORA",
 		"peft_version":            peftVersion,
@@ -63,7 +63,7 @@ func configJSON(a *Adapter) ([]byte, error) {
 		"task_type":               "CAUSAL_LM",
 		"trainable_token_indices": nil,
 		"use_bdlora":              nil,
-		"use_dora":                false,
+		"use_dora":                a.DoRA(),
 		"use_qalora":              false,
 		"use_rslora":              a.RSLoRA,
 		"velora_config":           nil,
@@ -76,6 +76,13 @@ func configJSON(a *Adapter) ([]byte, error) {
 		return nil, fmt.Errorf("encode %s: %w", ConfigFile, err)
 	}
 	return asciiJSON(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+}
+
+func orNone(list []string) any {
+	if list == nil {
+		return nil
+	}
+	return list
 }
 
 func orNull(s string) any {

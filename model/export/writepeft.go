@@ -65,7 +65,7 @@ func writePEFT(dir string, a *Adapter) (err error) {
 	return syncDir(dir)
 }
 
-// tensors returns the adapter's matrices under PEFT's keys: A is [Dim, In], B is [Out, Dim], float32.
+// tensors returns the adapter's tensors under PEFT's keys: A is [Dim, In], B is [Out, Dim], float32.
 func tensors(a *Adapter) []safetensors.Tensor {
 	out := make([]safetensors.Tensor, 0, 2*len(a.Modules))
 	for i := range a.Modules {
@@ -74,6 +74,14 @@ func tensors(a *Adapter) []safetensors.Tensor {
 		out = append(out,
 			safetensors.Tensor{Name: keyPrefix + AName(m.Name), DType: dtypes.Float32, Shape: []int{dim, m.In}, Data: floatBytes(m.A)},
 			safetensors.Tensor{Name: keyPrefix + BName(m.Name), DType: dtypes.Float32, Shape: []int{m.Out, dim}, Data: floatBytes(m.B)})
+		if m.Magnitude != nil {
+			out = append(out, safetensors.Tensor{Name: keyPrefix + MagnitudeName(m.Name), DType: dtypes.Float32, Shape: []int{m.Out}, Data: floatBytes(m.Magnitude)})
+		}
+	}
+	for _, t := range a.Tables {
+		for _, name := range a.tableNames(t) {
+			out = append(out, safetensors.Tensor{Name: keyPrefix + name, DType: dtypes.Float32, Shape: []int{t.Rows, t.Cols}, Data: floatBytes(t.Values)})
+		}
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gomlx/go-xla/types/shapes"
 
 	"gorun/csrc/device"
+	"gorun/csrc/kernels"
 )
 
 // Graph is one program being written.
@@ -16,6 +17,7 @@ type Graph struct {
 	inputs  []device.Shape
 	donated []int
 	order   Value // token of the last collective; see Order
+	kernels []kernels.Call
 }
 
 // Value is an array in a program.
@@ -55,7 +57,7 @@ func Build(name string, write func(g *Graph) []Value) (src device.Source, err er
 	if err != nil {
 		return src, fmt.Errorf("hlo: program %s: %w", name, err)
 	}
-	return device.Source{Name: name, Code: code, Inputs: g.inputs, Outputs: shapes, Donated: g.donated}, nil
+	return device.Source{Name: name, Code: code, Inputs: g.inputs, Outputs: shapes, Donated: g.donated, Kernels: g.kernels}, nil
 }
 
 func must(v *stablehlo.Value, err error) Value {

@@ -44,6 +44,7 @@ func (g *Graph) Loop(n int, state []Value, body func(g *Graph, i Value, state []
 	if err := loop.fn.Return(next...); err != nil {
 		panic(err)
 	}
+	g.kernels = append(g.kernels, loop.kernels...)
 	outs, err := stablehlo.While(cond.fn, loop.fn, init...)
 	if err != nil {
 		panic(err)

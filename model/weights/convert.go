@@ -83,8 +83,8 @@ var float16Table = sync.OnceValue(func() *[1 << 16]uint32 {
 	return table
 })
 
-// store writes float32 values to dst as Float32 or BFloat16.
-func store(dst []byte, as dtypes.DType, values []float32) {
+// Store writes float32 values to dst as Float32 or BFloat16.
+func Store(dst []byte, as dtypes.DType, values []float32) {
 	if as == dtypes.Float32 {
 		for i, x := range values {
 			binary.LittleEndian.PutUint32(dst[4*i:4*i+4], math.Float32bits(x))

@@ -92,7 +92,7 @@ func BenchmarkConvert(b *testing.B) {
 		b.Run(c.from.String()+"-"+c.to.String(), func(b *testing.B) {
 			src, dst := make([]byte, values*c.from.Size()), make([]byte, values*c.to.Size())
 			for i := range values {
-				store(src[i*c.from.Size():], dtypes.BFloat16, []float32{float32(i) / 7})
+				Store(src[i*c.from.Size():], dtypes.BFloat16, []float32{float32(i) / 7})
 			}
 			b.SetBytes(int64(len(src)))
 			for b.Loop() {

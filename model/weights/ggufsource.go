@@ -147,7 +147,7 @@ func (s *ggufSource) ReadRows(name string, lo, hi int, as dtypes.DType, dst []by
 		if err := s.dequantise(own, row, end, width, paired, values); err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
 		}
-		store(dst[(row-lo)*width*as.Size():], as, values)
+		Store(dst[(row-lo)*width*as.Size():], as, values)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (s *ggufSource) readVector(name, own string, lo, hi int, as dtypes.DType, d
 			values[i] = stored[pairedRow(lo+i, s.decoder.HeadDim)]
 		}
 	}
-	store(dst, as, values)
+	Store(dst, as, values)
 	return nil
 }
 

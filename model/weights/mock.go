@@ -89,7 +89,7 @@ func (m *mock) ReadRows(name string, lo, hi int, as dtypes.DType, dst []byte) er
 	size := as.Size()
 	if strings.HasSuffix(name, "norm.weight") {
 		one := make([]byte, size)
-		store(one, as, []float32{1})
+		Store(one, as, []float32{1})
 		copy(dst, bytes.Repeat(one, len(dst)/size))
 		return nil
 	}
@@ -117,7 +117,7 @@ var mockTable = sync.OnceValue(func() map[dtypes.DType][]byte {
 	tables := map[dtypes.DType][]byte{}
 	for _, as := range []dtypes.DType{dtypes.Float32, dtypes.BFloat16} {
 		tables[as] = make([]byte, mockValues*as.Size())
-		store(tables[as], as, values)
+		Store(tables[as], as, values)
 	}
 	return tables
 })

@@ -39,7 +39,8 @@ type State struct {
 	Adapter *export.Adapter
 
 	// Params are the trained parameters. With an adapter: float32, named export.AName and
-	// export.BName of each module, A [Dim, In], B [Out, Dim]. Without: Hugging Face's names.
+	// export.BName of each module, A [Dim, In], B [Out, Dim], with DoRA export.MagnitudeName [Out];
+	// and its tables, by Hugging Face's names, as all are without an adapter.
 	Params []safetensors.Tensor
 
 	// Moment1 and Moment2 are AdamW's averages of the gradient and of its square: float32, one for
@@ -173,23 +174,37 @@ func (s *State) Validate() error {
 func (s *State) adapterFaults(params map[string]*safetensors.Tensor) []error {
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if want := 2 * len(s.Adapter.Modules); len(s.Params) != want {
-		bad("%d parameters for an adapter of %d modules, want %d", len(s.Params), len(s.Adapter.Modules), want)
+	want := adapterShapes(s.Adapter)
+	if len(s.Params) != len(want) {
+		bad("%d parameters for an adapter of %d modules, want %d", len(s.Params), len(s.Adapter.Modules), len(want))
 	}
-	for i := range s.Adapter.Modules {
-		m := &s.Adapter.Modules[i]
-		dim := s.Adapter.DimOf(m)
-		for name, shape := range map[string][]int{export.AName(m.Name): {dim, m.In}, export.BName(m.Name): {m.Out, dim}} {
-			t, ok := params[name]
-			switch {
-			case !ok:
-				bad("parameter %q of the adapter is missing", name)
-			case t.DType != dtypes.Float32 || !slices.Equal(t.Shape, shape):
-				bad("parameter %q is %s%v, want float32%v", name, t.DType, t.Shape, shape)
-			}
+	for name, shape := range want {
+		t, ok := params[name]
+		switch {
+		case !ok:
+			bad("parameter %q of the adapter is missing", name)
+		case t.DType != dtypes.Float32 || !slices.Equal(t.Shape, shape):
+			bad("parameter %q is %s%v, want float32%v", name, t.DType, t.Shape, shape)
 		}
 	}
 	return faults
+}
+
+// adapterShapes are the shapes of an adapter's parameters, by name.
+func adapterShapes(a *export.Adapter) map[string][]int {
+	out := map[string][]int{}
+	for i := range a.Modules {
+		m := &a.Modules[i]
+		dim := a.DimOf(m)
+		out[export.AName(m.Name)], out[export.BName(m.Name)] = []int{dim, m.In}, []int{m.Out, dim}
+		if a.DoRA() {
+			out[export.MagnitudeName(m.Name)] = []int{m.Out}
+		}
+	}
+	for _, t := range a.Tables {
+		out[t.Name] = []int{t.Rows, t.Cols}
+	}
+	return out
 }
 
 // byName indexes tensors and reports names used twice, dtypes that are not of weights and sizes that do
@@ -232,6 +247,13 @@ func (s *State) filledAdapter() export.Adapter {
 		m := &a.Modules[i]
 		m.A = floats(params[export.AName(m.Name)].Data)
 		m.B = floats(params[export.BName(m.Name)].Data)
+		if s.Adapter.DoRA() {
+			m.Magnitude = floats(params[export.MagnitudeName(m.Name)].Data)
+		}
+	}
+	a.Tables = slices.Clone(a.Tables)
+	for i := range a.Tables {
+		a.Tables[i].Values = floats(params[a.Tables[i].Name].Data)
 	}
 	return a
 }
@@ -245,6 +267,16 @@ func (s *State) takeAdapter(a *export.Adapter) {
 			safetensors.Tensor{Name: export.AName(m.Name), DType: dtypes.Float32, Shape: []int{m.Dim, m.In}, Data: floatBytes(m.A)},
 			safetensors.Tensor{Name: export.BName(m.Name), DType: dtypes.Float32, Shape: []int{m.Out, m.Dim}, Data: floatBytes(m.B)})
 		m.A, m.B = nil, nil
+		if m.Magnitude != nil {
+			s.Params = append(s.Params, safetensors.Tensor{Name: export.MagnitudeName(m.Name), DType: dtypes.Float32, Shape: []int{m.Out}, Data: floatBytes(m.Magnitude)})
+			m.Magnitude = []float32{}
+		}
+	}
+	a.Tables = a.TrainedTables()
+	for i := range a.Tables {
+		t := &a.Tables[i]
+		s.Params = append(s.Params, safetensors.Tensor{Name: t.Name, DType: dtypes.Float32, Shape: []int{t.Rows, t.Cols}, Data: floatBytes(t.Values)})
+		t.Values = nil
 	}
 }
 

@@ -194,10 +194,13 @@ def gradients(model, ids, labels):
     return {key(n): p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
 
 
-def train(model, steps_ids, steps_labels):
-    """Ten steps as gorun takes them: sums over micro-batches, one division, clipping, AdamW."""
+ADAMW = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8}
+
+
+def train(model, steps_ids, steps_labels, opt=None):
+    """Ten steps as gorun takes them: sums over micro-batches, one division, clipping, AdamW or the given optimizer."""
     params = [p for p in model.parameters() if p.requires_grad]
-    opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    opt = opt or torch.optim.AdamW(params, weight_decay=0.01, **ADAMW)
     curve = []
     for ids, labels in zip(steps_ids, steps_labels):
         opt.zero_grad(set_to_none=True)

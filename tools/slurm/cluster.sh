@@ -10,9 +10,10 @@ set -euo pipefail
 
 if [ -z "${GORUN_SLURM_CLUSTER:-}" ]; then
     [ $# -gt 0 ] || { echo "usage: cluster.sh COMMAND [ARGUMENT]..." >&2; exit 2; }
-    for program in slurmctld slurmd srun munged unshare; do
-        command -v $program >/dev/null || { echo "cluster.sh: no $program: install slurmctld, slurmd, slurm-client and munge" >&2; exit 2; }
+    for program in slurmctld slurmd srun munged unshare ip; do
+        command -v $program >/dev/null || { echo "cluster.sh: no $program: install slurmctld, slurmd, slurm-client, munge, util-linux and iproute2" >&2; exit 2; }
     done
+    [ "$(id -u)" = 0 ] || { echo "cluster.sh: it makes namespaces and starts daemons: run it as root" >&2; exit 2; }
     dir=$(mktemp -d "${TMPDIR:-/tmp}/gorun-slurm.XXXXXX")
     trap 'rm -rf "$dir"' EXIT
     export GORUN_SLURM_CLUSTER=$dir SLURM_CONF=$dir/slurm.conf

@@ -58,11 +58,17 @@ func Open(t testing.TB) *device.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	watch(t, c)
+	return c
+}
+
+// watch fails the test if it ends with more live buffers than there are now.
+func watch(t testing.TB, c *device.Client) {
+	t.Helper()
 	before := c.LiveBuffers()
 	t.Cleanup(func() {
 		if now := c.LiveBuffers(); now != before && !t.Failed() {
 			t.Errorf("the test leaks %d device buffers", now-before)
 		}
 	})
-	return c
 }

@@ -1,0 +1,44 @@
+// h = x / rms(x) * weight; with ADD of x + y instead, which is written too.
+KERNEL(BLOCKS)
+norm_forward(const bf16 *x,
+#if ADD
+             const bf16 *y,
+#endif
+             const bf16 *weight,
+#if ADD
+             bf16 *sum,
+#endif
+             bf16 *h) {
+  SHARED(float, memory);
+  size_t row = (size_t)blockIdx.x * D;
+  Eight own[EACH];
+  float squares = 0;
+#pragma unroll
+  for (int i = 0; i < EACH; i++) {
+    if (!FULL(i)) continue;
+    size_t at = row + 8 * MINE(i);
+    own[i] = read_once(x + at);
+#if ADD
+    Eight other = read_once(y + at);
+#pragma unroll
+    for (int e = 0; e < 8; e++) own[i].v[e] += other.v[e];
+    uint4 rounded = pieces(own[i]);
+    *(uint4 *)(sum + at) = rounded;
+    own[i] = numbers(rounded);
+#endif
+#pragma unroll
+    for (int e = 0; e < 8; e++) squares += own[i].v[e] * own[i].v[e];
+  }
+  float r = root(sums(squares, 0.f, memory).x / D + EPS);
+#pragma unroll
+  for (int i = 0; i < EACH; i++) {
+    if (!FULL(i)) continue;
+    Eight w = read(weight + 8 * MINE(i)), n;
+#pragma unroll
+    for (int e = 0; e < 8; e++) n.v[e] = own[i].v[e] * r;
+    n = numbers(pieces(n));  // rounded before the weight, as transformers does
+#pragma unroll
+    for (int e = 0; e < 8; e++) n.v[e] *= w.v[e];
+    write(h + row + 8 * MINE(i), n);
+  }
+}

@@ -1,0 +1,78 @@
+package hlo
+
+import (
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+	"gorun/csrc/kernels"
+)
+
+// GatedOut is what Gated gives.
+type GatedOut struct {
+	Product Value // silu(gate) * up [T,F]
+	Low     Value // Product a^T [T,Down] float32; invalid without Down
+}
+
+// Gated is the gated MLP between its products, by a kernel: gu [T,2F] has gate's columns, then up's, to which t b^T is
+// added; t [T,2*Dim] and b [2F,Dim] are asked for only with Dim, a [Down,F] only with Down.
+func (g *Graph) Gated(k kernels.Gated, gu, t, b, a Value) GatedOut {
+	operands, results := []Value{gu}, []device.Shape{bfloat(k.Rows, k.Width)}
+	if k.Dim > 0 {
+		operands = append(operands, t, b)
+	}
+	if k.Down > 0 {
+		operands = append(operands, a)
+		results = append(results, bfloat(k.Blocks(), k.Rows, k.Down))
+	}
+	out := g.Kernel(k.Forward(), operands, results...)
+	r := GatedOut{Product: out[0]}
+	if k.Down > 0 {
+		r.Low = g.Sum(g.F32(out[1]), 0)
+	}
+	return r
+}
+
+// GatedGrads is what GatedBackward gives.
+type GatedGrads struct {
+	GateUp  Value // of gu [T,2F]
+	A       Value // of a, in parts to be added up [Groups,Down,F] float32; invalid without Down
+	B       Value // of b, in parts, turned: gate's inner places, then up's [Groups,2*Dim,F] float32; invalid without Dim
+	Low     Value // of t [T,2*Dim] float32; invalid without Dim
+	Product Value // silu(gate) * up again, if asked for
+}
+
+// GatedBackward is the gradient of Gated: dm [T,F] is that of its product, to which s a is added, s [T,Down] being that of
+// its low-rank product.
+func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a Value) GatedGrads {
+	operands, results := []Value{gu}, []device.Shape{bfloat(k.Rows, 2*k.Width)}
+	if k.Dim > 0 {
+		operands = append(operands, t, b)
+	}
+	operands = append(operands, dm)
+	if k.Down > 0 {
+		operands = append(operands, s, a)
+		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), k.Down, k.Width))
+	}
+	if k.Dim > 0 {
+		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), 2*k.Dim, k.Width), bfloat(k.Blocks(), k.Rows, 2*k.Dim))
+	}
+	if product {
+		results = append(results, bfloat(k.Rows, k.Width))
+	}
+	out := g.Kernel(k.Backward(product), operands, results...)
+	r := GatedGrads{GateUp: out[0]}
+	out = out[1:]
+	if k.Down > 0 {
+		r.A, out = out[0], out[1:]
+	}
+	if k.Dim > 0 {
+		r.B = out[0]
+		r.Low, out = g.Sum(g.F32(out[1]), 0), out[2:]
+	}
+	if product {
+		r.Product = out[0]
+	}
+	return r
+}
+
+func bfloat(dims ...int) device.Shape { return device.MakeShape(dtypes.BFloat16, dims...) }
