@@ -63,7 +63,12 @@ for kind in $what; do
 		cd "$bin" || exit 2
 		run peft.8b 240 python3 peft_gpu.py 8b 2 4096 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
 		run peft.1b 180 python3 peft_gpu.py 1b 8 512 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
-		grep -h '^PEFT' "$out"/peft.*.log
+		if [ "$(nvidia-smi -L | wc -l)" -gt 1 ]; then
+			for work in "8b 1 4096" "1b 8 512"; do
+				run "fsdp2.${work%% *}" 240 python3 -m torch.distributed.run --standalone --nproc-per-node 2 fsdp2_gpu.py $work
+			done
+		fi
+		grep -hsE '^(PEFT|FSDP2)' "$out"/peft.*.log "$out"/fsdp2.*.log
 		;;
 	*)
 		echo "bench/gpu.sh: $kind: the words are test, bench, ranks and peers" >&2

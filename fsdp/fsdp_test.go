@@ -35,20 +35,31 @@ func layout() (out []Group) {
 	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, 0, false}}})
 }
 
-// recorder writes down the collectives of a communicator.
+// recorder writes down the collectives of a communicator as they are given to the device.
 type recorder struct {
 	collective.Comm
 	say func(format string, args ...any)
 }
 
+// recorded is a work that tells when it is started.
+type recorded struct {
+	collective.Work
+	start func()
+}
+
+func (w recorded) Start() error {
+	w.start()
+	return w.Work.Start()
+}
+
 func (r recorder) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
-	r.say("all-gather %s", what)
-	return r.Comm.PrepareAllGather(what, shards, whole)
+	w, err := r.Comm.PrepareAllGather(what, shards, whole)
+	return recorded{w, func() { r.say("all-gather %s", what) }}, err
 }
 
 func (r recorder) PrepareReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
-	r.say("reduce-scatter %s", what)
-	return r.Comm.PrepareReduceScatter(what, whole)
+	w, err := r.Comm.PrepareReduceScatter(what, whole)
+	return recorded{w, func() { r.say("reduce-scatter %s", what) }}, err
 }
 
 func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {

@@ -20,17 +20,23 @@ type Pass struct {
 	losses  []*device.Buffer
 	tokens  int
 
-	gathers  []collective.Work // per group: a prefetch that nobody has needed yet
-	reduces  collective.Work   // the last reduce-scatter, of group reducing, while its outcome is not needed
+	gathers  []*work // per group: a prefetch that nobody has needed yet
+	reduces  *work   // the last reduce-scatter, of group reducing, while its outcome is not needed
 	reducing int
-	prepared []collective.Work // what start is to start, in order
+	prepared []*work // what start is to start, in order
+}
+
+// work is a collective of a pass.
+type work struct {
+	collective.Work
+	started bool
 }
 
 // Begin opens a pass. Cancelling ctx ends it with the context's error.
 func (s *State) Begin(ctx context.Context) *Pass {
 	n := len(s.groups)
 	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n),
-		gathers: make([]collective.Work, n)}
+		gathers: make([]*work, n)}
 }
 
 // Fail keeps the first error.
@@ -60,11 +66,13 @@ func (p *Pass) RootGroup() int { return len(p.s.groups) - 1 }
 // Unshard returns the whole parameters of group l.
 func (p *Pass) Unshard(l int) []*device.Buffer {
 	p.Prefetch(l)
-	if p.gathers[l] != nil {
-		p.start()
-	}
 	if p.failed() {
 		return nil
+	}
+	if w := p.gathers[l]; w != nil && !w.started {
+		if p.start(); p.err != nil {
+			return nil
+		}
 	}
 	if w := p.gathers[l]; w != nil {
 		p.gathers[l] = nil
@@ -88,8 +96,14 @@ func (p *Pass) Prefetch(l int) {
 		p.Fail(err)
 		return
 	}
-	p.gathers[l] = w
-	p.prepared = append(p.prepared, w)
+	p.gathers[l] = p.prepare(w)
+}
+
+// prepare notes a work that start is to start.
+func (p *Pass) prepare(w collective.Work) *work {
+	x := &work{Work: w}
+	p.prepared = append(p.prepared, x)
+	return x
 }
 
 // start gives the device what was prepared, behind what it was given since: it is called where a block's program has been
@@ -99,6 +113,7 @@ func (p *Pass) start() {
 		if p.failed() {
 			break
 		}
+		w.started = true
 		if err := w.Start(); err != nil {
 			p.Fail(err)
 		}
@@ -171,8 +186,7 @@ func (p *Pass) ReduceScatter(l int) {
 		p.Fail(err)
 		return
 	}
-	p.reduces, p.reducing = w, l
-	p.prepared = append(p.prepared, w)
+	p.reduces, p.reducing = p.prepare(w), l
 }
 
 // reduce takes the outcome of the last ReduceScatter.
@@ -180,7 +194,9 @@ func (p *Pass) reduce() {
 	if p.reduces == nil {
 		return
 	}
-	p.start()
+	if !p.reduces.started {
+		p.start()
+	}
 	l := p.reducing
 	shard, err := p.reduces.Wait()
 	p.reduces = nil

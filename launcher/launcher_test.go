@@ -51,8 +51,9 @@ func agentMain(dir string) int {
 	return 0
 }
 
-// rankMain is a rank for the tests: "ok", "crash=R" (rank R kills itself), "fail=R" (rank R ends with code 1), "hang=R"
-// (rank R stops, the others are inside a collective), "wait" (until SIGTERM), "deaf" (ignores SIGTERM); with "once:" before it only in generation 0.
+// rankMain is a rank for the tests: "ok", "crash=R" (rank R kills itself), "fail=R" (rank R ends with code 1), "hungry=R"
+// (rank R takes too much memory), "hang=R" (rank R stops, the others are inside a collective), "wait" (until SIGTERM),
+// "deaf" (ignores SIGTERM); with "once:" before it only in generation 0.
 func rankMain(role string) int {
 	events := os.NewFile(3, "events")
 	if rest, once := strings.CutPrefix(role, "once:"); once {
@@ -96,6 +97,9 @@ func rankMain(role string) int {
 	case "fail":
 		fmt.Fprintln(os.Stderr, "disk full")
 		return 1
+	case "hungry":
+		starve()
+		return 6
 	case "hang":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gorun/launcher/kernellog"
 	"gorun/launcher/rdzv"
 )
 
@@ -21,6 +22,7 @@ import (
 type process struct {
 	rank, local int
 	cmd         *exec.Cmd
+	began       time.Duration // by the kernel's log
 	tracker     tracker
 	stderr      tail
 	hangs       bool // the core has been told
@@ -78,6 +80,7 @@ func (a *Agent) startRank(p *rdzv.Plan, group, local int, exit func(*process)) (
 	if local < len(c.CPUs) {
 		cpus = c.CPUs[local]
 	}
+	r.began = kernellog.Now()
 	err = a.spawner.start(cmd, cpus)
 	_ = write.Close() // the rank has it now
 	if err != nil {
@@ -201,5 +204,28 @@ func (r *process) failure() *rdzv.Failure {
 			f.Detail = "by hand, or by the kernel for want of memory (see dmesg)"
 		}
 	}
+	if said := r.kernelSaid(kernellog.Path); said != "" && !r.overdue {
+		f.Detail = said
+	}
 	return f
+}
+
+// kernelSaid is what the kernel's log says of the rank's end: that it was killed for want of memory, or, while it ran,
+// of a GPU's error. It is "" if nothing does, or the log can't be read.
+func (r *process) kernelSaid(path string) string {
+	log, err := kernellog.Read(path)
+	if err != nil {
+		return ""
+	}
+	said := ""
+	for _, x := range log {
+		switch {
+		case x.At < r.began-time.Second: // the two clocks may differ a little
+		case x.OutOfMemory(r.cmd.Process.Pid):
+			return "for want of memory: " + x.Text
+		case x.Xid():
+			said = "an error of a GPU while it ran: " + x.Text
+		}
+	}
+	return said
 }

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"math"
-
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/model/hlo"
@@ -70,6 +68,7 @@ type attention struct {
 	starts hlo.Value // [B*K,S] int32: the first key that each query may see; invalid unless rows are packed
 	group  int       // G
 	scale  float64
+	limit  float64 // cap of the scores; 0 = none
 	window int
 	reach  int // keys that a query may see for any reason; 0 = all before it
 }
@@ -82,7 +81,8 @@ func newAttention(e *emit, q, k, v hlo.Value, window int) attention {
 		e:      e,
 		q:      e.Reshape(q, bk, g, e.seq, d.HeadDim),
 		group:  g,
-		scale:  1 / math.Sqrt(float64(d.HeadDim)),
+		scale:  d.ScoreScale(),
+		limit:  d.AttentionCap,
 		window: window,
 		reach:  window,
 	}
@@ -140,7 +140,7 @@ func (a attention) masked(g *hlo.Graph, x hlo.Value, b queries, s span, query, k
 // scores are scale * q k^T [B*K,G,n,m] float32 for a block of n queries and the keys of its span, masked.
 func (a attention) scores(g *hlo.Graph, b queries, k hlo.Value, s span) hlo.Value {
 	bk, n, m, e := k.Dim(0), s.size, k.Dim(1), k.Dim(2)
-	x := g.Scale(g.Dot(g.Reshape(b.q, bk, a.group*n, e), 2, k, 2, 1), a.scale)
+	x, _ := capped(g, g.Scale(g.Dot(g.Reshape(b.q, bk, a.group*n, e), 2, k, 2, 1), a.scale), a.limit)
 	return a.masked(g, g.Reshape(x, bk, a.group, n, m), b, s, 2, 3)
 }
 
@@ -247,11 +247,12 @@ func (a attention) backwardBlock(g *hlo.Graph, b queries, key keys, do, lse, del
 	grid := func(x hlo.Value) hlo.Value { return g.Reshape(x, bk, m, a.group, s.size) }
 	flat := func(x hlo.Value) hlo.Value { return g.To(g.Reshape(x, bk, m, n), dt) }
 
-	x := a.masked(g, grid(g.Scale(g.Dot(key.k, 2, q, 2, 1), a.scale)), b, s, 3, 1)
+	x, slope := capped(g, grid(g.Scale(g.Dot(key.k, 2, q, 2, 1), a.scale)), a.limit)
+	x = a.masked(g, x, b, s, 3, 1)
 	p := g.Exp(g.Sub(x, g.Like(lse, x, 0, 2, 3)))
 	dv = g.Dot(flat(p), 2, do, 1, 1)
 	dp := grid(g.Dot(key.v, 2, do, 2, 1))
-	ds := flat(g.Scale(g.Mul(p, g.Sub(dp, g.Like(delta, x, 0, 2, 3))), a.scale))
+	ds := flat(g.Scale(times(g, g.Mul(p, g.Sub(dp, g.Like(delta, x, 0, 2, 3))), slope), a.scale))
 	dk = g.Dot(ds, 2, q, 1, 1)
 	dq = g.Transpose(g.Barrier(g.Dot(key.kT, 2, ds, 1, 1)), 0, 2, 1) // without a barrier, XLA would turn the product instead
 	return g.Reshape(dq, dims...), dk, dv

@@ -14,6 +14,7 @@ type acts struct {
 	gate, up  hlo.Value // [T,F]
 	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them
 	tMLP, tDn hlo.Value
+	yo, yd    hlo.Value // what o and down give [T,D]; kept where these are normed
 	h2        hlo.Value // norm of x2, where it came with x2; never saved
 }
 
@@ -32,6 +33,9 @@ func (b block) saved(e *emit, a *acts) []*hlo.Value {
 	adapted(b.qkv, &a.tQKV)
 	adapted(b.out, &a.tOut)
 	adapted(b.down, &a.tDn)
+	if b.normAfter1 >= 0 {
+		out = append(out, &a.yo, &a.yd)
+	}
 	if r == RematNone {
 		if _, ok := b.gatedKernel(e); ok {
 			out = append(out, &a.gateUp)
@@ -47,12 +51,18 @@ func (b block) saved(e *emit, a *acts) []*hlo.Value {
 func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 	b.forwardAttention(e, x, &a)
 	b.forwardMLP(e, &a)
+	b.forwardDown(e, &a)
+	return e.Add(a.x2, e.branch(a.yd, b.normAfter2)), a
+}
+
+// forwardDown fills yd from gate and up, or gateUp.
+func (b block) forwardDown(e *emit, a *acts) {
 	if k, ok := b.gatedKernel(e); ok {
-		return e.residual(a.x2, b.forwardGated(e, k, &a)), a
+		a.yd = e.c(b.forwardGated(e, k, a))
+		return
 	}
 	yd, t := b.down.forward(e, e.gated(a.gate, a.up))
-	a.tDn = t
-	return e.residual(a.x2, yd[0]), a
+	a.yd, a.tDn = e.c(yd[0]), t
 }
 
 // forwardAttention fills everything up to x2.
@@ -66,8 +76,8 @@ func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
 	}
 	a.o, a.lse = b.attend(e, a).forward()
 	yo, t := b.out.forward(e, a.o)
-	a.tOut = t
-	a.x2, a.h2 = e.residualNorm(x, yo[0], b.norm2)
+	a.yo, a.tOut = e.c(yo[0]), t
+	a.x2, a.h2 = b.residualNorm(e, x, a.yo)
 }
 
 // forwardMLP fills gate and up, or gateUp, from x2.
@@ -104,18 +114,23 @@ func (b block) attend(e *emit, a *acts) attender {
 	return newAttention(e, q, k, v, b.window)
 }
 
-// residual is x + y in the compute dtype, y being a product.
-func (e *emit) residual(x, y hlo.Value) hlo.Value { return e.Add(x, e.c(y)) }
-
-// gated is silu(gate) * up.
+// gated is act(gate) * up.
 func (e *emit) gated(gate, up hlo.Value) hlo.Value {
 	g := e.F32(gate)
+	if e.gelu() {
+		y, _ := e.geluTanh(g)
+		return e.c(e.Mul(y, e.F32(up)))
+	}
 	return e.c(e.Mul(e.Mul(g, e.Logistic(g)), e.F32(up)))
 }
 
 // gatedBackward turns the gradient of gated, a product, into those of gate and up.
 func (e *emit) gatedBackward(gate, up, dm hlo.Value) (dGate, dUp hlo.Value) {
 	g, u, dm := e.F32(gate), e.F32(up), e.F32(dm)
+	if e.gelu() {
+		y, slope := e.geluTanh(g)
+		return e.c(e.Mul(e.Mul(dm, u), slope)), e.c(e.Mul(dm, y))
+	}
 	s := e.Logistic(g)
 	// d silu(g)/dg = s * (1 + g * (1 - s))
 	slope := e.Mul(s, e.Add(e.Mul(g, e.Sub(e.Const(g.DType(), 1), s)), e.Const(g.DType(), 1)))
@@ -125,11 +140,11 @@ func (e *emit) gatedBackward(gate, up, dm hlo.Value) (dGate, dUp hlo.Value) {
 // backward takes the block's input, its activations and the gradient of its output [T,D] in the compute dtype, records
 // the gradients of trained parameters and returns the gradient of the input in the compute dtype.
 func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
-	dh, record := b.backwardMLP(e, a, dy)
+	dh, record := b.backwardMLP(e, a, e.branchBackward(a.yd, b.normAfter2, dy))
 	dx2, in := e.residualNormBackward(a.x2, b.norm2, dh, dy)
 	record(in)
 
-	do := e.c(b.out.backward(e, a.o, a.tOut, dx2))
+	do := e.c(b.out.backward(e, a.o, a.tOut, e.branchBackward(a.yo, b.normAfter1, dx2)))
 	dq, dk, dv := b.attend(e, &a).backward(a.o, do, a.lse)
 	dh, record = b.backwardQKV(e, x, a, dq, dk, dv)
 	dx, in := e.residualNormBackward(x, b.norm1, dh, dx2)
@@ -137,7 +152,7 @@ func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
 	return dx
 }
 
-// backwardMLP is the backward pass from the block's output to the norm of x2, whose gradient it returns, and what
+// backwardMLP is the backward pass from what down gives to the norm of x2, whose gradient it returns, and what
 // records the gradients that need that norm.
 func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) (dh hlo.Value, record func(input)) {
 	if k, ok := b.gatedKernel(e); ok {

@@ -118,7 +118,7 @@ func (f forest) fill(t *testing.T, b *bench, w params, capacity int) *model.Deco
 // what is generated afterwards has not seen them.
 func TestBranches(t *testing.T) {
 	dev := devicetest.Open(t)
-	for _, family := range []string{"llama2", "mistral", "phi3_longrope", "qwen3"} { // mistral has a window of 8
+	for _, family := range []string{"llama2", "mistral", "gemma2"} { // plain; windows; soft caps and norms of results
 		t.Run(family, func(t *testing.T) {
 			g := openGolden(t, dev, family)
 			b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters()})
@@ -128,12 +128,12 @@ func TestBranches(t *testing.T) {
 			defer device.FreeAll(w...)
 			dec := f.fill(t, b, w, 20)
 			defer dec.Close()
-			for _, seq := range []int{13, 16} {
-				got, err := dec.Score(params(w), f.shared(seq))
+			for time := range 2 {
+				got, err := dec.Score(params(w), f.shared(16))
 				if err != nil {
 					t.Fatal(err)
 				}
-				devicetest.AssertClose(t, fmt.Sprint("log-probabilities in rows of ", seq), got, want, 1e-5, devicetest.ATol32)
+				devicetest.AssertClose(t, fmt.Sprint("log-probabilities, time ", time), got, want, 1e-5, devicetest.ATol32)
 			}
 			logits, err := dec.Feed(params(w), []int32{f.branches[0][1][0], f.branches[1][1][0]}, []int32{12, 5}, []int32{0, 0})
 			if err != nil {

@@ -181,10 +181,10 @@ func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, er
 		}
 		yo, _ := b.out.forward(e, o)
 		var a acts
-		a.x2 = e.residual(x, yo[0])
+		a.x2 = e.Add(x, e.branch(e.c(yo[0]), b.normAfter1))
 		b.forwardMLP(e, &a)
-		yd, _ := b.down.forward(e, e.gated(a.gate, a.up))
-		return []hlo.Value{e.residual(a.x2, yd[0]), keys, values}
+		b.forwardDown(e, &a)
+		return []hlo.Value{e.Add(a.x2, e.branch(a.yd, b.normAfter2)), keys, values}
 	})
 }
 
@@ -208,7 +208,7 @@ func (a attention) cached(at hlo.Value) hlo.Value {
 func (a attention) outright(mask func(dims []int) (seen, back hlo.Value)) hlo.Value {
 	e, d := a.e, a.e.part
 	bk, n, c := e.rows*d.KVHeads, e.seq, a.k.Dim(1)
-	x := e.Scale(e.Dot(e.Reshape(a.q, bk, a.group*n, d.HeadDim), 2, a.k, 2, 1), a.scale)
+	x, _ := capped(e.Graph, e.Scale(e.Dot(e.Reshape(a.q, bk, a.group*n, d.HeadDim), 2, a.k, 2, 1), a.scale), a.limit)
 	x = e.Reshape(x, e.rows, d.KVHeads, a.group, n, c)
 	seen, back := mask(x.Dims())
 	if a.window > 0 {
@@ -227,7 +227,7 @@ func (r root) buildLogits(cfg Config, s Shape) (device.Source, error) {
 		e := newEmit(g, cfg, r.headParams(), s)
 		x := g.Input(cfg.stream(s))
 		rows := g.Input(device.MakeShape(dtypes.Int32, s.Rows))
-		logits := e.NT(e.norm(g.Rows(x, g.Reshape(rows, s.Rows, 1)), 0), e.weight(1))
+		logits, _ := e.logits(g, e.NT(e.norm(g.Rows(x, g.Reshape(rows, s.Rows, 1)), 0), e.weight(1)))
 		if v := r.vocab; v.split() {
 			all := g.AllGather(v.comm(), "logits", g.Transpose(logits, 1, 0))
 			logits = g.Transpose(g.Slice(all, 0, 0, v.end), 1, 0)

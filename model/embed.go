@@ -27,18 +27,26 @@ func (v vocabulary) lookup(g *hlo.Graph, embed, ids hlo.Value) hlo.Value {
 	return g.Select(g.Broadcast(g.Reshape(here, x.Dim(0)), x.Dims(), 0), x, g.Const(x.DType(), 0))
 }
 
-// buildEmbed is the program: embedding [V,D], ids [B,S], positions [B,S], cosine and sine tables [P,Rot/2] -> x [T,D] in
-// the compute dtype, and the rows of the tables [B,S,Rot/2].
+// buildEmbed is the program: embedding [V,D], ids [B,S], positions [B,S], cosine and sine tables [P,Rot/2] (and
+// two more, where layers with a window have their own) -> x [T,D] in the compute dtype, and the rows of the tables
+// [B,S,Rot/2].
 func (r root) buildEmbed(cfg Config, s Shape, positions int) (device.Source, error) {
 	return hlo.Build("embed", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, Group{Params: r.group.Params[r.embed : r.embed+1]}, s)
 		tokens := device.MakeShape(dtypes.Int32, e.rows, e.seq)
 		ids, at := g.Input(tokens), g.Input(tokens)
 		table := device.MakeShape(dtypes.Float32, positions, cfg.Decoder.Rope.Dim/2)
-		cos, sin := g.Input(table), g.Input(table)
-		x := e.reduced("embedding", e.c(r.vocab.lookup(g, e.w[0], g.Reshape(ids, cfg.tokens(s), 1))))
+		tables := []hlo.Value{g.Input(table), g.Input(table)}
+		if cfg.Decoder.LocalRope != nil {
+			tables = append(tables, g.Input(table), g.Input(table))
+		}
+		x := e.reduced("embedding", e.scaled(e.c(r.vocab.lookup(g, e.w[0], g.Reshape(ids, cfg.tokens(s), 1))), cfg.Decoder.EmbedScale))
 		at = g.Reshape(at, e.rows, e.seq, 1)
-		return []hlo.Value{x, g.Rows(cos, at), g.Rows(sin, at)}
+		out := []hlo.Value{x}
+		for _, t := range tables {
+			out = append(out, g.Rows(t, at))
+		}
+		return out
 	})
 }
 
@@ -57,6 +65,6 @@ func (r root) buildEmbedBackward(cfg Config, s Shape) (device.Source, error) {
 			acc = g.Full(dtypes.Float32, 0, shape.Dims...)
 		}
 		// Rows out of range add nothing.
-		return []hlo.Value{g.AddRows(acc, r.vocab.local(g, g.Reshape(ids, cfg.tokens(s), 1)), g.F32(dx))}
+		return []hlo.Value{g.AddRows(acc, r.vocab.local(g, g.Reshape(ids, cfg.tokens(s), 1)), e.scaled(g.F32(dx), cfg.Decoder.EmbedScale))}
 	})
 }

@@ -1,10 +1,6 @@
 package model
 
-import (
-	"math"
-
-	"gorun/model/hlo"
-)
+import "gorun/model/hlo"
 
 // flash is attention by cuDNN: one kernel forward and a few backward, which keep the scores on chip.
 type flash struct {
@@ -18,7 +14,7 @@ type flash struct {
 // have, so this undoes the transposition of heads, and XLA drops both.
 func newFlash(e *emit, q, k, v hlo.Value, window int) flash {
 	t := func(x hlo.Value) hlo.Value { return e.Transpose(x, 0, 2, 1, 3) }
-	return flash{e: e, q: t(q), k: t(k), v: t(v), scale: 1 / math.Sqrt(float64(e.cfg.Decoder.HeadDim)), window: window}
+	return flash{e: e, q: t(q), k: t(k), v: t(v), scale: e.cfg.Decoder.ScoreScale(), window: window}
 }
 
 // forward returns the output [T, H*E] and the log-sum-exp [B,H,S].

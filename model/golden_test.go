@@ -328,7 +328,7 @@ func families(t *testing.T) []string {
 	for _, e := range entries {
 		out = append(out, e.Name())
 	}
-	if len(out) < 9 {
+	if len(out) < 13 {
 		t.Fatalf("goldens of %v only", out)
 	}
 	return out

@@ -5,6 +5,9 @@ import "gorun/model/hlo"
 // heads turns a projection [T, n*E] into heads [B,n,S,E] in the compute dtype: split, norm per head where the family
 // has one (weight number norm, -1 = none), rotate where rotary is true.
 func (e *emit) heads(x hlo.Value, n, norm int, rotary bool) hlo.Value {
+	if norm >= 0 && e.cfg.Decoder.QKNormWide {
+		x, norm = e.norm(x, norm), -1
+	}
 	h := e.Reshape(x, e.rows, e.seq, n, e.cfg.Decoder.HeadDim)
 	if norm >= 0 {
 		h = e.norm(h, norm)
@@ -22,7 +25,10 @@ func (e *emit) headsBackward(x, dh hlo.Value, norm int, rotary bool) hlo.Value {
 	if rotary {
 		d = e.rotate(e.F32(d), -1)
 	}
-	if norm >= 0 {
+	switch {
+	case norm >= 0 && e.cfg.Decoder.QKNormWide:
+		d = e.normBackward(x, norm, e.Reshape(d, x.Dims()...))
+	case norm >= 0:
 		d = e.normBackward(e.Reshape(x, d.Dims()...), norm, d)
 	}
 	return e.Reshape(e.c(d), x.Dims()...)

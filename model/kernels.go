@@ -49,24 +49,25 @@ func (e *emit) tokens() int { return e.rows * e.seq }
 // normKernel is the kernel of RMSNorm over rows of width numbers, and whether there is one.
 func (e *emit) normKernel(rows, width int) (kernels.Norm, bool) {
 	k := kernels.Norm{Rows: rows, Width: width, Eps: e.cfg.Decoder.NormEps}
-	return k, e.cfg.Kernels && k.Fits()
+	return k, e.cfg.Kernels && !e.cfg.Decoder.NormPlusOne && k.Fits()
 }
 
-// residualNorm is the residual stream x + y, y being a product, and its norm; h is invalid where XLA computes it from the
-// sum.
-func (e *emit) residualNorm(x, y hlo.Value, norm int) (sum, h hlo.Value) {
+// residualNorm is the residual stream after attention, of the one before and of what attention gives, both in the compute
+// dtype, and its norm; h is invalid where that is computed from the sum.
+func (b block) residualNorm(e *emit, x, yo hlo.Value) (x2, h hlo.Value) {
+	y := e.branch(yo, b.normAfter1)
 	k, ok := e.normKernel(x.Dim(0), x.Dim(1))
-	if !ok {
-		return e.residual(x, y), hlo.Value{}
+	if !ok || b.norm2 < 0 {
+		return e.Add(x, y), hlo.Value{}
 	}
-	return e.Norm(k, x, e.c(y), e.weight(norm))
+	return e.Norm(k, x, y, e.weight(b.norm2))
 }
 
 // residualNormBackward is dy, the gradient that goes round the norm of x, plus that which comes through it, and the norm
 // as gradients of what it went into want it.
 func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx hlo.Value, in input) {
 	k, ok := e.normKernel(x.Dim(0), x.Dim(1))
-	if !ok || e.cfg.Full {
+	if !ok || e.cfg.Full || norm < 0 {
 		return e.Add(dy, e.c(e.normBackward(x, norm, dh))), input{x: e.norm(x, norm)}
 	}
 	dx, scale := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
@@ -79,5 +80,6 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 // entropyKernel is the kernel of the cross-entropy of rows of logits, and whether there is one.
 func (a lossArgs) entropyKernel(rows int) (kernels.Entropy, bool) {
 	k := kernels.Entropy{Rows: rows, Vocab: a.head.Dim(0)}
-	return k, a.cfg.Kernels && !a.vocab.split() && k.Fits()
+	d := a.cfg.Decoder
+	return k, a.cfg.Kernels && !a.vocab.split() && d.LogitScale == 0 && d.LogitCap == 0 && k.Fits()
 }

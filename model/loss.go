@@ -85,6 +85,7 @@ func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
 // scores are a chunk's logits as its loss wants them; with a split vocabulary, those of the rows here.
 type scores struct {
 	logits hlo.Value // [C,V]
+	steep  hlo.Value // their slope by the products with the head; invalid = 1
 	lse    hlo.Value // log-sum-exp of each row's logits, of all the vocabulary [C]
 	logp   hlo.Value // log-probability of each row's label [C], 0 where ignored
 	column hlo.Value // the label's column [C]; -1 where it is ignored or not here
@@ -94,7 +95,9 @@ type scores struct {
 // score computes the logits of hidden states [C,D] and what they say of labels [C].
 func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	v := a.vocab
-	s := scores{logits: g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products())), valid: g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))}
+	var s scores
+	s.logits, s.steep = a.logits(g, g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products())))
+	s.valid = g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))
 	if v.first+v.count > v.end {
 		known := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
 		s.logits = g.Select(known, s.logits, g.Const(dtypes.Float32, -1e30))
@@ -117,8 +120,8 @@ func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	return s
 }
 
-// slope is the gradient of the summed losses by the logits of hidden states [C,D], in the compute dtype [C,V], and the
-// log-probability of each label [C].
+// slope is the gradient of the summed losses by the products of hidden states [C,D] with the head, in the compute dtype [C,V],
+// and the log-probability of each label [C].
 func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
 	if k, ok := a.entropyKernel(hCD.Dim(0)); ok {
 		return g.Entropy(k, g.Product(hCD, 1, a.head, 1, a.cfg.products()), labels)
@@ -127,13 +130,17 @@ func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value
 	return s.slope(g, a.cfg.Compute), s.logp
 }
 
-// slope is the gradient of the summed losses by the logits [C,V], in the compute dtype: soft-max minus one at the
+// slope is the gradient of the summed losses by the products with the head [C,V], in the compute dtype: soft-max minus one at the
 // label, and zero in ignored rows. The label's place is set after the rest was rounded: near one, only the difference
 // is exact.
 func (s scores) slope(g *hlo.Graph, compute dtypes.DType) hlo.Value {
 	lse := g.Select(s.valid, s.lse, g.Const(dtypes.Float32, math.MaxFloat32)) // exp of anything less is 0
 	p := g.To(g.Exp(g.Sub(s.logits, g.Like(lse, s.logits, 0))), compute)
-	return g.SetAt(p, s.column, g.To(g.Sub(g.Exp(s.logp), g.Const(dtypes.Float32, 1)), compute))
+	d := g.SetAt(p, s.column, g.To(g.Sub(g.Exp(s.logp), g.Const(dtypes.Float32, 1)), compute))
+	if s.steep.Valid() {
+		d = g.To(g.Mul(g.F32(d), s.steep), compute)
+	}
+	return d
 }
 
 // joined merges each row's greatest logit, sum of exponentials relative to it and label's logit [C] over the parts of

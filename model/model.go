@@ -189,20 +189,27 @@ func (m *Model) Prepare(shapes []Shape, maths *Maths, trained [][]device.Shape, 
 	return g.Wait()
 }
 
-// table names rotary tables: how many positions, and the length that their frequencies are for.
-type table struct{ seq, length int }
+// table names rotary tables: how many positions, the length that their frequencies are for, and whose they are.
+type table struct {
+	seq, length int
+	local       bool // of Decoder.LocalRope
+}
 
 // rotary returns the cosine and sine tables of positions 0..seq-1, each [seq, Rot/2] float32, for sequences of length
-// tokens.
-func (m *Model) rotary(seq, length int) (cos, sin *device.Buffer, err error) {
-	key := table{seq, ropeLength(m.cfg.Decoder.Rope, length)}
+// tokens; local are those of Decoder.LocalRope.
+func (m *Model) rotary(seq, length int, local bool) (cos, sin *device.Buffer, err error) {
+	rope := m.cfg.Decoder.Rope
+	if local {
+		rope = *m.cfg.Decoder.LocalRope
+	}
+	key := table{seq, ropeLength(rope, length), local}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if t, ok := m.tables[key]; ok {
 		return t[0], t[1], nil
 	}
-	c, s := RotaryTable(m.cfg.Decoder.Rope, seq, key.length)
-	half := m.cfg.Decoder.Rope.Dim / 2
+	c, s := RotaryTable(rope, seq, key.length)
+	half := rope.Dim / 2
 	if cos, err = device.FromSlice(m.dev, dtypes.Float32, c, seq, half); err != nil {
 		return nil, nil, err
 	}

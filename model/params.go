@@ -99,7 +99,9 @@ type linear struct {
 // block is the layout of one decoder block: where its parameters are, and in what it differs from others.
 type block struct {
 	group               Group
-	norm1, norm2        int
+	norm1, norm2        int // of what attention and MLP take; -1 = none
+	normAfter1          int // of what attention gives
+	normAfter2          int // of what the MLP gives
 	qNorm, kNorm        int // -1 = none
 	qkv, out, mlp, down linear
 	rope                bool
@@ -245,20 +247,30 @@ func newBlock(cfg Config, n int) (block, error) {
 
 	nq, nk := d.Heads*d.HeadDim, d.KVHeads*d.HeadDim
 	split, stream := cfg.Split.Tensor.split(), cfg.Split.Sequence
+	norms := d.BlockNorms(n)
+	norm := func(i int) int {
+		if norms[i] == "" {
+			return -1
+		}
+		return l.norm(norms[i], d.Hidden, stream)
+	}
 	b := block{qNorm: -1, kNorm: -1, rope: d.NoRope == nil || !d.NoRope[n]}
 	if d.Window != nil {
 		b.window = d.Window[n]
 	}
-	b.norm1 = l.norm(prefix+"input_layernorm.weight", d.Hidden, stream)
+	b.norm1 = norm(0)
 	b.qkv = l.linear("q, k and v", false, []int{nq, nk, nk}, qkv...)
 	if d.QKNorm {
-		b.qNorm = l.norm(prefix+"self_attn.q_norm.weight", d.HeadDim, split)
-		b.kNorm = l.norm(prefix+"self_attn.k_norm.weight", d.HeadDim, split)
+		q, k := d.QKNormDims()
+		b.qNorm = l.norm(prefix+"self_attn.q_norm.weight", q, split)
+		b.kNorm = l.norm(prefix+"self_attn.k_norm.weight", k, split)
 	}
 	b.out = l.linear("attention output", true, []int{d.Hidden}, out...)
-	b.norm2 = l.norm(prefix+"post_attention_layernorm.weight", d.Hidden, stream)
+	b.normAfter1 = norm(1)
+	b.norm2 = norm(2)
 	b.mlp = l.linear("gate and up", false, []int{d.Intermediate, d.Intermediate}, mlp...)
 	b.down = l.linear("down", true, []int{d.Hidden}, down...)
+	b.normAfter2 = norm(3)
 	l.adapt(&b.qkv, qkv...)
 	l.adapt(&b.out, out...)
 	l.adapt(&b.mlp, mlp...)

@@ -105,9 +105,10 @@ func (b block) restore(e *emit, x hlo.Value, a *acts, saved []device.Shape) {
 	case RematFull:
 		b.forwardAttention(e, x, a)
 		b.forwardMLP(e, a)
-		// The down projection is not run again; only the small product with its A is.
-		if k, ok := b.gatedKernel(e); ok {
-			b.forwardGated(e, k, a)
+		// The down projection is not run again but where its result is normed; else only the small product with its A is. A
+		// kernel makes that with the rest, and XLA drops the projection.
+		if _, ok := b.gatedKernel(e); ok || b.normAfter2 >= 0 {
+			b.forwardDown(e, a)
 		} else if segs := b.down.adapted(); segs != nil {
 			a.tDn = e.c(b.down.low(e, e.gated(a.gate, a.up), segs))
 		}

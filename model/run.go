@@ -16,7 +16,8 @@ type Run struct {
 	span  int // what rotary frequencies go by
 	err   error
 
-	ids, positions, cos, sin   *device.Buffer
+	ids, positions             *device.Buffer
+	turns                      []*device.Buffer // cosines and sines of the tokens; and those of layers with a window, if theirs are others
 	rows, labels, starts, keys *device.Buffer
 	x                          []*device.Buffer   // input of each block, and the last block's output
 	saved                      [][]*device.Buffer // what each block's forward saved
@@ -79,20 +80,40 @@ func (r *Run) embedAt(cfg Config, root []*device.Buffer, positions, length int) 
 	if r.err != nil || root == nil {
 		return
 	}
-	cos, sin, err := r.m.rotary(positions, length)
-	if err != nil {
-		r.err = err
-		return
+	args := []*device.Buffer{root[r.m.root.embed], r.ids, r.positions}
+	for _, local := range []bool{false, true}[:r.m.ropes()] {
+		cos, sin, err := r.m.rotary(positions, length, local)
+		if err != nil {
+			r.err = err
+			return
+		}
+		args = append(args, cos, sin)
 	}
 	p, err := r.m.embed(cfg, r.shape, positions)
-	if out := r.execute(p, err, root[r.m.root.embed], r.ids, r.positions, cos, sin); r.err == nil {
-		r.x, r.cos, r.sin = out[:1], out[1], out[2]
+	if out := r.execute(p, err, args...); r.err == nil {
+		r.x, r.turns = out[:1:1], out[1:]
 	}
+}
+
+// ropes is how many rotary embeddings the layers have.
+func (m *Model) ropes() int {
+	if m.cfg.Decoder.LocalRope != nil {
+		return 2
+	}
+	return 1
+}
+
+// turnsOf are a layer's cosines and sines.
+func (r *Run) turnsOf(layer int) []*device.Buffer {
+	if len(r.turns) > 2 && r.m.blocks[layer].window > 0 {
+		return r.turns[2:]
+	}
+	return r.turns[:2]
 }
 
 // context appends to a block's parameters what its programs also take.
 func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*device.Buffer {
-	args := append(append([]*device.Buffer(nil), w...), r.cos, r.sin)
+	args := append(append([]*device.Buffer(nil), w...), r.turnsOf(layer)...)
 	if r.starts != nil {
 		args = append(args, r.starts)
 	}
@@ -218,7 +239,7 @@ func (r *Run) EmbedBackward(grads map[int]*device.Buffer) []*device.Buffer {
 
 // End frees what the run holds and returns its first error.
 func (r *Run) End() error {
-	device.FreeAll(r.x, []*device.Buffer{r.ids, r.positions, r.cos, r.sin, r.rows, r.labels, r.starts, r.keys, r.dx})
+	device.FreeAll(r.x, r.turns, []*device.Buffer{r.ids, r.positions, r.rows, r.labels, r.starts, r.keys, r.dx})
 	device.FreeAll(r.saved...)
 	return r.err
 }

@@ -44,6 +44,9 @@ func (s Split) Check(d *spec.Decoder) error {
 		}
 	}
 	if n := s.Tensor.Parts; n > 1 {
+		if d.QKNorm && d.QKNormWide {
+			faults = append(faults, fmt.Errorf("model: the heads of a %s model share the norms of q and k: they cannot be split over tensor-parallel parts", d.Family))
+		}
 		for _, size := range []struct {
 			name string
 			n    int

@@ -250,6 +250,9 @@ func TestSplitFamilies(t *testing.T) {
 		"qwen3":   {{tensor, true, model.RematFull, 0}},   // norms of heads
 		"mistral": {{context, false, model.RematNone, 0}}, // a window
 		"smollm3": {{context, false, model.RematNone, 0}}, // layers without rotary
+		"gemma2":  {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
+		"gemma3":  {{context, false, model.RematNone, 0}}, // two rotary embeddings
+		"olmo2":   {{context, true, model.RematNone, 0}},  // norms over all heads
 	}
 	for _, family := range families(t) {
 		list := variants[family]
@@ -386,6 +389,11 @@ func TestSplitInference(t *testing.T) {
 // TestSplitFaults: a split that cannot be is refused with every reason.
 func TestSplitFaults(t *testing.T) {
 	d := tiny(nil) // 4 query heads, 2 key/value heads, 24 features
+	wide := tiny(func(d *spec.Decoder) { d.QKNorm, d.QKNormWide = true, true })
+	_, err := model.New(nil, model.Config{Decoder: wide, Compute: dtypes.Float32, Split: model.Split{Tensor: model.Axis{Parts: 2}}})
+	if err == nil || !strings.Contains(err.Error(), "share the norms of q and k") {
+		t.Errorf("norms over all heads, split: %v", err)
+	}
 	for _, c := range []struct {
 		split model.Split
 		want  []string

@@ -68,6 +68,8 @@ func (c Config) FlashRefused() error {
 	switch {
 	case c.Target != CUDA:
 		return errors.New("cuDNN is for NVIDIA GPUs")
+	case c.Decoder.AttentionCap != 0:
+		return errors.New("cuDNN's attention has no soft cap of scores")
 	case c.Compute != dtypes.BFloat16:
 		return fmt.Errorf("cuDNN's attention is for bfloat16, not %s", c.Compute)
 	case size%8 != 0 || size > 128: // larger ones have no backward kernel on most GPUs

@@ -119,7 +119,7 @@ func startRanks(t *testing.T, r *configs.Recipe, world int, more func(rank int) 
 func await(t *testing.T, ranks []*process) []error {
 	t.Helper()
 	errs := make([]error, len(ranks))
-	timeout := time.AfterFunc(5*time.Minute, func() {
+	timeout := time.AfterFunc(10*time.Minute, func() {
 		for _, p := range ranks {
 			_ = p.Process.Kill() // it hangs: Wait tells
 		}

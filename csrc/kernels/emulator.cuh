@@ -1,12 +1,12 @@
 // warp.cuh for the CPU: every thread of a block is a coroutine, which gives way where a warp or the block must meet.
 // It is for tests: slow, and strict about what the hardware leaves to luck.
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 
-#include <mutex>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -174,8 +174,8 @@ static void **parameters;
 #define EMULATE(kernel, columns, rows, block, bytes)                         \
   extern "C" int gorun_emulate(void **p) {                                   \
     using namespace emulated;                                                \
-    static std::mutex one;                                                   \
-    std::lock_guard<std::mutex> held(one); /* XLA calls from its threads */  \
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;                  \
+    pthread_mutex_lock(&one); /* XLA calls from its threads */               \
     threads.resize(block);                                                   \
     for (Thread & t : threads) t.stack.resize(64 << 10);                     \
     shared = (char *)aligned_alloc(64, ((bytes) + 64) / 64 * 64);            \
@@ -189,5 +189,6 @@ static void **parameters;
         fine = run_block(block);                                             \
       }                                                                      \
     free(shared);                                                            \
+    pthread_mutex_unlock(&one);                                              \
     return !fine;                                                            \
   }

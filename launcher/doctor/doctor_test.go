@@ -3,7 +3,6 @@ package doctor
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"net"
 	"os"
@@ -252,20 +251,5 @@ func TestJSON(t *testing.T) {
 	var back Report
 	if err := json.Unmarshal(b.Bytes(), &back); err != nil || len(back.Nodes) != 2 || back.Nodes[1].Folder.Ahead != time.Hour || back.Status != Fail {
 		t.Errorf("it comes back as %+v, %v", back, err)
-	}
-}
-
-func TestXid(t *testing.T) {
-	for record, want := range map[string]string{
-		"3,1234,5678,-;NVRM: Xid (PCI:0000:10:00): 79, pid=1\n SUBSYSTEM=pci\n": "NVRM: Xid (PCI:0000:10:00): 79, pid=1",
-		"6,1,2,-;usb 1-1: new device NVRM: Xid\n":                               "",
-		"nonsense": "",
-	} {
-		if got, ok := xid(record); ok != (want != "") || ok && got != want {
-			t.Errorf("%q: %q, %t", record, got, ok)
-		}
-	}
-	if _, err := xids(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no kernel log: %v", err)
 	}
 }

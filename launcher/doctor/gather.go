@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gorun/launcher/inventory"
+	"gorun/launcher/kernellog"
 )
 
 // Subject is what to examine.
@@ -63,7 +64,7 @@ func (f *Facts) gpus() {
 		return
 	}
 	f.GPUs = visible
-	if f.Xid, err = xids("/dev/kmsg"); err != nil {
+	if f.Xid, err = xids(kernellog.Path); err != nil {
 		f.XidErr = err.Error()
 	}
 }

@@ -1,49 +1,18 @@
 package doctor
 
-import (
-	"errors"
-	"strings"
+import "gorun/launcher/kernellog"
 
-	"golang.org/x/sys/unix"
-)
+// maxXids is how many errors of GPUs are kept.
+const maxXids = 5
 
-// Bounds of what is read of the kernel's log and kept of it.
-const (
-	maxRecords = 1 << 16
-	maxXids    = 5
-)
-
-// xids returns the last errors of GPUs ("NVRM: Xid ...") in the kernel's log, as /dev/kmsg gives it: one record a read,
-// its text after the first semicolon.
+// xids returns the last errors of GPUs in the kernel's log.
 func xids(path string) ([]string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd) //nolint:errcheck // only read
+	log, err := kernellog.Read(path)
 	var out []string
-	buf := make([]byte, 8192) // the kernel's longest record
-	for range maxRecords {
-		n, err := unix.Read(fd, buf)
-		switch {
-		case errors.Is(err, unix.EPIPE): // records were overwritten meanwhile; the next read goes on after them
-			continue
-		case errors.Is(err, unix.EAGAIN) || err == nil && n == 0:
-			return out, nil
-		case err != nil:
-			return out, err
-		}
-		if text, ok := xid(string(buf[:n])); ok {
-			out = append(out, text)
-			out = out[max(0, len(out)-maxXids):]
+	for _, r := range log {
+		if r.Xid() {
+			out = append(out, r.Text)
 		}
 	}
-	return out, nil
-}
-
-// xid returns the text of a record about an Xid.
-func xid(record string) (string, bool) {
-	_, text, _ := strings.Cut(record, ";")
-	text, _, _ = strings.Cut(text, "\n")
-	return text, strings.HasPrefix(text, "NVRM: Xid")
+	return out[max(0, len(out)-maxXids):], err
 }

@@ -108,6 +108,9 @@ func (g *Graph) Rsqrt(x Value) Value { return must(stablehlo.Rsqrt(x.v)) }
 // Logistic is 1/(1+e^-x).
 func (g *Graph) Logistic(x Value) Value { return must(stablehlo.Logistic(x.v)) }
 
+// Tanh is the hyperbolic tangent.
+func (g *Graph) Tanh(x Value) Value { return must(stablehlo.Tanh(x.v)) }
+
 // Neg is -x.
 func (g *Graph) Neg(x Value) Value { return must(stablehlo.Negate(x.v)) }
 

@@ -17,6 +17,9 @@ func (d *Decoder) ConfigJSON(dtype dtypes.DType) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("config.json: unknown family %q", d.Family)
 	}
+	if fam.noGGUF {
+		return nil, fmt.Errorf("config.json of a %s model is only copied from the model's folder, never made", fam.name)
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")

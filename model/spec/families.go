@@ -11,7 +11,7 @@ type biasRule int
 const (
 	biasNever     biasRule = iota
 	biasQKV                // q, k, v always; o never (Qwen2)
-	biasAttention          // attention_bias: q, k, v and o together (Llama, Qwen3, SmolLM3)
+	biasAttention          // attention_bias: q, k, v and o together (all others)
 )
 
 // windowRule says how a family decides which layers slide.
@@ -22,6 +22,7 @@ const (
 	windowAll              // sliding_window, unless null, on every layer (Mistral, Phi-3)
 	windowUpper            // with use_sliding_window: layer_types, else layers from max_window_layers on (Qwen)
 	windowNoPE             // with use_sliding_window: layer_types, else the layers without rotary (SmolLM3)
+	windowTypes            // layer_types, else all but every so manyth layer (Gemma 2 and 3)
 )
 
 // family is what transformers' configuration and modeling classes of one model_type fix or default.
@@ -49,6 +50,18 @@ type family struct {
 	windows     windowRule
 	originalMax int      // default of a top-level original_max_position_embeddings; 0 = no such key
 	ropeKinds   []string // allowed kinds
+
+	norms                  NormPlacement
+	normPlusOne            bool
+	qkNormWide             bool
+	gelu                   bool    // hidden_activation, which may be gelu_pytorch_tanh alone
+	queryScalar            float64 // query_pre_attn_scalar; 0 = no such key, and no soft caps and no scaled embedding
+	attentionCap, logitCap float64 // 0 = null
+	multipliers            bool    // Granite's four
+	windowEvery            int     // every so manyth layer is full
+	windowEveryKey         string  // the key that says otherwise; "" = none
+	localTheta             float64 // of sliding layers; 0 = as all
+	noGGUF                 bool    // no GGUF files of it are read or written
 }
 
 var anyRope = []string{"default", "linear", "dynamic", "llama3", "yarn", "longrope"}
@@ -90,6 +103,33 @@ var families = []family{
 		vocab: 32064, hidden: 3072, intermediate: 8192, layers: 32, heads: 32, maxPositions: 4096,
 		normEps: 1e-5, theta: 10000, bos: 1, eos: []int{32000}, pad: 32000,
 		fused: true, windows: windowAll, partialRope: true, originalMax: 4096, ropeKinds: []string{"default", "longrope"},
+	},
+	{
+		name: "gemma2", architecture: "Gemma2ForCausalLM",
+		vocab: 256000, hidden: 2304, intermediate: 9216, layers: 26, heads: 8, kvHeads: 4, headDim: 256, maxPositions: 8192,
+		normEps: 1e-6, theta: 10000, tied: true, bos: 2, eos: []int{1}, pad: 0,
+		bias: biasAttention, window: 4096, windows: windowTypes, windowEvery: 2, ropeKinds: anyRope,
+		norms: NormAround, normPlusOne: true, gelu: true, queryScalar: 256, attentionCap: 50, logitCap: 30, noGGUF: true,
+	},
+	{
+		name: "gemma3_text", architecture: "Gemma3ForCausalLM",
+		vocab: 262208, hidden: 2304, intermediate: 9216, layers: 26, heads: 8, kvHeads: 4, headDim: 256, maxPositions: 131072,
+		normEps: 1e-6, theta: 1000000, tied: true, bos: 2, eos: []int{1}, pad: 0,
+		bias: biasAttention, qkNorm: true, window: 4096, windows: windowTypes, windowEvery: 6, windowEveryKey: "sliding_window_pattern",
+		localTheta: 10000, ropeKinds: anyRope,
+		norms: NormAround, normPlusOne: true, gelu: true, queryScalar: 256, noGGUF: true,
+	},
+	{
+		name: "olmo2", architecture: "Olmo2ForCausalLM",
+		vocab: 50304, hidden: 4096, intermediate: 11008, layers: 32, heads: 32, maxPositions: 2048,
+		normEps: 1e-5, theta: 10000, bos: -1, eos: []int{50279}, pad: 1,
+		bias: biasAttention, qkNorm: true, qkNormWide: true, ropeKinds: anyRope, norms: NormAfter, noGGUF: true,
+	},
+	{
+		name: "granite", architecture: "GraniteForCausalLM",
+		vocab: 32000, hidden: 4096, intermediate: 11008, layers: 32, heads: 32, maxPositions: 2048,
+		normEps: 1e-6, theta: 10000, bos: 1, eos: []int{2}, pad: -1,
+		bias: biasAttention, mlpBias: true, ropeKinds: anyRope, multipliers: true, noGGUF: true,
 	},
 }
 

@@ -54,7 +54,7 @@ func (d *Decoder) ggufArchitecture() (string, error) {
 		arch = "llama"
 	}
 	if _, ok := ggufArchitectures[arch]; !ok {
-		return "", fmt.Errorf("gguf: llama.cpp's architecture of family %q is not known", d.Family)
+		return "", fmt.Errorf("gguf: no GGUF files of a %s model are read or written: use the Hugging Face format", d.Family)
 	}
 	if d.Window != nil && (arch != "llama" && arch != "phi3" || slices.Min(d.Window) != slices.Max(d.Window)) {
 		return "", fmt.Errorf("gguf: llama.cpp has no sliding windows on some layers of a %s model", d.Family)

@@ -35,6 +35,10 @@ type golden struct {
 		Inv   []float32 `json:"inv"`
 		Scale float32   `json:"scale"`
 	} `json:"ropes"`
+	Slides     []bool    `json:"slides"` // of families that say it by layer
+	Window     int       `json:"window"`
+	LocalTheta float64   `json:"local_theta"`
+	Variants   []float64 `json:"variants"` // scale and cap of scores, cap of logits, multipliers of embedding, residual and logits
 }
 
 func goldens(t *testing.T) map[string]golden {
@@ -106,6 +110,43 @@ func TestParseAgreesWithTransformers(t *testing.T) {
 				t.Errorf("tensors (-transformers +ours):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestVariantsAgreeWithTransformers: what only some families have.
+func TestVariantsAgreeWithTransformers(t *testing.T) {
+	met := 0
+	for name, g := range goldens(t) {
+		if g.Variants == nil {
+			continue
+		}
+		met++
+		d := parsed(t, name)
+		got := []float64{d.AttentionScale, d.AttentionCap, d.LogitCap, d.EmbedScale, d.ResidualScale, d.LogitScale}
+		for i, want := range g.Variants {
+			if math.Abs(got[i]-want) > 1e-15*want {
+				t.Errorf("%s: variant %d is %v, want %v", name, i, got[i], want)
+			}
+		}
+		local := 0.0
+		if d.LocalRope != nil {
+			local = d.LocalRope.Theta
+		}
+		if local != g.LocalTheta {
+			t.Errorf("%s: theta of sliding layers %v, want %v", name, local, g.LocalTheta)
+		}
+		for i, slides := range g.Slides {
+			window := 0
+			if slides {
+				window = g.Window
+			}
+			if d.Window[i] != window {
+				t.Errorf("%s: layer %d sees %d keys, want %d", name, i, d.Window[i], window)
+			}
+		}
+	}
+	if met < 7 {
+		t.Errorf("goldens of %d models with variants", met)
 	}
 }
 

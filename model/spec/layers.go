@@ -46,7 +46,7 @@ func windowLayers(f fields, fam family, d *Decoder) []int {
 	switch fam.windows {
 	case windowNever:
 		return nil
-	case windowAll:
+	case windowAll, windowTypes:
 	case windowUpper, windowNoPE:
 		use = f.bool("use_sliding_window", false)
 	}
@@ -77,6 +77,14 @@ func slidingLayers(f fields, fam family, d *Decoder, active bool) ([]bool, bool)
 	if fam.windows == windowUpper {
 		firstUpper = f.int("max_window_layers", 28)
 	}
+	every := fam.windowEvery
+	if fam.windowEveryKey != "" {
+		every = f.int(fam.windowEveryKey, every)
+	}
+	if fam.windows == windowTypes && every < 1 {
+		f.fail(fam.windowEveryKey, "is %d, must be at least 1", every)
+		return nil, false
+	}
 	for i := range slides {
 		switch fam.windows {
 		case windowNever:
@@ -86,6 +94,8 @@ func slidingLayers(f fields, fam family, d *Decoder, active bool) ([]bool, bool)
 			slides[i] = active && i >= firstUpper
 		case windowNoPE:
 			slides[i] = active && d.NoRope != nil && d.NoRope[i]
+		case windowTypes:
+			slides[i] = active && (i+1)%every != 0
 		}
 	}
 	if !f.has("layer_types") {

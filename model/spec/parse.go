@@ -100,14 +100,18 @@ func decoderFromConfig(f fields, fam family) *Decoder {
 	if fam.mlpBias {
 		d.MLPBias = f.bool("mlp_bias", false)
 	}
-	d.Activation = activation(f)
+	d.Activation = SiLU
+	if !fam.gelu {
+		checkActivation(f)
+	}
+	variantsFromConfig(f, fam, d)
 	refuseUnsupported(f)
 	tokenIDs(f, fam, d)
 	if d.Layers > 0 && d.Layers <= maxLayers {
 		d.NoRope = noRopeLayers(f, fam, d.Layers)
 		d.Window = windowLayers(f, fam, d)
 	}
-	d.Rope = ropeFromConfig(f, fam, d)
+	d.Rope, d.LocalRope = ropeFromConfig(f, fam, d), localRope(f, fam, d)
 	return d
 }
 
@@ -128,13 +132,17 @@ func headDim(f fields, fam family, d *Decoder) int {
 	return d.Hidden / d.Heads
 }
 
-// activation checks hidden_act; transformers knows SiLU under two names.
-func activation(f fields) string {
-	act := f.string("hidden_act", "silu")
-	if act != "silu" && act != "swish" {
+// The activations.
+const (
+	SiLU     = "silu"
+	GELUTanh = "gelu_tanh"
+)
+
+// checkActivation checks hidden_act; transformers knows SiLU under two names.
+func checkActivation(f fields) {
+	if act := f.string("hidden_act", SiLU); act != SiLU && act != "swish" {
 		f.fail("hidden_act", "is %q; only \"silu\" is supported", act)
 	}
-	return "silu"
 }
 
 // refuseUnsupported names what changes the computation and is not supported, instead of ignoring it.

@@ -37,7 +37,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ name, config, want string }{
 		{"not JSON", `{"model_type": `, "not a JSON object"},
 		{"a list", `[1]`, "not a JSON object"},
-		{"unknown", `{"model_type": "mixtral"}`, `unknown model_type "mixtral"; known: llama, mistral, phi3, qwen2, qwen3, smollm3`},
+		{"unknown", `{"model_type": "mixtral"}`, `unknown model_type "mixtral"; known: gemma2, gemma3_text, granite, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3`},
 		{"no type", `{"hidden_size": 4}`, "model_type is missing"},
 		{"classifier", `{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}`, "LlamaForSequenceClassification"},
 		{"head_dim missing", `{"model_type": "llama", "hidden_size": 100, "num_attention_heads": 7, "num_key_value_heads": 7}`, "hidden_size: is 100, not a multiple"},

@@ -19,7 +19,11 @@ func ropeFromConfig(f fields, fam family, d *Decoder) Rope {
 	if !ok {
 		p = fields{faults: f.faults}
 	}
-	p = perLayerType(p)
+	if fam.localTheta == 0 {
+		p = perLayerType(p)
+	} else if full, ok := p.object(fullAttention); ok {
+		p = full
+	}
 
 	r := Rope{Theta: p.float("rope_theta", f.float("rope_theta", fam.theta))}
 	r.Kind = p.string("rope_type", p.string("type", "default"))

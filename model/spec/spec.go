@@ -5,7 +5,7 @@ import "github.com/gomlx/compute/dtypes"
 // Decoder is one decoder-only transformer described by data: sizes, and the few choices in which
 // the supported families differ. It holds no weights and knows no device.
 type Decoder struct {
-	Family string // model_type of config.json: "llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3"
+	Family string // model_type of config.json: "llama", "gemma2"; see Families
 
 	Layers       int // decoder blocks
 	Hidden       int // width of the residual stream
@@ -17,7 +17,7 @@ type Decoder struct {
 	MaxPositions int // longest sequence the model was trained for
 
 	NormEps    float64 // epsilon of every RMSNorm
-	Activation string  // of the gate: "silu"
+	Activation string  // of the gate: "silu" or "gelu_tanh"
 	TiedHead   bool    // the head is the embedding
 	QKVBias    bool    // q, k, v projections have a bias
 	OBias      bool    // the output projection has a bias
@@ -25,6 +25,18 @@ type Decoder struct {
 	QKNorm     bool    // RMSNorm over each head of q and k, before rotary
 	FusedQKV   bool    // the checkpoint holds qkv_proj instead of q_proj, k_proj, v_proj (Phi-3)
 	FusedMLP   bool    // the checkpoint holds gate_up_proj instead of gate_proj, up_proj (Phi-3)
+
+	// What only some families have; a zero value is the plain way.
+	Norms          NormPlacement
+	NormPlusOne    bool    // the weights of norms are stored less one (Gemma)
+	QKNormWide     bool    // QKNorm is over all heads of q and of k together (OLMo 2)
+	AttentionScale float64 // of the scores; 0 = 1/sqrt(HeadDim)
+	AttentionCap   float64 // scores are c*tanh(x/c); 0 = not (Gemma 2)
+	LogitCap       float64 // the same of logits
+	EmbedScale     float64 // multiplies the embedding's rows; 0 = 1 (Gemma, Granite)
+	ResidualScale  float64 // multiplies what attention and MLP add; 0 = 1 (Granite)
+	LogitScale     float64 // multiplies the logits; 0 = 1 (Granite)
+	LocalRope      *Rope   // of the layers with a window; nil = Rope (Gemma 3)
 
 	Rope   Rope   // rotary embedding
 	NoRope []bool // per layer: no rotary here (SmolLM3); nil = rotary everywhere

@@ -51,13 +51,23 @@ func (d *Decoder) Head() Linear {
 // BlockTensors lists the tensors of one block.
 func (d *Decoder) BlockTensors(layer int) []Tensor {
 	prefix := BlockPrefix(layer)
-	list := []Tensor{{prefix + "input_layernorm.weight", []int{d.Hidden}}}
-	if d.QKNorm {
-		list = append(list,
-			Tensor{prefix + "self_attn.q_norm.weight", []int{d.HeadDim}},
-			Tensor{prefix + "self_attn.k_norm.weight", []int{d.HeadDim}})
+	var list []Tensor
+	norms := d.BlockNorms(layer)
+	norm := func(i int) {
+		if norms[i] != "" {
+			list = append(list, Tensor{norms[i], []int{d.Hidden}})
+		}
 	}
-	list = append(list, Tensor{prefix + "post_attention_layernorm.weight", []int{d.Hidden}})
+	norm(0)
+	if d.QKNorm {
+		q, k := d.QKNormDims()
+		list = append(list,
+			Tensor{prefix + "self_attn.q_norm.weight", []int{q}},
+			Tensor{prefix + "self_attn.k_norm.weight", []int{k}})
+	}
+	for i := 1; i < len(norms); i++ {
+		norm(i)
+	}
 	for _, l := range d.Linears(layer) {
 		list = append(list, Tensor{l.Name + ".weight", []int{l.Out, l.In}})
 		if l.Bias {

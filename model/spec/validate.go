@@ -40,6 +40,7 @@ func (d *Decoder) impossible() []error {
 	if !(d.NormEps > 0 && d.NormEps < 1) {
 		fail("rms_norm_eps: is %g, must lie between 0 and 1", d.NormEps)
 	}
+	faults = append(faults, d.impossibleVariants()...)
 	return append(faults, d.Rope.impossible(d.HeadDim)...)
 }
 

@@ -52,8 +52,24 @@ func digest(d *spec.Decoder, s Source) (string, error) {
 func describe(h hash.Hash, d *spec.Decoder) {
 	fmt.Fprintf(h, "base 1 %s\n%d %d %d %d %d %d %d\n", d.Family, d.Layers, d.Hidden, d.Intermediate, d.Heads, d.KVHeads, d.HeadDim, d.Vocab)
 	fmt.Fprintf(h, "%g %s %t %v %v\n", d.NormEps, d.Activation, d.TiedHead, d.NoRope, d.Window)
-	for _, seq := range []int{1, d.MaxPositions} {
-		inv, scale := d.Rope.InvFreq(seq)
+	if own := fmt.Sprintln(d.Norms, d.NormPlusOne, d.QKNormWide, d.AttentionScale, d.AttentionCap, d.LogitCap, d.EmbedScale, d.ResidualScale, d.LogitScale); own != plainVariants {
+		fmt.Fprint(h, own)
+	}
+	ropes := []spec.Rope{d.Rope}
+	if d.LocalRope != nil {
+		ropes = append(ropes, *d.LocalRope)
+	}
+	for _, rope := range ropes {
+		describeRope(h, rope, d.MaxPositions)
+	}
+}
+
+// plainVariants is what a decoder without any of them has for its family's own ways; it is not part of the digest.
+var plainVariants = fmt.Sprintln(spec.NormBefore, false, false, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+func describeRope(h hash.Hash, r spec.Rope, maxPositions int) {
+	for _, seq := range []int{1, maxPositions} {
+		inv, scale := r.InvFreq(seq)
 		for _, x := range append(inv, scale) {
 			var b [4]byte
 			binary.LittleEndian.PutUint32(b[:], math.Float32bits(x))

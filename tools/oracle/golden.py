@@ -84,6 +84,27 @@ FAMILIES = {
 }
 
 
+def tiny(kind, arch, **more):
+    sizes = {"vocab_size": 41, "hidden_size": 16, "intermediate_size": 24, "pad_token_id": 0}
+    return small(kind, arch, **{**sizes, **more})
+
+
+# Families that came later; their place in the list is their seed.
+LATER = {
+    "gemma2": Family(tiny("gemma2", "Gemma2ForCausalLM", head_dim=8, hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6, rope_theta=10000.0,
+                          sliding_window=5, query_pre_attn_scalar=3, attn_logit_softcapping=2.0, final_logit_softcapping=4.0, tie_word_embeddings=True, torch_dtype="float32"),
+                     differs={"attn_logit_softcapping": None}),
+    "gemma3": Family(tiny("gemma3_text", "Gemma3ForCausalLM", head_dim=8, hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6, rope_theta=700.0, rope_local_base_freq=20.0,
+                          rope_scaling={"rope_type": "linear", "factor": 8.0}, sliding_window=6, sliding_window_pattern=2, query_pre_attn_scalar=5, tie_word_embeddings=True,
+                          torch_dtype="bfloat16"), differs={"rope_local_base_freq": 9000.0}),
+    "olmo2": Family(tiny("olmo2", "Olmo2ForCausalLM", rms_norm_eps=1e-6, rope_theta=500000.0, rope_scaling=None, attention_bias=False, tie_word_embeddings=False, torch_dtype="float32")),
+    "granite": Family(tiny("granite", "GraniteForCausalLM", rope_theta=10000.0, rope_scaling=None, attention_bias=False, mlp_bias=False, attention_multiplier=0.2, embedding_multiplier=3.0,
+                           residual_multiplier=0.4, logits_scaling=2.5, tie_word_embeddings=True, torch_dtype="bfloat16"), differs={"residual_multiplier": 1.0}),
+}
+SEEDS = [*sorted(FAMILIES), *LATER]
+FAMILIES |= LATER
+
+
 # ------------------------------------------------------------------------------------------------ making the model
 
 
@@ -99,7 +120,7 @@ def make_base(f, rng, folder):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             if name.endswith("norm.weight"):
-                p.copy_(draw(rng, p.shape, 0.2, 1.0))
+                p.copy_(draw(rng, p.shape, 0.2, 0.0 if f.config["model_type"].startswith("gemma") else 1.0))
             elif name.endswith("bias"):
                 p.copy_(draw(rng, p.shape, 0.3))
             else:
@@ -138,23 +159,23 @@ def load_adapter(folder):
 
 # Tokens stay clear of a configuration's padding token: transformers passes it to torch.nn.Embedding as padding_idx, and
 # torch then gives its row no gradient from the lookup, also where a real text has that token.
-def tokens(rng, pad, shape):
-    return (pad + 1 + rng.integers(0, VOCAB - 1, shape)) % VOCAB
+def tokens(rng, pad, shape, vocab):
+    return (pad + 1 + rng.integers(0, vocab - 1, shape)) % vocab
 
 
-def plain_batch(rng, seq, pad):
-    ids = tokens(rng, pad, (ROWS, seq))
+def plain_batch(rng, seq, pad, vocab):
+    ids = tokens(rng, pad, (ROWS, seq), vocab)
     labels = np.full_like(ids, -100)
     labels[:, :-1] = ids[:, 1:]
     return ids, labels
 
 
-def padded_batch(rng, seq, pad):
+def padded_batch(rng, seq, pad, vocab):
     """Rows of different lengths, the first a third of each a prompt."""
     ids, labels = np.full((ROWS, seq), pad), np.full((ROWS, seq), -100)
     for r in range(ROWS):
         n = seq - 1 - 2 * r - int(rng.integers(0, 2))
-        ids[r, :n] = tokens(rng, pad, n)
+        ids[r, :n] = tokens(rng, pad, n, vocab)
         labels[r, n // 3:n - 1] = ids[r, n // 3 + 1:n]
     return ids, labels
 
@@ -232,12 +253,12 @@ def feature_works(f, folder, ids):
 def make(name, folder):
     f = FAMILIES[name]
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([7, sorted(FAMILIES).index(name)])
+    rng = np.random.default_rng([7, SEEDS.index(name)])
     make_base(f, rng, folder)
     make_adapter(f, rng, folder)
-    pad = f.config.get("pad_token_id", 0)
-    cases = {"plain": plain_batch(rng, f.seq, pad), "padded": padded_batch(rng, f.padded, pad)}
-    micro = [[plain_batch(rng, f.seq, pad) if (s + m) % 3 == 0 else padded_batch(rng, f.seq, pad) for m in range(MICRO)] for s in range(STEPS)]
+    rest = f.config.get("pad_token_id", 0), f.config["vocab_size"]
+    cases = {"plain": plain_batch(rng, f.seq, *rest), "padded": padded_batch(rng, f.padded, *rest)}
+    micro = [[plain_batch(rng, f.seq, *rest) if (s + m) % 3 == 0 else padded_batch(rng, f.seq, *rest) for m in range(MICRO)] for s in range(STEPS)]
     steps_ids = torch.tensor(np.array([[b[0] for b in s] for s in micro]))
     steps_labels = torch.tensor(np.array([[b[1] for b in s] for s in micro]))
 

@@ -66,6 +66,15 @@ HUB = {
     "defaults-qwen3": {"model_type": "qwen3", "num_hidden_layers": 1},
     "defaults-smollm3": {"model_type": "smollm3", "num_hidden_layers": 1},
     "defaults-phi3": {"model_type": "phi3", "num_hidden_layers": 1},
+    "gemma-2-2b": {"architectures": ["Gemma2ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "attn_logit_softcapping": 50.0, "bos_token_id": 2, "cache_implementation": "hybrid", "eos_token_id": 1, "final_logit_softcapping": 30.0, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 2304, "intermediate_size": 9216, "max_position_embeddings": 8192, "model_type": "gemma2", "num_attention_heads": 8, "num_hidden_layers": 26, "num_key_value_heads": 4, "pad_token_id": 0, "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-06, "rope_theta": 10000.0, "sliding_window": 4096, "torch_dtype": "float32", "vocab_size": 256000},
+    "gemma-3-1b": {"architectures": ["Gemma3ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "attn_logit_softcapping": None, "bos_token_id": 2, "cache_implementation": "hybrid", "eos_token_id": 1, "final_logit_softcapping": None, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 1152, "intermediate_size": 6912, "max_position_embeddings": 32768, "model_type": "gemma3_text", "num_attention_heads": 4, "num_hidden_layers": 26, "num_key_value_heads": 1, "pad_token_id": 0, "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-06, "rope_local_base_freq": 10000, "rope_scaling": None, "rope_theta": 1000000, "sliding_window": 512, "sliding_window_pattern": 6, "torch_dtype": "bfloat16", "vocab_size": 262144},
+    "gemma3-scaled": {"model_type": "gemma3_text", "hidden_size": 256, "num_attention_heads": 8, "num_hidden_layers": 7, "head_dim": 32, "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5}, "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}},
+    "olmo-2-7b": {"architectures": ["Olmo2ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "eos_token_id": 100257, "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 11008, "max_position_embeddings": 4096, "model_type": "olmo2", "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32, "pad_token_id": 100277, "rms_norm_eps": 1e-06, "rope_scaling": None, "rope_theta": 500000, "tie_word_embeddings": False, "torch_dtype": "float32", "vocab_size": 100352},
+    "granite-3.1-2b": {"architectures": ["GraniteForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "attention_multiplier": 0.015625, "bos_token_id": 0, "embedding_multiplier": 12.0, "eos_token_id": 0, "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 8192, "logits_scaling": 8.0, "max_position_embeddings": 131072, "mlp_bias": False, "model_type": "granite", "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8, "pad_token_id": 0, "residual_multiplier": 0.22, "rms_norm_eps": 1e-05, "rope_scaling": None, "rope_theta": 5000000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "vocab_size": 49155},
+    "defaults-gemma2": {"model_type": "gemma2", "num_hidden_layers": 2},
+    "defaults-gemma3": {"model_type": "gemma3_text", "num_hidden_layers": 2},
+    "defaults-olmo2": {"model_type": "olmo2", "num_hidden_layers": 1},
+    "defaults-granite": {"model_type": "granite", "num_hidden_layers": 1},
 }
 
 
@@ -76,18 +85,21 @@ def load_config(raw):
 
 def rope_goldens(config, model):
     rotary = model.model.rotary_emb
-    kind = config.rope_parameters["rope_type"]
+    params, layer = config.rope_parameters, {}
+    if "full_attention" in params:
+        params, layer = params["full_attention"], {"layer_type": "full_attention"}
+    kind = params["rope_type"]
     lengths = [16]
     if kind in ("dynamic", "longrope"):
         # Not the exact border for longrope only: one position beyond it changes the set.
-        edge = config.rope_parameters.get("original_max_position_embeddings") or config.max_position_embeddings
+        edge = params.get("original_max_position_embeddings") or config.max_position_embeddings
         lengths += [edge, edge + 1, 3 * edge]
     out = []
     for n in lengths:
         if kind == "default":
-            inv, scale = rotary.compute_default_rope_parameters(config)
+            inv, scale = rotary.compute_default_rope_parameters(config, **layer)
         else:
-            inv, scale = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), seq_len=n)
+            inv, scale = ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), seq_len=n, **layer)
         out.append({"seq": n, "inv": [float(x) for x in inv.to(torch.float32)], "scale": float(np.float32(scale))})
     return out
 
@@ -124,6 +136,22 @@ def describe(name, raw):
         "tensors": keep,
         "params": sum(math.prod(v) for v in tensors.values()),
         "ropes": ropes,
+        **variants(config),
+    }
+
+
+def variants(config):
+    """What only some families have: which layers slide, the theta of those, and numbers that multiply or cap."""
+    if config.model_type not in ("gemma2", "gemma3_text", "granite"):
+        return {}
+    if config.model_type == "granite":
+        return {"variants": [config.attention_multiplier, 0, 0, config.embedding_multiplier, config.residual_multiplier, 1 / config.logits_scaling]}
+    rope = config.rope_parameters.get("sliding_attention", {})
+    return {
+        "slides": [t == "sliding_attention" for t in config.layer_types],
+        "window": config.sliding_window,
+        "local_theta": rope.get("rope_theta", 0),
+        "variants": [config.query_pre_attn_scalar**-0.5, config.attn_logit_softcapping or 0, config.final_logit_softcapping or 0, config.hidden_size**0.5, 0, 0],
     }
 
 
