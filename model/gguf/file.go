@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"gorun/model/mapped"
 )
 
 // File is an open GGUF file, mapped into memory. All methods may be called by many goroutines.
@@ -21,13 +23,13 @@ var errClosed = errors.New("the file is closed")
 // Open maps a file and checks all of it but the values. The error names the path and what is wrong.
 // The caller must Close the file, and must not truncate it before.
 func Open(path string) (*File, error) {
-	data, err := mapFile(path)
+	data, err := mapped.Open(path, ".gguf")
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %s: %w", path, err)
 	}
 	contents, err := parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("gguf: %s: %w", path, errors.Join(err, unmapFile(data)))
+		return nil, fmt.Errorf("gguf: %s: %w", path, errors.Join(err, mapped.Close(data)))
 	}
 	return &File{path: path, contents: contents, data: data}, nil
 }
@@ -89,7 +91,7 @@ func (f *File) Close() error {
 	defer f.mu.Unlock()
 	data := f.data
 	f.data = nil
-	if err := unmapFile(data); err != nil {
+	if err := mapped.Close(data); err != nil {
 		return fmt.Errorf("gguf: %s: %w", f.path, err)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+
+	"gorun/model/mapped"
 )
 
 // Pair is one entry of a file's metadata. Values are of the types that File.Meta gives, arrays of arrays excepted.
@@ -44,7 +46,7 @@ func write(path string, meta []Pair, tensors []Stream) (err error) {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask, as any new file
 	if err != nil {
-		return bare(err)
+		return mapped.Bare(err)
 	}
 	defer func() {
 		err = errors.Join(err, f.Close())

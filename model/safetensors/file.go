@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/gomlx/compute/dtypes"
+
+	"gorun/model/mapped"
 )
 
 // Info says what a tensor is. Shape is outermost first and empty for a scalar; it is shared, so read-only.
@@ -31,13 +33,13 @@ var errClosed = errors.New("the file is closed")
 // Open maps a file and checks its header in full. The error names the path and what is wrong.
 // The caller must Close the file, and must not truncate it before.
 func Open(path string) (*File, error) {
-	data, err := mapFile(path)
+	data, err := mapped.Open(path, ".safetensors")
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
 	layout, err := parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, errors.Join(err, unmapFile(data)))
+		return nil, fmt.Errorf("safetensors: %s: %w", path, errors.Join(err, mapped.Close(data)))
 	}
 	return &File{path: path, layout: layout, data: data}, nil
 }
@@ -94,7 +96,7 @@ func (f *File) Close() error {
 	defer f.mu.Unlock()
 	data := f.data
 	f.data = nil
-	if err := unmapFile(data); err != nil {
+	if err := mapped.Close(data); err != nil {
 		return fmt.Errorf("safetensors: %s: %w", f.path, err)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gorun/model/mapped"
 )
 
 // The two ways in which a Hugging Face folder holds its weights.
@@ -67,7 +69,7 @@ func OpenDir(dir string) (*Set, error) {
 func noWeights(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return bare(err)
+		return mapped.Bare(err)
 	}
 	if !info.IsDir() {
 		return errors.New("is not a folder")
@@ -82,12 +84,12 @@ func noWeights(dir string) error {
 func readIndex(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, bare(err)
+		return nil, mapped.Bare(err)
 	}
 	defer f.Close() // only read: nothing to lose
 	body, err := io.ReadAll(io.LimitReader(f, maxIndex+1))
 	if err != nil {
-		return nil, bare(err)
+		return nil, mapped.Bare(err)
 	}
 	return parseIndex(body)
 }

@@ -1,4 +1,5 @@
-package gguf
+// Package mapped maps files of tensors into memory.
+package mapped
 
 import (
 	"errors"
@@ -10,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps a regular file read-only. An empty file gives an empty slice that is not mapped.
-// Errors do not name the path; the caller does.
-func mapFile(path string) ([]byte, error) {
+// Open maps a regular file read-only; suffix is what names of such files end with. An empty file gives an empty slice
+// that is not mapped. Errors do not name the path; the caller does.
+func Open(path, suffix string) ([]byte, error) {
 	info, err := os.Stat(path) // before open: opening a named pipe would wait for a writer
 	if err != nil {
-		return nil, bare(err)
+		return nil, Bare(err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("is not a regular file (%s); name the .gguf file", info.Mode().Type())
+		return nil, fmt.Errorf("is not a regular file (%s); name the %s file", info.Mode().Type(), suffix)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, bare(err)
+		return nil, Bare(err)
 	}
 	defer f.Close() // only read: nothing to lose
 	if info, err = f.Stat(); err != nil {
-		return nil, bare(err)
+		return nil, Bare(err)
 	}
 	size := info.Size()
 	if size == 0 {
@@ -42,8 +43,8 @@ func mapFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// unmapFile undoes mapFile.
-func unmapFile(data []byte) error {
+// Close undoes Open.
+func Close(data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
@@ -53,8 +54,8 @@ func unmapFile(data []byte) error {
 	return nil
 }
 
-// bare strips the operation and path that os errors carry.
-func bare(err error) error {
+// Bare strips the operation and path that os errors carry.
+func Bare(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err
