@@ -47,7 +47,7 @@ type bench struct {
 
 func newBench(t *testing.T, cfg model.Config) *bench {
 	t.Helper()
-	return newBenchOn(t, devicetest.Open(t), cfg)
+	return newBenchOn(t, devicetest.OpenHasty(t), cfg)
 }
 
 func newBenchOn(t *testing.T, dev *device.Client, cfg model.Config) *bench {

@@ -20,6 +20,20 @@ var shared = sync.OnceValues(func() (*device.Client, error) {
 	return device.Open(device.Config{Plugin: plugin, CUDA: kind() == plugins.CUDA})
 })
 
+// Hasty makes XLA compile quickly rather than well: for tests of which most of the time is compilation.
+var Hasty = map[string]string{"xla_backend_optimization_level": "0"}
+
+var hasty = sync.OnceValues(func() (*device.Client, error) {
+	if kind() == plugins.CUDA {
+		return shared()
+	}
+	plugin, err := plugins.Find(kind())
+	if err != nil {
+		return nil, err
+	}
+	return device.Open(device.Config{Plugin: plugin, Flags: Hasty})
+})
+
 func kind() string {
 	if os.Getenv("GORUN_TEST_DEVICE") == plugins.CUDA {
 		return plugins.CUDA
@@ -54,7 +68,19 @@ func Plugin(t testing.TB) string {
 // Open returns the process's one client, and fails the test if it ends with more live buffers than it began with.
 func Open(t testing.TB) *device.Client {
 	t.Helper()
-	c, err := shared()
+	return watched(t, shared)
+}
+
+// OpenHasty is Open of another client, one for the process too, whose programs are compiled as Hasty says; on a GPU it is
+// the same.
+func OpenHasty(t testing.TB) *device.Client {
+	t.Helper()
+	return watched(t, hasty)
+}
+
+func watched(t testing.TB, open func() (*device.Client, error)) *device.Client {
+	t.Helper()
+	c, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ var emulating = sync.OnceValues(func() (*device.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin, Emulate: emulate, Flags: map[string]string{"xla_backend_optimization_level": "0"}})
+	return device.Open(device.Config{Plugin: plugin, Emulate: emulate, Flags: Hasty})
 })
 
 // WithKernels is Open of a device that can call kernels: on the CPU they are emulated, and the test is skipped where there
@@ -35,12 +35,7 @@ func WithKernels(t testing.TB) *device.Client {
 	if _, err := exec.LookPath("c++"); err != nil && kind() == plugins.CPU {
 		skip.Because(t, "kernels are emulated with a C++ compiler, and there is none")
 	}
-	c, err := emulating()
-	if err != nil {
-		t.Fatal(err)
-	}
-	watch(t, c)
-	return c
+	return watched(t, emulating)
 }
 
 // emulate compiles a kernel for the CPU. Libraries stay in a folder for temporary files, by their numbers: the next test

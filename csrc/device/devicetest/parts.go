@@ -22,7 +22,7 @@ func Parts(t testing.TB, n int) []*device.Client {
 	CPUOnly(t)
 	out := make([]*device.Client, n)
 	for i := range out {
-		c, err := device.Open(device.Config{Plugin: Plugin(t), Flags: map[string]string{"xla_backend_optimization_level": "0"}})
+		c, err := device.Open(device.Config{Plugin: Plugin(t), Flags: Hasty})
 		if err != nil {
 			t.Fatal(err)
 		}
