@@ -71,10 +71,7 @@ func (h *Host) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 	if err != nil {
 		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
 	}
-	shapes := make([]device.Shape, len(tensors))
-	for i, b := range tensors {
-		shapes[i] = b.Shape()
-	}
+	shapes := shapesOf(tensors)
 	return h.onBuffers(allReduce, what, tensors, shapes, func(r ring, in, out message) error {
 		from, to := h.elementParts(types, in), h.elementParts(types, out)
 		if err := r.scatter(types, from, to[h.rank]); err != nil {
@@ -186,4 +183,12 @@ func dtypesOf(tensors []*device.Buffer) ([]dtypes.DType, error) {
 		}
 	}
 	return out, nil
+}
+
+func shapesOf(tensors []*device.Buffer) []device.Shape {
+	out := make([]device.Shape, len(tensors))
+	for i, b := range tensors {
+		out[i] = b.Shape()
+	}
+	return out
 }

@@ -151,10 +151,7 @@ func (n *NCCL) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 	if err != nil {
 		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
 	}
-	shapes := make([]device.Shape, len(tensors))
-	for i, b := range tensors {
-		shapes[i] = b.Shape()
-	}
+	shapes := shapesOf(tensors)
 	return outcome(n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) []csrc.NCCLOp {
 		return []csrc.NCCLOp{{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()}}
 	}))

@@ -47,7 +47,7 @@ int gorun_ffi_register(const gorun_api *api, const char *name, const char *platf
     return error ? gorun_fail(api, error, err) : 0;
   }
   *err = strdup("this plugin has no foreign function interface");
-  return 12;  // unimplemented
+  return PJRT_UNIMPLEMENTED;
 }
 
 void *gorun_ffi_copy(ffi_call *c) {

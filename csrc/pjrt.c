@@ -30,7 +30,7 @@ int gorun_fail(const gorun_api *api, void *error, char **err) {
 static int call(const gorun_api *api, int slot, void *args, char **err) {
   if (!has(api, slot)) {
     *err = strdup("this plugin is too old: it lacks a function that gorun needs");
-    return 12;  // unimplemented
+    return PJRT_UNIMPLEMENTED;
   }
   void *error = ((call_fn)api->fn[slot])(args);
   return error ? gorun_fail(api, error, err) : 0;

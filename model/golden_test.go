@@ -418,6 +418,24 @@ func (g *golden) checkBF16(t *testing.T) {
 	}
 }
 
+// checkBesides holds one way to compute in bfloat16 to another, by name: losses and gradients of all parameters are as near
+// to those in float32 with the one as with the other. run computes them, as asked by the one way or the other.
+func checkBesides(t *testing.T, other string, run func(compute dtypes.DType, asked bool) (float64, [][][]float32)) {
+	t.Helper()
+	flat := func(loss float64, grads [][][]float32) (float64, []float32) {
+		return loss, slices.Concat(slices.Concat(grads...)...)
+	}
+	loss, grads := flat(run(dtypes.BFloat16, true))
+	_, others := flat(run(dtypes.BFloat16, false))
+	wantLoss, want := flat(run(dtypes.Float32, false))
+	if off := math.Abs(loss/wantLoss - 1); !(off < 0.02) {
+		t.Errorf("loss %g, want %g", loss, wantLoss)
+	}
+	if off, besides := distance(grads, want), distance(others, want); !(off < 1.25*besides+0.005) {
+		t.Errorf("gradients are off by %.4f of their size, %s by %.4f", off, other, besides)
+	}
+}
+
 // distance is the length of got - want relative to that of want.
 func distance(got, want []float32) float64 {
 	if len(got) != len(want) {

@@ -1,7 +1,6 @@
 package model_test
 
 import (
-	"math"
 	"strings"
 	"testing"
 
@@ -60,7 +59,7 @@ func TestKernels(t *testing.T) {
 				c.cfg(&cfg)
 			}
 			x := batch(d, 2, 9, cfg.Dropout > 0)
-			run := func(compute dtypes.DType, kernels bool) (float64, []float32) {
+			checkBesides(t, "without kernels", func(compute dtypes.DType, kernels bool) (float64, [][][]float32) {
 				cfg := cfg
 				cfg.Compute, cfg.Kernels = compute, kernels
 				if refused := cfg.KernelsRefused(); kernels && refused != nil {
@@ -70,24 +69,8 @@ func TestKernels(t *testing.T) {
 				if got, err := cfg.Pieces(model.Shape{Rows: 2, Seq: 9}); kernels && (err != nil || got[0] != c.want) {
 					t.Errorf("kernels compute %+v, want %+v, %v", got, c.want, err)
 				}
-				loss, grads := b.run(x, true)
-				var all []float32
-				for _, group := range grads {
-					for _, g := range group {
-						all = append(all, g...)
-					}
-				}
-				return loss, all
-			}
-			loss, grads := run(dtypes.BFloat16, true)
-			_, plain := run(dtypes.BFloat16, false)
-			wantLoss, want := run(dtypes.Float32, false)
-			if off := math.Abs(loss/wantLoss - 1); !(off < 0.02) {
-				t.Errorf("loss %g, want %g", loss, wantLoss)
-			}
-			if off, other := distance(grads, want), distance(plain, want); !(off < 1.25*other+0.005) {
-				t.Errorf("gradients are off by %.4f of their size, without kernels by %.4f", off, other)
-			}
+				return b.run(x, true)
+			})
 		})
 	}
 }

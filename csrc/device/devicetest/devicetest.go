@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gorun/csrc/device"
+	"gorun/csrc/kernels"
 	"gorun/csrc/plugins"
 	"gorun/tools/skip"
 )
@@ -23,7 +24,10 @@ var shared = sync.OnceValues(func() (*device.Client, error) {
 // Hasty makes XLA compile quickly rather than well: for tests of which most of the time is compilation.
 var Hasty = map[string]string{"xla_backend_optimization_level": "0"}
 
-var hasty = sync.OnceValues(func() (*device.Client, error) {
+var hasty = sync.OnceValues(func() (*device.Client, error) { return openHasty(nil) })
+
+// openHasty opens the CPU as Hasty says, with what compiles kernels for it; the GPU is the one that there is.
+func openHasty(emulate func(kernels.Call) (library string, err error)) (*device.Client, error) {
 	if kind() == plugins.CUDA {
 		return shared()
 	}
@@ -31,8 +35,8 @@ var hasty = sync.OnceValues(func() (*device.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin, Flags: Hasty})
-})
+	return device.Open(device.Config{Plugin: plugin, Flags: Hasty, Emulate: emulate})
+}
 
 func kind() string {
 	if os.Getenv("GORUN_TEST_DEVICE") == plugins.CUDA {

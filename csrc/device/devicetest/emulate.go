@@ -17,16 +17,7 @@ import (
 
 // emulating is the process's one client that can call kernels: the GPU, or the CPU with kernels compiled by c++, whose
 // programs compile quickly rather than well.
-var emulating = sync.OnceValues(func() (*device.Client, error) {
-	if kind() == plugins.CUDA {
-		return shared()
-	}
-	plugin, err := plugins.Find(kind())
-	if err != nil {
-		return nil, err
-	}
-	return device.Open(device.Config{Plugin: plugin, Emulate: emulate, Flags: Hasty})
-})
+var emulating = sync.OnceValues(func() (*device.Client, error) { return openHasty(emulate) })
 
 // WithKernels is Open of a device that can call kernels: on the CPU they are emulated, and the test is skipped where there
 // is no C++ compiler.
