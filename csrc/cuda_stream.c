@@ -1,10 +1,11 @@
 #define _GNU_SOURCE
 #include "cuda_stream.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "library.h"
 
 enum { NOT_FOUND = 5, CUDA_ERROR_NOT_READY = 600, STREAM_NON_BLOCKING = 1, EVENT_DISABLE_TIMING = 2 };
 
@@ -41,15 +42,7 @@ static int fail(const gorun_cuda *c, int code, const char *op, char **err) {
   } while (0)
 
 static int load(gorun_cuda *c, char **err) {
-  void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-  if (!lib) {
-    *err = strdup(dlerror());
-    return NOT_FOUND;
-  }
-  struct {
-    const char *name;
-    void **to;
-  } all[] = {
+  const gorun_symbol all[] = {
       {"cuGetErrorString", (void **)&c->error_string},
       {"cuInit", (void **)&c->init},
       {"cuDeviceGet", (void **)&c->device_get},
@@ -64,14 +57,9 @@ static int load(gorun_cuda *c, char **err) {
       {"cuEventRecord", (void **)&c->event_record},
       {"cuEventQuery", (void **)&c->event_query},
       {"cuMemsetD8Async", (void **)&c->memset_async},
+      {NULL, NULL},
   };
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-    if (!(*all[i].to = dlsym(lib, all[i].name))) {
-      if (asprintf(err, "libcuda.so.1 has no %s: the NVIDIA driver is too old", all[i].name) < 0) *err = strdup("the NVIDIA driver is too old");
-      return NOT_FOUND;
-    }
-  }
-  return 0;
+  return gorun_library("libcuda.so.1", all, "libcuda.so.1 has no %s: the NVIDIA driver is too old", err);
 }
 
 static int open_device(gorun_cuda *c, int device, char **err) {

@@ -30,6 +30,16 @@ void *ffi_error(ffi_call *c, int code, const char *message) {
   return ((void *(*)(void *))c->api->fn[FFI_ERROR_CREATE])(&a);
 }
 
+void *ffi_stream(ffi_call *c, void **stream) {
+  struct {
+    size_t size;
+    void *ext, *context, *stream;
+  } a = {sizeof a, NULL, c->context, NULL};
+  void *error = ((void *(*)(void *))c->api->fn[FFI_STREAM_GET])(&a);
+  *stream = a.stream;
+  return error;
+}
+
 int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits, char **err) {
   for (gorun_ext *e = api->ext; e; e = e->next) {
     if (e->type != EXT_FFI) continue;

@@ -65,6 +65,9 @@ typedef void *ffi_handler(ffi_call *);
 int ffi_metadata(ffi_call *c, int traits);
 void *ffi_error(ffi_call *c, int code, const char *message);
 
+// ffi_stream tells the CUDA stream that a call is to work on; it returns NULL or an error.
+void *ffi_stream(ffi_call *c, void **stream);
+
 // gorun_ffi_register makes a handler known to the plugin as the target `name` of custom calls on `platform`; traits as
 // its metadata has them.
 int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits,

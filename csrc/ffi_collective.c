@@ -74,14 +74,10 @@ static void *cuda(ffi_call *c, gorun_collective_op op) {
   if (ffi_metadata(c, 0)) return NULL;
   void *error = ffi_collective(c, op, &call);
   if (error) return error;
-  struct {
-    size_t size;
-    void *ext, *context, *stream;
-  } a = {sizeof a, NULL, c->context, NULL};
-  error = ((void *(*)(void *))c->api->fn[FFI_STREAM_GET])(&a);
-  if (error) return error;
+  void *stream;
+  if ((error = ffi_stream(c, &stream))) return error;
   call.on_stream = 1;
-  call.stream = (intptr_t)a.stream;
+  call.stream = (intptr_t)stream;
   return run(c, &call);
 }
 

@@ -1,12 +1,13 @@
 #define _GNU_SOURCE  // vasprintf
 #include "kernel.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "library.h"
 
 enum { MOST_KERNELS = 4096, MOST_PARAMETERS = 512, INVALID_ARGUMENT = 3, INTERNAL = 13 };
 enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MOST_SHARED = 8 };        // of the driver
@@ -47,17 +48,8 @@ static struct {
   int (*GetCUBIN)(void *, char *);
 } nvrtc;
 
-typedef struct {
-  const char *name;
-  void **to;
-} symbol;
-
-static int load(const char *path, const symbol *symbols, char **err) {
-  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!library) return fail(err, "%s", dlerror());
-  for (; symbols->name; symbols++)
-    if (!(*symbols->to = dlsym(library, symbols->name))) return fail(err, "%s: %s", path, dlerror());
-  return 0;
+static int load(const char *path, const gorun_symbol *symbols, char **err) {
+  return gorun_library(path, symbols, NULL, err) ? INTERNAL : 0;
 }
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;  // of what follows, but for reading kernels below count
@@ -93,7 +85,7 @@ static int add(kernel k, char **err) {
 
 static int driver(char **err) {
   if (cuda_open) return 0;
-  const symbol symbols[] = {
+  const gorun_symbol symbols[] = {
       {"cuInit", (void **)&cuda.Init},
       {"cuGetErrorString", (void **)&cuda.GetErrorString},
       {"cuDeviceGet", (void **)&cuda.DeviceGet},
@@ -166,7 +158,7 @@ int gorun_kernel_load(int device, const char *cubin, const char *name, const gor
 
 int gorun_kernel_emulate(const char *library, int64_t id, char **err) {
   kernel k = {{.id = id}, NULL, NULL};
-  const symbol symbols[] = {{"gorun_emulate", (void **)&k.emulate}, {NULL, NULL}};
+  const gorun_symbol symbols[] = {{"gorun_emulate", (void **)&k.emulate}, {NULL, NULL}};
   int rc = load(library, symbols, err);
   pthread_mutex_lock(&mutex);
   if (!rc) rc = add(k, err);
@@ -175,7 +167,7 @@ int gorun_kernel_emulate(const char *library, int64_t id, char **err) {
 }
 
 int gorun_nvrtc_open(const char *path, char **err) {
-  const symbol symbols[] = {
+  const gorun_symbol symbols[] = {
       {"nvrtcVersion", (void **)&nvrtc.Version},
       {"nvrtcGetErrorString", (void **)&nvrtc.GetErrorString},
       {"nvrtcCreateProgram", (void **)&nvrtc.CreateProgram},
@@ -246,17 +238,13 @@ void *gorun_ffi_kernel_cuda(ffi_call *c) {
   if (ffi_metadata(c, FFI_RECORDS)) return NULL;
   void *error = called(c, &k, parameters);
   if (error) return error;
-  struct {
-    size_t size;
-    void *ext, *context, *stream;
-  } get = {sizeof get, NULL, c->context, NULL};
-  error = ((void *(*)(void *))c->api->fn[FFI_STREAM_GET])(&get);
-  if (error) return error;
+  void *stream;
+  if ((error = ffi_stream(c, &stream))) return error;
   size_t bytes = (size_t)(c->args.n + c->results.n) * sizeof *parameters;
   void *extra[] = {(void *)LAUNCH_POINTER, parameters, (void *)LAUNCH_SIZE, &bytes, NULL};
   const gorun_launch *l = &k->launch;
   char *message = NULL;
-  int rc = cuda.LaunchKernel(k->function, l->columns, l->rows, 1, l->threads, 1, 1, l->shared, get.stream, NULL, extra);
+  int rc = cuda.LaunchKernel(k->function, l->columns, l->rows, 1, l->threads, 1, 1, l->shared, stream, NULL, extra);
   if (!checked(rc, "launch of a kernel", &message)) return NULL;
   error = ffi_error(c, INTERNAL, message ? message : "launch of a kernel");
   free(message);

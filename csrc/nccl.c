@@ -1,12 +1,13 @@
 #define _GNU_SOURCE
 #include "nccl.h"
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "library.h"
 
 enum { NOT_FOUND = 5, IN_PROGRESS = 7, SUM = 0 };
 
@@ -57,11 +58,8 @@ static int result(const gorun_nccl *n, int code, void *comm, char **err) {
   return code;
 }
 
-static int resolve(gorun_nccl *n, void *lib, char **err) {
-  struct {
-    const char *name;
-    void **to;
-  } all[] = {
+static int load(gorun_nccl *n, const char *path, char **err) {
+  const gorun_symbol all[] = {
       {"ncclGetErrorString", (void **)&n->error_string},
       {"ncclGetLastError", (void **)&n->last_error},
       {"ncclGetVersion", (void **)&n->get_version},
@@ -79,23 +77,14 @@ static int resolve(gorun_nccl *n, void *lib, char **err) {
       {"ncclReduceScatter", (void **)&n->reduce_scatter},
       {"ncclBroadcast", (void **)&n->broadcast},
       {"ncclReduce", (void **)&n->reduce},
+      {NULL, NULL},
   };
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-    if ((*all[i].to = dlsym(lib, all[i].name))) continue;
-    if (asprintf(err, "it has no %s: gorun needs NCCL 2.20 or newer", all[i].name) < 0) *err = strdup("gorun needs NCCL 2.20 or newer");
-    return NOT_FOUND;
-  }
-  return 0;
+  return gorun_library(path, all, "it has no %s: gorun needs NCCL 2.20 or newer", err);
 }
 
 int gorun_nccl_load(const char *path, gorun_nccl **out, int *version, char **err) {
-  void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!lib) {
-    *err = strdup(dlerror());
-    return NOT_FOUND;
-  }
   gorun_nccl *n = calloc(1, sizeof *n);
-  int rc = resolve(n, lib, err);
+  int rc = load(n, path, err);
   if (!rc) rc = result(n, n->get_version(version), NULL, err);
   if (rc) {
     free(n);

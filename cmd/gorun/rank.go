@@ -20,7 +20,7 @@ type rankCmd struct {
 // eventsFD is the descriptor on which the launcher reads a rank's progress.
 const eventsFD = 3
 
-// errLeft says that a rank, or an agent and its ranks, have ended as they were asked to.
+// errLeft says that an agent and its ranks have ended as they were asked to; rank.ErrStopped says it of one rank.
 var errLeft = errors.New("left at the edge of a step")
 
 // Run trains as one rank of the environment's run.
@@ -49,11 +49,7 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 			return err
 		}
 	}
-	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout, Fault: a.stderr})
-	if errors.Is(err, rank.ErrStopped) {
-		return errLeft
-	}
-	return err
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout, Fault: a.stderr})
 }
 
 // deaf keeps a further request to stop, after the first one, from ending this process before it has done what the first

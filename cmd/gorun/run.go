@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"gorun/launcher"
+	"gorun/rank"
 )
 
 // Exit codes of gorun.
@@ -94,10 +95,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // report prints the error of a command and returns its exit code. A command that ends without an error although it was
-// interrupted was interrupted nonetheless, but for a rank that has left as it was asked to.
+// interrupted was interrupted nonetheless, but for training that has left as it was asked to.
 func report(ctx context.Context, err error, stderr io.Writer) int {
 	switch {
-	case errors.Is(err, errLeft):
+	case errors.Is(err, errLeft), errors.Is(err, rank.ErrStopped):
 		return exitOK
 	case ctx.Err() != nil:
 		if err != nil && !errors.Is(err, context.Canceled) && !told(err) {

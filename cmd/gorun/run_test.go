@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"gorun/rank"
 )
 
 func TestReport(t *testing.T) {
@@ -29,6 +31,7 @@ func TestReport(t *testing.T) {
 		{"cancelled by itself", t.Context(), context.Canceled, exitFailure, "canceled"},
 		{"interrupted", interrupted, fmt.Errorf("step 3: %w", context.Canceled), exitInterrupted, "gorun: interrupted\n"},
 		{"a rank that was asked to stop", interrupted, errLeft, exitOK, ""},
+		{"training that was asked to stop", interrupted, errors.Join(rank.ErrStopped, context.Canceled), exitOK, ""},
 		{"interrupted and saved", interrupted, nil, exitInterrupted, "gorun: interrupted\n"},
 		{"interrupted, and failed to save", interrupted, errors.New("disk full"), exitInterrupted, "gorun: disk full\ngorun: interrupted\n"},
 	}

@@ -91,7 +91,6 @@ func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
 	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
 	if errors.Is(err, rank.ErrStopped) {
 		fmt.Fprintln(a.stdout, "stopped as asked, at the edge of a step")
-		return errLeft
 	}
 	return err
 }

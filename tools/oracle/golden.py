@@ -135,12 +135,7 @@ def load(folder, **override):
     return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32, **override).eval()
 
 
-def make_adapter(f, rng, folder):
-    model = get_peft_model(load(folder), LoraConfig(r=4, lora_alpha=8, target_modules=f.modules, task_type="CAUSAL_LM"))
-    with torch.no_grad():
-        for name, p in sorted(model.named_parameters()):
-            if "lora_" in name:
-                p.copy_(draw(rng, p.shape, 0.3 if "lora_A" in name else 0.1))
+def save_adapter(model, folder):
     model.peft_config["default"].base_model_name_or_path = "tiny"
     model.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink(missing_ok=True)
@@ -148,6 +143,15 @@ def make_adapter(f, rng, folder):
     config = json.loads(written.read_text())
     config["target_modules"].sort()  # PEFT writes a set
     written.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def make_adapter(f, rng, folder):
+    model = get_peft_model(load(folder), LoraConfig(r=4, lora_alpha=8, target_modules=f.modules, task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for name, p in sorted(model.named_parameters()):
+            if "lora_" in name:
+                p.copy_(draw(rng, p.shape, 0.3 if "lora_A" in name else 0.1))
+    save_adapter(model, folder)
 
 
 def load_adapter(folder):
