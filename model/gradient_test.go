@@ -26,6 +26,11 @@ func tiny(edit func(*spec.Decoder)) *spec.Decoder {
 	return d
 }
 
+// mixed gives the second block experts.
+func mixed(d *spec.Decoder) {
+	d.Mixture = &spec.Mixture{Experts: 3, PerToken: 2, Width: 6, Normalize: true, Plain: []bool{true, false}, Module: "mlp", Gate: "gate_proj", Up: "up_proj", Down: "down_proj"}
+}
+
 func adapters(d *spec.Decoder, dim int) map[string]model.Adapter {
 	out := map[string]model.Adapter{}
 	for l := range d.Layers {
@@ -203,19 +208,22 @@ func TestGradients(t *testing.T) {
 		cfg  model.Config
 		seq  int
 	}{
-		"lora":         {},
-		"full":         {cfg: model.Config{Full: true}},
-		"full tied":    {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.TiedHead = true }},
-		"bias, qknorm": {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.QKVBias, d.OBias, d.MLPBias, d.QKNorm = true, true, true, true }},
-		"fused":        {edit: func(d *spec.Decoder) { d.FusedQKV, d.FusedMLP = true, true }},
-		"window":       {edit: func(d *spec.Decoder) { d.Window = []int{3, 0} }},
-		"no rope":      {edit: func(d *spec.Decoder) { d.NoRope = []bool{false, true}; d.Rope.Dim = 2 }},
-		"selective":    {cfg: model.Config{Remat: model.RematSelective}},
-		"remat":        {cfg: model.Config{Remat: model.RematFull}},
-		"dropout":      {cfg: model.Config{Dropout: 0.3}},
-		"two blocks":   {seq: 140},
-		"loop":         {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1 }},
-		"loop, window": {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1; d.Window = []int{100} }},
+		"lora":           {},
+		"full":           {cfg: model.Config{Full: true}},
+		"full tied":      {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.TiedHead = true }},
+		"bias, qknorm":   {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.QKVBias, d.OBias, d.MLPBias, d.QKNorm = true, true, true, true }},
+		"fused":          {edit: func(d *spec.Decoder) { d.FusedQKV, d.FusedMLP = true, true }},
+		"window":         {edit: func(d *spec.Decoder) { d.Window = []int{3, 0} }},
+		"no rope":        {edit: func(d *spec.Decoder) { d.NoRope = []bool{false, true}; d.Rope.Dim = 2 }},
+		"mixture":        {edit: mixed},
+		"mixture, full":  {edit: mixed, cfg: model.Config{Full: true}},
+		"mixture, remat": {edit: func(d *spec.Decoder) { mixed(d); d.Mixture.Normalize = false }, cfg: model.Config{Remat: model.RematFull}},
+		"selective":      {cfg: model.Config{Remat: model.RematSelective}},
+		"remat":          {cfg: model.Config{Remat: model.RematFull}},
+		"dropout":        {cfg: model.Config{Dropout: 0.3}},
+		"two blocks":     {seq: 140},
+		"loop":           {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1 }},
+		"loop, window":   {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1; d.Window = []int{100} }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
