@@ -292,7 +292,7 @@ func (g *golden) checkAll(t *testing.T) {
 		t.Run("lora, selective remat", lora(model.RematSelective))
 		t.Run("full fine-tuning, selective remat", full(model.RematSelective))
 		fallthrough
-	case "qwen2":
+	case "qwen2", "granite", "olmo2", "qwen3_moe":
 		t.Run("full fine-tuning, full remat", full(model.RematFull))
 	}
 }
