@@ -46,30 +46,33 @@ func (m mixture) dispatch(e *emit, r routing) dispatch {
 	tokens := r.h.Dim(0)
 	d := dispatch{rows: m.blockRows(tokens)}
 	d.slots = m.blocks(tokens, d.rows) * d.rows
-	zero, one := e.int(0), e.int(1)
+	whole := func(x hlo.Value) hlo.Value { return e.To(x, dtypes.Int32) }
 
-	chosen := e.Full(dtypes.Int32, 0, r.probs.Dims()...)
+	chosen := e.Full(dtypes.Float32, 0, r.probs.Dims()...)
 	for _, p := range r.picks {
-		chosen = e.Select(p.hot, one, chosen)
+		chosen = e.Select(p.hot, e.Const(dtypes.Float32, 1), chosen)
 	}
-	nth := e.Cumulate(chosen, 0) // of an expert's tokens each is, from 1
-	count := e.Reshape(e.Slice(nth, 0, tokens-1, tokens), m.experts)
+	nth := whole(e.Cumulate(chosen)) // of an expert's tokens each is, from 1
+	count := e.Slice(nth, 0, tokens-1, tokens)
 	blocks := e.Div(e.Add(count, e.int(d.rows-1)), e.int(d.rows))
-	d.end = e.Cumulate(blocks, 0)
-	d.first = e.Sub(d.end, blocks)
-
-	has := e.Cumulate(e.Select(e.Compare(count, ">", zero), one, e.Full(dtypes.Int32, 0, m.experts)), 0)
+	// Along the experts, how many blocks and how many experts with tokens there are up to each.
+	upTo := func(x hlo.Value) hlo.Value {
+		return e.Reshape(whole(e.Cumulate(e.F32(e.Reshape(x, m.experts, 1)))), m.experts)
+	}
+	d.end = upTo(blocks)
+	d.first = e.Sub(d.end, e.Reshape(blocks, m.experts))
+	has := upTo(e.Min(count, e.int(1)))
 	d.busy = e.Reshape(e.Slice(has, 0, m.experts-1, m.experts))
 	// The j-th busy expert is the first with j+1 busy ones up to it: so many before it have fewer.
 	square := []int{m.experts, m.experts}
-	fewer := e.Compare(e.Broadcast(has, square, 1), "<=", e.Iota(dtypes.Int32, 0, square...))
-	d.expert = e.Min(e.Sum(e.Select(fewer, one, e.Full(dtypes.Int32, 0, square...)), 1), e.int(m.experts-1))
+	fewer := whole(e.Compare(e.Broadcast(has, square, 1), "<=", e.Iota(dtypes.Int32, 0, square...)))
+	d.expert = e.Min(e.Sum(fewer, 1), e.int(m.experts-1))
 
-	at := e.Add(e.Like(e.Mul(d.first, e.int(d.rows)), nth, 1), e.Sub(nth, one))
+	at := e.Add(e.Like(e.Mul(d.first, e.int(d.rows)), nth, 1), e.Sub(nth, e.int(1)))
 	ids := e.Iota(dtypes.Int32, 0, tokens, 1)
 	d.token, d.weight = e.Full(dtypes.Int32, 0, d.slots, 1), e.Full(dtypes.Float32, 0, d.slots, 1)
 	for _, p := range r.picks {
-		slot := e.Reshape(e.Sum(e.Select(p.hot, at, zero), 1), tokens, 1)
+		slot := e.Reshape(e.Sum(e.Select(p.hot, at, e.int(0)), 1), tokens, 1)
 		d.slot = append(d.slot, slot)
 		d.token = e.AddUniqueRows(d.token, slot, ids)
 		d.weight = e.AddUniqueRows(d.weight, slot, e.Reshape(p.weight, tokens, 1))

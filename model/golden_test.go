@@ -282,8 +282,11 @@ func (g *golden) checkAll(t *testing.T) {
 	t.Run("adapter", func(t *testing.T) { g.checkScores(t, model.Config{Adapters: g.adapters()}, "logits") })
 	t.Run("decoding", g.checkDecoding)
 	t.Run("lora", lora(model.RematNone))
-	t.Run("lora, full remat", lora(model.RematFull))
 	t.Run("full fine-tuning", full(model.RematNone))
+	if filepath.Base(g.Path) == "mixtral" { // its experts are Qwen3-MoE's, its attention Llama's
+		return
+	}
+	t.Run("lora, full remat", lora(model.RematFull))
 	t.Run("bfloat16", g.checkBF16)
 	// What the other policies compute again differs between families only by the layout of their linears.
 	switch filepath.Base(g.Path) {
@@ -292,7 +295,7 @@ func (g *golden) checkAll(t *testing.T) {
 		t.Run("lora, selective remat", lora(model.RematSelective))
 		t.Run("full fine-tuning, selective remat", full(model.RematSelective))
 		fallthrough
-	case "qwen2", "granite", "olmo2", "qwen3_moe":
+	case "qwen2", "granite", "olmo2":
 		t.Run("full fine-tuning, full remat", full(model.RematFull))
 	}
 }

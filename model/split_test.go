@@ -251,10 +251,10 @@ func TestSplitFamilies(t *testing.T) {
 		"mistral":   {{context, false, model.RematNone, 0}}, // a window
 		"smollm3":   {{context, false, model.RematNone, 0}}, // layers without rotary
 		"gemma2":    {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
-		"gemma3":    {{all, false, model.RematNone, 0}},     // two rotary embeddings
+		"gemma3":    {{tensor, false, model.RematFull, 0}},  // two rotary embeddings
 		"olmo2":     {{context, true, model.RematNone, 0}},  // norms over all heads
-		"mixtral":   {{context, true, model.RematNone, 0}},  // experts
-		"qwen3_moe": {{context, false, model.RematFull, 0}},
+		"mixtral":   {{context, false, model.RematNone, 0}}, // experts
+		"qwen3_moe": {},                                     // the same experts
 	}
 	for _, family := range families(t) {
 		list := variants[family]

@@ -107,10 +107,10 @@ LATER = {
                            residual_multiplier=0.4, logits_scaling=2.5, tie_word_embeddings=True, torch_dtype="bfloat16"), differs={"residual_multiplier": 1.0}),
     "mixtral": Family(tiny("mixtral", "MixtralForCausalLM", num_local_experts=4, num_experts_per_tok=2, rope_theta=1000000.0, sliding_window=None, output_router_logits=False,
                            router_aux_loss_coef=0.02, tie_word_embeddings=False, torch_dtype="bfloat16"), differs={"num_experts_per_tok": 1}),
-    "qwen3_moe": Family(tiny("qwen3_moe", "Qwen3MoeForCausalLM", rms_norm_eps=1e-6, head_dim=8, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=True,
+    "qwen3_moe": Family(tiny("qwen3_moe", "Qwen3MoeForCausalLM", rms_norm_eps=1e-6, head_dim=8, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=False,
                              decoder_sparse_step=1, mlp_only_layers=[], attention_bias=False, rope_theta=1000000.0, rope_scaling=None, sliding_window=None, use_sliding_window=False,
                              max_window_layers=2, output_router_logits=False, router_aux_loss_coef=0.001, tie_word_embeddings=False, torch_dtype="bfloat16"),
-                        differs={"norm_topk_prob": False}),
+                        differs={"norm_topk_prob": True}),
 }
 SEEDS = [*sorted(FAMILIES), *LATER]
 FAMILIES |= LATER
