@@ -89,6 +89,17 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	row("attention", "%s", j.attention())
 	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
+	if r.Distributed.CPUOffload {
+		groups, err := j.held()
+		if err != nil {
+			return nil, err
+		}
+		var bytes int64
+		for _, g := range groups {
+			bytes += g.frozen
+		}
+		row("", "and %.2f GiB of the base in host memory%s (page-locked)", float64(bytes)/gib, j.each())
+	}
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)
 	}

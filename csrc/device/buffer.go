@@ -16,6 +16,7 @@ type Buffer struct {
 	client *Client
 	handle csrc.Buffer
 	shape  Shape
+	onHost bool // in page-locked host memory
 }
 
 // Shape is the buffer's element type and dimensions.
@@ -26,7 +27,7 @@ func (c *Client) Upload(data []byte, shape Shape) (*Buffer, error) {
 	if len(data) != shape.Bytes() {
 		return nil, fmt.Errorf("device: upload %s: have %d bytes, need %d", shape, len(data), shape.Bytes())
 	}
-	h, err := c.plugin.Upload(c.client, c.device, data, int(shape.DType), dims64(shape.Dims))
+	h, err := c.plugin.Upload(c.client, c.device, csrc.Memory{}, data, int(shape.DType), dims64(shape.Dims))
 	if err != nil {
 		return nil, fmt.Errorf("device: %s: %w", shape, err)
 	}
@@ -86,7 +87,7 @@ func (b *Buffer) Free() {
 
 func (b *Buffer) forget() {
 	b.handle = csrc.Buffer{}
-	b.client.freed(int64(b.shape.Bytes()))
+	b.client.freed(b.deviceBytes())
 }
 
 // FreeAll frees every buffer of the lists; nil entries are fine.
