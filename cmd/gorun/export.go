@@ -34,7 +34,7 @@ func (c *mergeCmd) Run(ctx context.Context, a *app) error {
 type exportCmd struct {
 	exportBase
 
-	Format       string `required:"" enum:"peft,hf,gguf,vllm" help:"peft (the adapter), hf (merged, a Hugging Face folder), gguf (merged, or with --adapter-only the adapter), vllm (the adapter as vLLM serves it)."`
+	Format       string `required:"" enum:"peft,hf,gguf,vllm" placeholder:"FORMAT" help:"peft (the adapter), hf (merged, a Hugging Face folder), gguf (merged, or with --adapter-only the adapter), vllm (the adapter as vLLM serves it)."`
 	AdapterOnly  bool   `help:"With --format gguf: the adapter alone, for llama.cpp's --lora."`
 	DType        string `name:"dtype" enum:"auto,f32,bf16,f16,q8_0" default:"auto" help:"How weights are stored: f32, bf16, f16, or with gguf q8_0; auto is as the base's are, bf16 for a quantised base, f32 for an adapter."`
 	MaxShardSize int64  `default:"5000000000" placeholder:"BYTES" help:"With --format hf: largest file of weights."`
