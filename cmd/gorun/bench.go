@@ -93,7 +93,11 @@ func (c *benchCmd) recipe(ranks int) (*configs.Recipe, error) {
 	if err := r.Write(&text); err != nil {
 		return nil, err
 	}
-	return configs.Parse("bench", text.Bytes(), c.Set)
+	changed, err := configs.Parse("bench", text.Bytes(), c.Set)
+	if err != nil {
+		return nil, err
+	}
+	return changed, changed.Validate()
 }
 
 // peakRSS is the process's largest resident memory so far, in GiB.

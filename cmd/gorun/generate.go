@@ -95,7 +95,11 @@ func (c *generateCmd) readPrompt(a *app) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the prompt: %w", err)
 	}
-	return strings.TrimRight(string(b), "\n"), nil
+	prompt := strings.TrimRight(string(b), "\n")
+	if prompt == "" {
+		return "", fmt.Errorf("%w: standard input has no prompt: write one to it, or give --prompt TEXT", errUsage)
+	}
+	return prompt, nil
 }
 
 // writer continues prompts and prints what the model writes, as the flags say.
