@@ -77,7 +77,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if o.Pack > 0 {
 		unit = "packed rows"
 	}
-	row("steps", "%d of %d %s (%d rows x %d micro-batches%s), %d epochs", steps, o.MicroBatch*o.GradAcc*o.DPSize, unit, o.MicroBatch, o.GradAcc, spread, o.Epochs)
+	row("steps", "%d of %d %s (%d rows x %d micro-batches%s), %s", steps, o.MicroBatch*o.GradAcc*o.DPSize, unit, o.MicroBatch, o.GradAcc, spread, plural(o.Epochs, "epoch"))
 	if o.Pack > 0 {
 		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", len(j.Train.Samples), packing.Rows, o.Pack, 100*packing.Full())
 	}
@@ -218,4 +218,12 @@ func (j *Job) ShowSamples(w io.Writer, n int) {
 	for _, s := range j.Train.Samples[:min(n, len(j.Train.Samples))] {
 		fmt.Fprintf(w, "\n%s\n", data.Show(s, func(ids []int32) string { return j.Base.Tokenizer.Decode(ids, false) }))
 	}
+}
+
+// plural is a count of things, in words.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }

@@ -193,7 +193,7 @@ func (b *Base) Encode(text string) ([]int32, error) {
 		return nil, err
 	}
 	if len(enc.IDs) == 0 {
-		return nil, fmt.Errorf("the text %q has no tokens", text)
+		return nil, fmt.Errorf("the text %q has no tokens: give some", text)
 	}
 	return enc.IDs, nil
 }
