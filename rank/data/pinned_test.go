@@ -45,7 +45,7 @@ func digestSteps(t *testing.T, d *Dataset, o LoaderOptions) string {
 func TestPinned(t *testing.T) {
 	c := configs.Default().Dataset
 	c.PathOrID, c.SeqLength, c.OnLong = write(t, "a.jsonl", pinnedText(500)), 100, "truncate"
-	d, err := Build(c, letters{}, 100, 256)
+	d, err := built(t, c, letters{}, 100, 256)
 	if err != nil {
 		t.Fatal(err)
 	}
