@@ -79,7 +79,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	}
 	row("steps", "%d of %d %s (%d rows x %d micro-batches%s), %s", steps, o.MicroBatch*o.GradAcc*o.DPSize, unit, o.MicroBatch, o.GradAcc, spread, plural(o.Epochs, "epoch"))
 	if o.Pack > 0 {
-		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", len(j.Train.Samples), packing.Rows, o.Pack, 100*packing.Full())
+		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
 	}
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
@@ -214,10 +214,14 @@ func (j *Job) trainedParams() int64 {
 }
 
 // ShowSamples prints the first n training samples with what is trained on between [[ and ]].
-func (j *Job) ShowSamples(w io.Writer, n int) {
-	for _, s := range j.Train.Samples[:min(n, len(j.Train.Samples))] {
+func (j *Job) ShowSamples(w io.Writer, n int) error {
+	for s, err := range j.Train.First(n) {
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(w, "\n%s\n", data.Show(s, func(ids []int32) string { return j.Base.Tokenizer.Decode(ids, false) }))
 	}
+	return nil
 }
 
 // plural is a count of things, in words.
