@@ -73,18 +73,26 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("mesh", "%s", j.mesh())
 		spread = fmt.Sprintf(" x %d data-parallel ranks", o.DPSize)
 	}
-	unit := "samples"
+	unit := "sample"
 	if o.Pack > 0 {
-		unit = "packed rows"
+		unit = "packed row"
 	}
-	row("steps", "%d of %d %s (%d rows x %d micro-batches%s), %s", steps, o.MicroBatch*o.GradAcc*o.DPSize, unit, o.MicroBatch, o.GradAcc, spread, plural(o.Epochs, "epoch"))
+	length := plural(o.Epochs, "epoch")
+	if o.MaxSteps > 0 && steps == o.MaxSteps {
+		length = "limited by step_scheduler.max_steps"
+	}
+	row("steps", "%d of %s (%s x %s%s), %s", steps, plural(o.MicroBatch*o.GradAcc*o.DPSize, unit), plural(o.MicroBatch, "row"), plural(o.GradAcc, "micro-batch"), spread, length)
 	if o.Pack > 0 {
 		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
 	}
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
 		c := r.ValidationDataset[name]
-		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
+		set := describe(c.PathOrID, c.Split, j.Val[name])
+		if len(j.valNames) > 1 {
+			set = name + ": " + set
+		}
+		row("validation", "%s", set)
 	}
 	row("attention", "%s", j.attention())
 	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
@@ -226,7 +234,10 @@ func (j *Job) ShowSamples(w io.Writer, n int) error {
 
 // plural is a count of things, in words.
 func plural(n int, thing string) string {
-	if n != 1 {
+	switch {
+	case n != 1 && strings.HasSuffix(thing, "ch"):
+		thing += "es"
+	case n != 1:
 		thing += "s"
 	}
 	return fmt.Sprintf("%d %s", n, thing)
