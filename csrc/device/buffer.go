@@ -101,7 +101,16 @@ func FreeAll(lists ...[]*Buffer) {
 
 // Pointer is the address of the buffer's memory on the device, valid while the buffer lives. The contents are there
 // only after Await (or, for another stream on CUDA, after waiting on the buffer's stream).
-func (b *Buffer) Pointer() (uintptr, error) { return b.client.plugin.BufferPointer(b.handle) }
+func (b *Buffer) Pointer() (uintptr, error) {
+	if !b.handle.Valid() {
+		return 0, fmt.Errorf("device: %s: address of a freed buffer", b.shape)
+	}
+	at, err := b.client.plugin.BufferPointer(b.handle)
+	if err != nil {
+		return 0, fmt.Errorf("device: %s: %w", b.shape, err)
+	}
+	return at, nil
+}
 
 // HostMemory waits for the contents and returns the buffer's memory itself, where the device's memory is the host's (on
 // the CPU). It is valid while the buffer lives; only a buffer from Uninitialized, before any program reads it, may be
@@ -115,7 +124,7 @@ func (b *Buffer) HostMemory() ([]byte, error) {
 	}
 	at, err := b.Pointer()
 	if err != nil {
-		return nil, fmt.Errorf("device: %s: %w", b.shape, err)
+		return nil, err
 	}
 	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&at))), b.shape.Bytes()), nil
 }
