@@ -161,7 +161,7 @@ func TestChatParquet(t *testing.T) {
 // TestStreaming: of a file whose text is far larger than its tokens, the text is not held: reading it takes about what
 // the samples take.
 func TestStreaming(t *testing.T) {
-	const lines, size = 3000, 20000 // 60 MB of text, a few tokens each
+	const lines, size = 1500, 20000 // 30 MB of text, a few tokens each
 	path := filepath.Join(t.TempDir(), "large.jsonl")
 	f, err := os.Create(path)
 	if err != nil {

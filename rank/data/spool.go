@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	spoolHeld  = 4 << 20 // bytes that are held in memory before there is a file
-	spoolWrite = 1 << 20 // bytes that are written at once
+	spoolHeld  = 1 << 20 // bytes that are held in memory before there is a file
+	spoolWrite = 1 << 18 // bytes that are written at once
 )
 
 // spool takes bytes one behind the other, in memory while they are few and then in a file of a folder. The file has no

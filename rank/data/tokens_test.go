@@ -128,9 +128,10 @@ func TestTokensCut(t *testing.T) {
 	}
 }
 
-// TestTokensOnDisk: what is held of a data set is not its tokens, neither while it is made nor when it is trained on.
+// TestTokensOnDisk: what is held of a data set is not its tokens, neither while it is made nor when it is trained on. Ids
+// and labels of 4 bytes would be 8 a token.
 func TestTokensOnDisk(t *testing.T) {
-	const samples, length = 4096, 1024
+	const samples, length = 2048, 1024
 	path := write(t, "data.jsonl", strings.Repeat(`{"text":"`+strings.Repeat("x", length)+`"}`+"\n", samples))
 	held := func() int64 {
 		runtime.GC()
@@ -140,7 +141,7 @@ func TestTokensOnDisk(t *testing.T) {
 	}
 	most, texts, before := int64(0), 0, held()
 	tok := watchingLetters{seen: func() {
-		if texts++; texts%512 == 0 {
+		if texts++; texts%256 == 0 {
 			most = max(most, held())
 		}
 	}}
@@ -163,7 +164,7 @@ func TestTokensOnDisk(t *testing.T) {
 		}
 		most = max(most, held())
 	}
-	if tokens := int64(d.Stats().Tokens); tokens != samples*length || most-before > 2*tokens {
+	if tokens := int64(d.Stats().Tokens); tokens != samples*length || most-before > 3*tokens {
 		t.Errorf("for %d tokens %d bytes are held", tokens, most-before)
 	}
 }
