@@ -387,7 +387,7 @@ func TestPrepareRefuses(t *testing.T) {
 	base := tinyBase(t)
 	for set, want := range map[string]string{
 		`peft.target_modules=["*_prj"]`:                  "_prj",
-		"distributed.tp_size=2":                          "tp of 2 ranks: there are 1",
+		"distributed.tp_size=2":                          "tp of 2 ranks, but there are 1",
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/dtypes/bfloat16"
@@ -36,10 +37,12 @@ func ReadPEFT(dir string) (*Adapter, error) {
 
 func readPEFT(dir string) (*Adapter, error) {
 	data, err := readLimited(filepath.Join(dir, ConfigFile), maxConfigBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("no %s: give the folder that PEFT's save_pretrained or gorun wrote: %w", ConfigFile, err)
-	}
-	if err != nil {
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("this is a file: give the folder that it lies in: %w", err)
+	case err != nil:
 		return nil, err
 	}
 	c, err := parseConfig(data)
