@@ -149,11 +149,8 @@ func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error)
 func testDevice(t *testing.T) Device {
 	t.Helper()
 	c := devicetest.Config(t)
-	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: cacheDir}
+	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: c.CacheDir}
 }
-
-// cacheDir keeps compiled programs between tests.
-var cacheDir string
 
 func TestMain(m *testing.M) {
 	if os.Getenv("GORUN_TEST_DEVICE") == "" && os.Getenv("XLA_FLAGS") == "" {
@@ -162,13 +159,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "gorun-rank-*")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	m.Run()
-	_ = os.RemoveAll(dir)
+	devicetest.Main(m)
 }
 
 func mustTrain(t *testing.T, r *configs.Recipe) string {
