@@ -50,7 +50,7 @@ func TestMatrix(t *testing.T) {
 	devicetest.CPUOnly(t)
 	t.Run("llama uneven", func(t *testing.T) {
 		base := tinyBaseOf(t, unevenConfig)
-		lora.compare(t, base, matrix, val)
+		lora.compare(t, base, append(matrix, mesh{"dp2 offloaded", 2, 1, 1, 2, 2, []string{offload}}), val)
 		full.compare(t, base, matrix)
 		for _, s := range []scheme{lora, full} {
 			t.Run("packed", func(t *testing.T) { s.compare(t, base, matrix[6:], packed, "step_scheduler.num_epochs=12") })

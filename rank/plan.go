@@ -83,7 +83,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	}
 	row("steps", "%d of %s (%s x %s%s), %s", steps, plural(o.MicroBatch*o.GradAcc*o.DPSize, unit), plural(o.MicroBatch, "row"), plural(o.GradAcc, "micro-batch"), spread, length)
 	if o.Pack > 0 {
-		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", len(j.Train.Samples), packing.Rows, o.Pack, 100*packing.Full())
+		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
 	}
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
@@ -97,6 +97,17 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	row("attention", "%s", j.attention())
 	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
+	if r.Distributed.CPUOffload {
+		groups, err := j.held()
+		if err != nil {
+			return nil, err
+		}
+		var bytes int64
+		for _, g := range groups {
+			bytes += g.frozen
+		}
+		row("", "and %.2f GiB of the base in host memory%s (page-locked)", float64(bytes)/gib, j.each())
+	}
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)
 	}
@@ -211,10 +222,14 @@ func (j *Job) trainedParams() int64 {
 }
 
 // ShowSamples prints the first n training samples with what is trained on between [[ and ]].
-func (j *Job) ShowSamples(w io.Writer, n int) {
-	for _, s := range j.Train.Samples[:min(n, len(j.Train.Samples))] {
+func (j *Job) ShowSamples(w io.Writer, n int) error {
+	for s, err := range j.Train.First(n) {
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(w, "\n%s\n", data.Show(s, func(ids []int32) string { return j.Base.Tokenizer.Decode(ids, false) }))
 	}
+	return nil
 }
 
 // plural is a count of things, in words.

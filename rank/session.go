@@ -40,6 +40,7 @@ type parameters struct {
 
 	world   *world
 	reshard bool // free gathered weights after the forward pass
+	offload bool // keep the frozen base in host memory
 }
 
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
@@ -98,7 +99,7 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 		return s, err
 	}
 	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
-	ranks, err := p.world.ranks(p.reshard)
+	ranks, err := p.world.ranks(p.reshard, p.offload)
 	if err != nil {
 		return s, err
 	}

@@ -113,6 +113,7 @@ func (c *evalCmd) perplexity(ctx context.Context, s *rank.Session) (score, error
 		return score{}, err
 	}
 	nll, tokens, err := s.Perplexity(ctx, d)
+	err = errors.Join(err, d.Close())
 	return score{columns: []string{fmt.Sprintf("%.4f", math.Exp(nll)), fmt.Sprintf("%.4f", nll), fmt.Sprint(tokens)}}, err
 }
 

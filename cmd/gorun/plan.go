@@ -32,6 +32,5 @@ func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := job.Describe(a.stdout); err != nil {
 		return err
 	}
-	job.ShowSamples(a.stdout, c.ShowSamples)
-	return nil
+	return job.ShowSamples(a.stdout, c.ShowSamples)
 }
