@@ -158,7 +158,7 @@ func TestOneNodeEndsWell(t *testing.T) {
 // hears of it once.
 func TestFullDisk(t *testing.T) {
 	c, out, _ := testConfig(t, "chatty", 1)
-	logs, said := filepath.Join(c.RunDir(), "attempt_0", "0"), &syncBuffer{}
+	logs, said := filepath.Join(c.RunDir(), "attempt_0", "0"), &syncbuf.Buffer{}
 	c.Log = zerolog.New(said)
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		t.Fatal(err)
