@@ -54,6 +54,9 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	}
 	params := d.Params()
 	row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", r.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), r.Model.DType)
+	if m := d.Mixture; m != nil {
+		row("", "%d experts in a layer, of which each token goes through %d: %s parameters at work for it", m.Experts, m.PerToken, count(params.Active))
+	}
 	trained := j.trainedParams()
 	if j.Config.Full {
 		row("training", "all parameters: %s", count(trained))
