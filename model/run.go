@@ -177,10 +177,10 @@ func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*d
 func (r *Run) Score(root []*device.Buffer) ([]float32, error) { return r.score(r.m.cfg, root) }
 
 func (r *Run) score(cfg Config, root []*device.Buffer) ([]float32, error) {
-	p, err := r.m.score(cfg, r.shape)
-	if r.err != nil {
+	if r.err != nil || root == nil { // whoever has no root knows why
 		return nil, r.err
 	}
+	p, err := r.m.score(cfg, r.shape)
 	out := r.execute(p, err, root[r.m.root.norm], root[r.m.root.head], r.x[len(r.x)-1], r.rows, r.labels)
 	if r.err != nil {
 		return nil, r.err

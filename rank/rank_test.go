@@ -237,6 +237,11 @@ func TestSession(t *testing.T) {
 			}
 		}
 	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.ScoreIDs(stopped, prompt); !errors.Is(err, context.Canceled) {
+		t.Errorf("scoring what is not wanted any more: %v", err)
+	}
 }
 
 // TestPrepareRefuses: mistakes are named before any device is touched.
