@@ -37,7 +37,7 @@ func familyBase(t *testing.T, family string) string {
 	t.Helper()
 	config := file(t, "..", "model", "testdata", "golden", family, "config.json")
 	for pattern, by := range map[string]string{
-		`"vocab_size": *\d+`:             `"vocab_size": 907`,
+		`"vocab_size": *\d+`:            `"vocab_size": 907`,
 		`"output_router_logits": *true`: `"output_router_logits": false`, // the auxiliary loss is of whole rows
 	} {
 		config = regexp.MustCompile(pattern).ReplaceAll(config, []byte(by))
