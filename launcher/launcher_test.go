@@ -1,7 +1,6 @@
 package launcher
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gorun/launcher/rdzv"
+	"gorun/tools/syncbuf"
 )
 
 // roleEnv makes the test binary a rank that behaves as its value says.
@@ -114,23 +113,6 @@ func rankMain(role string) int {
 	return 4
 }
 
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // baseConfig runs n ranks of this test binary.
 func baseConfig(dir string, n int) *Config {
 	return &Config{
@@ -139,10 +121,10 @@ func baseConfig(dir string, n int) *Config {
 	}
 }
 
-func testConfig(t *testing.T, role string, n int) (c *Config, out, errs *syncBuffer) {
+func testConfig(t *testing.T, role string, n int) (c *Config, out, errs *syncbuf.Buffer) {
 	t.Helper()
 	t.Setenv(roleEnv, role)
-	c, out, errs = baseConfig(t.TempDir(), n), &syncBuffer{}, &syncBuffer{}
+	c, out, errs = baseConfig(t.TempDir(), n), &syncbuf.Buffer{}, &syncbuf.Buffer{}
 	c.Out, c.Err = out, errs
 	return c, out, errs
 }
@@ -176,7 +158,7 @@ func TestOneNodeEndsWell(t *testing.T) {
 // hears of it once.
 func TestFullDisk(t *testing.T) {
 	c, out, _ := testConfig(t, "chatty", 1)
-	logs, said := filepath.Join(c.RunDir(), "attempt_0", "0"), &syncBuffer{}
+	logs, said := filepath.Join(c.RunDir(), "attempt_0", "0"), &syncbuf.Buffer{}
 	c.Log = zerolog.New(said)
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		t.Fatal(err)
@@ -246,7 +228,7 @@ func TestRestart(t *testing.T) {
 }
 
 // signalled runs two ranks and, when both have started, sends the agent the signals.
-func signalled(t *testing.T, c *Config, out *syncBuffer, sigs ...os.Signal) error {
+func signalled(t *testing.T, c *Config, out *syncbuf.Buffer, sigs ...os.Signal) error {
 	t.Helper()
 	signals := make(chan os.Signal, len(sigs))
 	go func() {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -36,7 +35,7 @@ func ReadPEFT(dir string) (*Adapter, error) {
 }
 
 func readPEFT(dir string) (*Adapter, error) {
-	data, err := readLimited(filepath.Join(dir, ConfigFile), maxConfigBytes)
+	data, err := ReadBounded(filepath.Join(dir, ConfigFile), maxConfigBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("no %s: give the folder that PEFT's save_pretrained or gorun wrote: %w", ConfigFile, err)
@@ -235,23 +234,6 @@ func floats(t *safetensors.Tensor) ([]float32, error) {
 		}
 	}
 	return out, nil
-}
-
-// readLimited reads a whole file of at most limit bytes.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: larger than %d bytes", path, limit)
-	}
-	return data, nil
 }
 
 // compareNatural orders names with their numbers compared as numbers: layer 2 before layer 10.
