@@ -265,6 +265,9 @@ func (g *golden) checkAll(t *testing.T) {
 	t.Run("decoding", g.checkDecoding)
 	t.Run("lora", lora(model.RematNone))
 	t.Run("full fine-tuning", full(model.RematNone))
+	if g.Decoder.Mixture != nil {
+		t.Run("training", g.checkTraining)
+	}
 	if filepath.Base(g.Path) == "mixtral" { // its experts are Qwen3-MoE's, its attention Llama's
 		return
 	}

@@ -402,6 +402,11 @@ func TestSplitFaults(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "experts of a llama model cannot be split") {
 		t.Errorf("experts, split: %v", err)
 	}
+	experts.Mixture.Balance = 0.1
+	_, err = model.New(nil, model.Config{Decoder: experts, Compute: dtypes.Float32, Split: model.Split{Context: model.Axis{Parts: 2}}})
+	if err == nil || !strings.Contains(err.Error(), "auxiliary loss of a router is of whole rows") {
+		t.Errorf("an auxiliary loss, split by tokens: %v", err)
+	}
 	for _, c := range []struct {
 		split model.Split
 		want  []string
