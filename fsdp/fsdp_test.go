@@ -79,11 +79,18 @@ func (r *rank) say(format string, args ...any) {
 	r.trace = append(r.trace, fmt.Sprintf(format, args...))
 }
 
-// open makes replicate x shard ranks; each gets its own state.
-func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
+// mesh is replicate x shard ranks.
+type mesh struct {
+	replicate, shard int
+	keep             bool // blocks are not resharded after their forward pass
+	offload          bool
+}
+
+// open makes a mesh's ranks; each gets its own state.
+func open(t *testing.T, m mesh) []*rank {
 	t.Helper()
 	dev := devicetest.Open(t)
-	ranks := make([]*rank, replicate*shard)
+	ranks := make([]*rank, m.replicate*m.shard)
 	comms := func(n int, name string) (out []collective.Comm) {
 		if n == 1 {
 			return []collective.Comm{collective.Solo{}}
@@ -93,18 +100,18 @@ func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
 		}
 		return out
 	}
-	across := make([][]collective.Comm, shard)
-	for s := range shard {
-		across[s] = comms(replicate, "dp_replicate")
+	across := make([][]collective.Comm, m.shard)
+	for s := range m.shard {
+		across[s] = comms(m.replicate, "dp_replicate")
 	}
-	for c := range replicate {
-		aside := comms(shard, "checkpoint")
-		for s, comm := range comms(shard, "dp_shard") {
+	for c := range m.replicate {
+		aside := comms(m.shard, "checkpoint")
+		for s, comm := range comms(m.shard, "dp_shard") {
 			r := &rank{dev: dev}
 			if h, ok := aside[s].(*collective.Host); ok {
 				r.aside = h
 			}
-			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, reshard}, hostMaths{dev}, layout())
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, hostMaths{dev}, layout())
 			for g, group := range layout() {
 				for i, p := range group.Params {
 					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
@@ -116,7 +123,7 @@ func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
 				t.Fatal(err)
 			}
 			t.Cleanup(r.Close)
-			ranks[c*shard+s] = r
+			ranks[c*m.shard+s] = r
 		}
 	}
 	return ranks
@@ -215,7 +222,7 @@ func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, er
 // parameters and moments, loss and norm as on one rank: all numbers are small integers, so to the bit.
 func TestSharded(t *testing.T) {
 	samples := []int{3, 1, 4, 1, 5, 9, 2, 6}
-	alone := open(t, 1, 1, true)[0]
+	alone := open(t, mesh{replicate: 1, shard: 1})[0]
 	want, err := alone.step(t.Context(), samples, false)
 	if err != nil {
 		t.Fatal(err)
@@ -227,9 +234,12 @@ func TestSharded(t *testing.T) {
 	if want.Tokens != 8 || want.Loss != 31.0/8 || want.Norm == 0 {
 		t.Errorf("one rank: %+v", want)
 	}
-	for _, mesh := range [][2]int{{1, 2}, {1, 4}, {2, 2}, {4, 1}, {1, 8}} {
-		t.Run(fmt.Sprintf("%dx%d", mesh[0], mesh[1]), func(t *testing.T) {
-			ranks := open(t, mesh[0], mesh[1], true)
+	for _, m := range []mesh{
+		{replicate: 1, shard: 1, offload: true}, {replicate: 1, shard: 2}, {replicate: 1, shard: 4}, {replicate: 2, shard: 2},
+		{replicate: 2, shard: 2, offload: true}, {replicate: 4, shard: 1}, {replicate: 1, shard: 8},
+	} {
+		t.Run(fmt.Sprintf("%dx%d offload %t", m.replicate, m.shard, m.offload), func(t *testing.T) {
+			ranks := open(t, m)
 			per := len(samples) / len(ranks)
 			got := make([][]Tensor, len(ranks))
 			together(t, ranks, func(n int, r *rank) error {
@@ -245,7 +255,7 @@ func TestSharded(t *testing.T) {
 			})
 			for n := range ranks {
 				want := tensors
-				if n%mesh[1] > 0 { // the first of its copy has it all
+				if n%m.shard > 0 { // the first of its copy has it all
 					want = nil
 				}
 				sameTensors(t, fmt.Sprint("rank ", n), got[n], want)
@@ -270,7 +280,7 @@ func sameTensors(t *testing.T, what string, got, want []Tensor) {
 // again and closed meanwhile.
 func TestReading(t *testing.T) {
 	for _, shard := range []int{1, 3} {
-		ranks := open(t, 1, shard, true)
+		ranks := open(t, mesh{replicate: 1, shard: shard})
 		step := func(_ int, r *rank) error {
 			_, err := r.step(t.Context(), []int{1, 2}, false)
 			return err
@@ -304,7 +314,7 @@ func TestReading(t *testing.T) {
 
 // TestReadingFails: what a rank cannot read or nobody keeps is an error with its name, and nobody waits for it.
 func TestReadingFails(t *testing.T) {
-	r := open(t, 1, 1, true)[0]
+	r := open(t, mesh{replicate: 1, shard: 1})[0]
 	full := errors.New("full")
 	err := r.Read().Each(nil, func(Tensor) error { return full })
 	if !errors.Is(err, full) || !strings.Contains(err.Error(), "keep ") {
@@ -320,7 +330,7 @@ func TestReadingFails(t *testing.T) {
 
 // TestRestore: what 3 ranks read, 2 ranks restore.
 func TestRestore(t *testing.T) {
-	three, two := open(t, 1, 3, true), open(t, 1, 2, true)
+	three, two := open(t, mesh{replicate: 1, shard: 3}), open(t, mesh{replicate: 1, shard: 2})
 	var saved []Tensor
 	together(t, three, func(n int, r *rank) error {
 		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
@@ -362,7 +372,7 @@ func rowsOf(p Param, data []byte) Fill {
 // TestTensor: of two ranks that hold parts of the parameters a and the same of all others, both clip by the norm of the
 // whole, and what is read has both parts of a.
 func TestTensor(t *testing.T) {
-	alone := open(t, 1, 1, true)[0]
+	alone := open(t, mesh{replicate: 1, shard: 1})[0]
 	if _, err := alone.step(t.Context(), []int{1}, false); err != nil {
 		t.Fatal(err)
 	}
@@ -386,8 +396,8 @@ func TestTensor(t *testing.T) {
 		}
 		device.FreeAll(grads)
 	}
-	ranks := open(t, 1, 1, true)
-	ranks = append(ranks, open(t, 1, 1, true)...)
+	ranks := open(t, mesh{replicate: 1, shard: 1})
+	ranks = append(ranks, open(t, mesh{replicate: 1, shard: 1})...)
 	for i, c := range collective.Loopback(t.Context(), "tp", 2, time.Minute) {
 		ranks[i].ranks.Tensor = recorder{c, ranks[i].say}
 	}
@@ -431,19 +441,19 @@ func twice(b []byte) []byte { return slices.Concat(b, b) }
 // TestTraces shows the order of everything in a pass, which is a contract between ranks: testdata/*.txt (-rewrite).
 func TestTraces(t *testing.T) {
 	for _, c := range []struct {
-		name             string
-		replicate, shard int
-		reshard, remat   bool
-		samples          []int
+		name    string
+		mesh    mesh
+		remat   bool
+		samples []int
 	}{
-		{"step", 1, 2, true, false, []int{1}},
-		{"accumulation", 1, 2, true, false, []int{1, 2}},
-		{"remat", 1, 2, true, true, []int{1}},
-		{"keep-after-forward", 1, 2, false, false, []int{1}},
-		{"hsdp", 2, 2, true, false, []int{1}},
+		{"step", mesh{replicate: 1, shard: 2}, false, []int{1}},
+		{"accumulation", mesh{replicate: 1, shard: 2}, false, []int{1, 2}},
+		{"remat", mesh{replicate: 1, shard: 2}, true, []int{1}},
+		{"keep-after-forward", mesh{replicate: 1, shard: 2, keep: true}, false, []int{1}},
+		{"hsdp", mesh{replicate: 2, shard: 2}, false, []int{1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ranks := open(t, c.replicate, c.shard, c.reshard)
+			ranks := open(t, c.mesh)
 			together(t, ranks, func(_ int, r *rank) error {
 				_, err := r.step(t.Context(), c.samples, c.remat)
 				return err
@@ -457,7 +467,7 @@ func TestTraces(t *testing.T) {
 		})
 	}
 	t.Run("forward", func(t *testing.T) {
-		ranks := open(t, 1, 2, true)
+		ranks := open(t, mesh{replicate: 1, shard: 2})
 		together(t, ranks, func(_ int, r *rank) error {
 			p := r.Begin(t.Context())
 			p.Root()
@@ -503,7 +513,7 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	for _, n := range []int{1, 2, 4} {
-		for _, r := range open(t, 1, n, true) {
+		for _, r := range open(t, mesh{replicate: 1, shard: n}) {
 			held := 0
 			for _, g := range r.groups {
 				for _, b := range slices.Concat(g.shards, g.m1, g.m2) {
@@ -519,7 +529,7 @@ func TestHeld(t *testing.T) {
 
 // TestSticky: after a failure a pass does nothing more, Finish says what it was, and no buffer is left.
 func TestSticky(t *testing.T) {
-	r := open(t, 1, 1, true)[0]
+	r := open(t, mesh{replicate: 1, shard: 1})[0]
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("enough")
 	cancel(reason)

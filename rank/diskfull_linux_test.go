@@ -70,7 +70,7 @@ func TestExportNoRoom(t *testing.T) {
 	try := func(want ...string) {
 		t.Helper()
 		for _, format := range []string{FormatHF, FormatGGUF} {
-			_, err := Export(t.Context(), base, tinyAdapter(base), "", ExportOptions{Format: format, DType: "f32", Out: filepath.Join(disk, "out"), MaxShard: 1 << 30, Device: testDevice(t)})
+			_, err := Export(t.Context(), base, tinyAdapter(base), ExportOptions{Format: format, DType: "f32", Out: filepath.Join(disk, "out"), MaxShard: 1 << 30, Device: testDevice(t)})
 			for _, w := range want {
 				if err == nil || !strings.Contains(err.Error(), w) {
 					t.Errorf("%s: %v, want %q in it", format, err, w)

@@ -182,5 +182,5 @@ func (j *Job) recipeText() (string, error) {
 // parameters is what a session of the job loads, on the ranks of w.
 func (j *Job) parameters(w *world) parameters {
 	return parameters{Config: j.Config, opt: j.optimizer(), from: j.From, init: j.Recipe.PEFT.LoraAInit, seed: j.Recipe.RNG.Seed,
-		world: w, reshard: j.Recipe.Distributed.ReshardAfterForward}
+		world: w, reshard: j.Recipe.Distributed.ReshardAfterForward, offload: j.Recipe.Distributed.CPUOffload}
 }

@@ -87,7 +87,7 @@ func meshOf(d configs.Distributed, p Place) (collective.Mesh, error) {
 	}
 	m, err := collective.NewMesh(p.Rank, max(1, p.World), s)
 	if err != nil {
-		return m, fmt.Errorf("distributed: %w", err)
+		return m, fmt.Errorf("distributed: %w (ranks are machines times --gpus; 'gorun plan' takes --ranks)", err)
 	}
 	return m, nil
 }

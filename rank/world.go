@@ -91,11 +91,13 @@ func (w *world) comm(name string, axes ...collective.Axis) (collective.Comm, err
 }
 
 // ranks is where fsdp's state lies.
-func (w *world) ranks(reshard bool) (r fsdp.Ranks, err error) {
+func (w *world) ranks(reshard, offload bool) (r fsdp.Ranks, err error) {
 	if w.job == nil {
-		return fsdp.Alone, nil
+		r = fsdp.Alone
+		r.Offload = offload
+		return r, nil
 	}
-	r.ReshardAfterForward = reshard
+	r.ReshardAfterForward, r.Offload = reshard, offload
 	for _, c := range []struct {
 		to   *collective.Comm
 		name string

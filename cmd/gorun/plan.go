@@ -12,7 +12,7 @@ import (
 type planCmd struct {
 	recipeFlags
 
-	Ranks       int `default:"1" placeholder:"N" help:"Show it for the first of N ranks: machines times GPUs."`
+	Ranks       int `default:"1" placeholder:"N" help:"Show it for the first of N ranks, machines times GPUs."`
 	ShowSamples int `placeholder:"N" help:"Also show the first N samples, with what is trained on marked."`
 }
 

@@ -62,7 +62,12 @@ func TestBuild(t *testing.T) {
 // TestBuildFaults: the first 20 faults are told at once, in order, whatever the number of goroutines.
 func TestBuildFaults(t *testing.T) {
 	cfg := configs.Default().Dataset
-	cfg.PathOrID = write(t, "a.jsonl", strings.Repeat(strings.Split(lined, "\n")[2]+"\n", 30))
+	var long strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&long, `{"context":"c","question":"q","answers":["%s"]}`+"\n", strings.Repeat("a ", 20+i))
+	}
+	cfg.PathOrID = write(t, "a.jsonl", long.String())
+	cfg.SeqLength = 10
 	var all []string
 	for _, cfg.NumWorkers = range []int{0, 1, 3, 64} {
 		_, err := Build(cfg, words{}, 100, 50)

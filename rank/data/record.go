@@ -74,8 +74,9 @@ func visitFiles(path, split string, fn visit) error {
 // shownFaults is how many faults are told at once.
 const shownFaults = 20
 
-// report joins faults, at most shownFaults of them.
+// report joins faults, at most shownFaults kinds of them.
 func report(faults []error) error {
+	faults = alike(faults)
 	if n := len(faults) - shownFaults; n > 0 {
 		faults = append(faults[:shownFaults:shownFaults], fmt.Errorf("and %d more", n))
 	}
