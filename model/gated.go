@@ -47,7 +47,7 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 	down := func(input) {}
 	if k.Down > 0 {
 		segs := b.down.adapted()
-		dm = e.product(dy, 1, e.weight(b.down.weight), 0)
+		dm = b.down.timesBackward(e, dy)
 		s = e.Pad(b.down.backwardB(e, segs, a.tDn, dy)[0], 1, 0, k.Down-segs[0].Dim)
 	} else {
 		dm, down = b.down.backwardInput(e, nil, a.tDn, dy)
@@ -70,6 +70,6 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads) (dh hlo.Value, record func(input)) {
 	segs := b.mlp.adapted()
 	ss := b.mlp.shareByPieces(e, d.B, k.Dim, []hlo.Value{e.Slice(d.Low, 1, 0, k.Dim), e.Slice(d.Low, 1, k.Dim, 2*k.Dim)})
-	dh = b.mlp.throughA(e, segs, ss, e.product(d.GateUp, 1, e.weight(b.mlp.weight), 0))
+	dh = b.mlp.throughA(e, segs, ss, b.mlp.timesBackward(e, d.GateUp))
 	return dh, func(in input) { b.mlp.gradA(e, segs, ss, in) }
 }
