@@ -20,8 +20,6 @@ func (c Config) Float8Refused() error {
 	switch {
 	case c.Full:
 		return errors.New("8-bit floats are for a frozen base, and full fine-tuning trains it")
-	case c.Compute != dtypes.BFloat16:
-		return fmt.Errorf("8-bit floats go with bfloat16, not %s", c.Compute)
 	case c.Split.Tensor.split():
 		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
 	}
