@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
+	"gorun/csrc/kernels"
 	"gorun/model/hlo"
 )
 
@@ -67,8 +68,11 @@ func (e *emit) narrow(x hlo.Value, dtype dtypes.DType) hlo.Float8 {
 	return e.Narrow(x, dtype, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 0, 1), dtype))
 }
 
-// narrowRows rounds x [T,N] to E4M3 with a unit for each row.
+// narrowRows rounds x [T,N] in the compute dtype to E4M3 with a unit for each row.
 func (e *emit) narrowRows(x hlo.Value) hlo.Float8 {
+	if k := (kernels.Narrow{Rows: x.Dim(0), Width: x.Dim(1)}); e.cfg.Kernels && k.Fits() {
+		return e.NarrowRows(k, x)
+	}
 	return e.Narrow(x, hlo.E4M3, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 1), hlo.E4M3))
 }
 
@@ -89,5 +93,10 @@ func (l linear) times8(e *emit, x, tTR, b hlo.Value) hlo.Value {
 
 // times8Backward is timesBackward with 8-bit floats.
 func (l linear) times8Backward(e *emit, dyTN hlo.Value) hlo.Value {
-	return e.product(e.Widen(e.narrow(dyTN, hlo.E5M2), e.cfg.Compute), 1, e.kept(l.turned, l.unit), 1)
+	return l.timesNarrow(e, e.narrow(dyTN, hlo.E5M2))
+}
+
+// timesNarrow is times8Backward of what is in 8-bit floats already.
+func (l linear) timesNarrow(e *emit, dyTN hlo.Float8) hlo.Value {
+	return e.product(e.Widen(dyTN, e.cfg.Compute), 1, e.kept(l.turned, l.unit), 1)
 }

@@ -6,6 +6,9 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/go-xla/stablehlo"
+
+	"gorun/csrc/device"
+	"gorun/csrc/kernels"
 )
 
 // The 8-bit floats of NVIDIA's FP8 products (Micikevicius et al. 2022, arXiv:2209.05433).
@@ -48,6 +51,12 @@ func (g *Graph) Narrow(x Value, dtype dtypes.DType, unit Value) Float8 {
 	}
 	// The barrier keeps XLA from taking a rounding that is widened again for superfluous.
 	return Float8{g.Barrier(g.To(g.Mul(g.F32(x), inverse), dtype)), unit}
+}
+
+// NarrowRows rounds x [T,D] bfloat16 to E4M3, with a unit for each row, by a kernel.
+func (g *Graph) NarrowRows(k kernels.Narrow, x Value) Float8 {
+	out := g.Kernel(k.Call(), []Value{x}, device.MakeShape(E4M3, k.Rows, k.Width), device.MakeShape(dtypes.Float32, k.Rows))
+	return Float8{out[0], out[1]}
 }
 
 // Widen is f in a wider dtype: exact. With a unit for each row, it is in those units. XLA makes a product of two such
