@@ -24,6 +24,11 @@ func (c Config) Float8Refused() error {
 	case c.Split.Tensor.split():
 		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
 	}
+	for n := range c.Decoder.Layers {
+		if c.Decoder.Sparse(n) {
+			return errors.New("mixtures of experts are computed in the dtype of activations only")
+		}
+	}
 	for name, a := range c.Adapters {
 		if a.DoRA {
 			return fmt.Errorf("%s: DoRA takes the lengths of the weights' rows: a base in 8-bit floats is for LoRA", name)

@@ -14,7 +14,7 @@ func (b block) gatedKernel(e *emit) (kernels.Gated, bool) {
 	k := kernels.Gated{Rows: e.tokens(), Width: b.mlp.out / 2, Dim: b.mlp.kernelDim(e), Down: b.down.kernelDim(e)}
 	// Selective remat does not run again what finds the greatest gate and up.
 	k.Float8 = e.cfg.Float8 && k.Dim > 0 && e.cfg.Remat != RematSelective
-	return k, e.cfg.Kernels && b.mlp.bias < 0 && !b.mlp.hasMagnitude() && !b.down.hasMagnitude() && e.cfg.Decoder.Activation == "silu" && k.Fits()
+	return k, e.cfg.Kernels && b.mixture == nil && b.mlp.bias < 0 && !b.mlp.hasMagnitude() && !b.down.hasMagnitude() && e.cfg.Decoder.Activation == "silu" && k.Fits()
 }
 
 // gateUp fills a.gateUp and a.tMLP from the norm h of the residual stream.

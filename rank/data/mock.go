@@ -8,19 +8,20 @@ import (
 // mockSeed makes every mock data set of the same sizes the same.
 const mockSeed = 1
 
-// mock makes n samples of seq random ids below vocab, every one of them predicting the next: the work of a benchmark.
-func mock(n, seq, vocab int) (*Dataset, error) {
+// mock writes n samples of seq random ids below vocab, every one of them predicting the next: the work of a benchmark.
+func mock(w *tokenWriter, n, seq, vocab int) error {
 	if vocab < 1 {
-		return nil, fmt.Errorf("dataset.vocab_size: %d ids to choose from: give at least 1", vocab)
+		return fmt.Errorf("dataset.vocab_size: %d ids to choose from: give at least 1", vocab)
 	}
-	d := &Dataset{Samples: make([]Sample, max(1, n))}
 	rng := rand.New(rand.NewPCG(mockSeed, 1))
-	for i := range d.Samples {
+	for i := range max(1, n) {
 		tokens, trained := make([]int32, seq+1), make([]bool, seq+1)
 		for t := range tokens {
 			tokens[t], trained[t] = int32(rng.IntN(vocab)), true
 		}
-		d.Samples[i] = shifted(tokens, trained, fmt.Sprintf("mock:%d", i))
+		if err := w.add(shifted(tokens, trained, fmt.Sprintf("mock:%d", i))); err != nil {
+			return err
+		}
 	}
-	return d, nil
+	return nil
 }
