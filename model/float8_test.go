@@ -88,6 +88,7 @@ func TestFloat8Refused(t *testing.T) {
 		edit func(*model.Config)
 	}{
 		{"full fine-tuning", func(c *model.Config) { c.Full, c.Adapters = true, nil }},
+		{"experts", func(c *model.Config) { c.Decoder = tiny(mixed) }},
 		{"tensor parallel", func(c *model.Config) { c.Split.Tensor = model.Axis{Parts: 2} }},
 		{"DoRA", func(c *model.Config) {
 			c.Adapters = adapters(d, 3)

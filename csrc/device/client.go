@@ -143,26 +143,6 @@ func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }
 // RegisterCopy makes the custom call csrc.CopyTarget known to programs on the CPU.
 func (c *Client) RegisterCopy() error { return c.plugin.RegisterCopy() }
 
-// Float8Refused says why the device cannot multiply 8-bit floats; nil if it can. A CPU does so in wider ones.
-func (c *Client) Float8Refused() error {
-	if c.platform != "cuda" {
-		return nil
-	}
-	arch, err := csrc.CUDAArch(c.ordinal)
-	if err != nil {
-		return err
-	}
-	return float8Refused(c.kind, arch)
-}
-
-// float8Refused is Float8Refused for a GPU of a compute capability.
-func float8Refused(kind string, arch int) error {
-	if arch < 89 {
-		return fmt.Errorf("products of 8-bit floats are for GPUs of compute capability 8.9 (Ada) and later, and this %s has %.1f", kind, float64(arch)/10)
-	}
-	return nil
-}
-
 // Platform is "cpu" or "cuda".
 func (c *Client) Platform() string { return c.platform }
 
