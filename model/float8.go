@@ -13,8 +13,8 @@ import (
 
 // A frozen base in 8-bit floats. The weights of a block's four wide products are kept in E4M3, twice: GPUs multiply 8-bit
 // floats only where both operands lie along the contracted axis, and the backward pass contracts the other one. What they
-// are multiplied with is rounded to 8-bit floats where it is made: values to E4M3, gradients to E5M2. All else is as it is
-// without: adapters, norms, the residual stream, attention, embedding and head.
+// are multiplied with is rounded to 8-bit floats where it is made: to E4M3, and the gradients of gate and up to E5M2. All
+// else is as it is without: adapters, norms, the residual stream, attention, embedding and head.
 
 // Float8Refused says why the base cannot be in 8-bit floats; nil if it can.
 func (c Config) Float8Refused() error {
@@ -98,7 +98,11 @@ func (l linear) times8(e *emit, x, tTR, b hlo.Value) hlo.Value {
 
 // times8Backward is timesBackward with 8-bit floats.
 func (l linear) times8Backward(e *emit, dyTN hlo.Value) hlo.Value {
-	return l.timesNarrow(e, e.narrow(dyTN, hlo.E5M2))
+	dtype := hlo.E4M3
+	if l.coarse {
+		dtype = hlo.E5M2
+	}
+	return l.timesNarrow(e, e.narrow(dyTN, dtype))
 }
 
 // timesNarrow is times8Backward of what is in 8-bit floats already.

@@ -96,6 +96,7 @@ type linear struct {
 	turned  int  // in 8-bit floats: index of the weight again, [in, out]
 	unit    int  // and of its unit
 	byRow   bool // in 8-bit floats: each row of the input has its own unit
+	coarse  bool // in 8-bit floats: the gradient of the result is in E5M2, else in E4M3
 	bias    int  // index of the bias [out]; -1 = none
 	segs    []segment
 	splits  []int // widths of the pieces that the block goes on with, e.g. q, k, v
@@ -286,7 +287,7 @@ func newBlock(cfg Config, n int) (block, error) {
 	} else {
 		b.mlp = l.linear("gate and up", false, []int{d.Intermediate, d.Intermediate}, mlp...)
 		b.down = l.linear("down", true, []int{d.Hidden}, down...)
-		b.down.byRow = true
+		b.mlp.coarse, b.down.byRow = true, true
 	}
 	b.normAfter2 = norm(3)
 	l.adapt(&b.qkv, qkv...)

@@ -13,8 +13,8 @@ import (
 
 // The 8-bit floats of NVIDIA's FP8 products (Micikevicius et al. 2022, arXiv:2209.05433).
 const (
-	E4M3 = dtypes.F8E4M3FN // 3 bits of mantissa, 2^-9 to 448: values and weights
-	E5M2 = dtypes.F8E5M2   // 2 bits of mantissa, 2^-16 to 57344: gradients, which differ more in size
+	E4M3 = dtypes.F8E4M3FN // 3 bits of mantissa, 2^-9 to 448
+	E5M2 = dtypes.F8E5M2   // 2 bits of mantissa, 2^-16 to 57344
 )
 
 // Float8 is an array in 8-bit floats. Each of its numbers counts Unit, which is float32: one for all, or one for each row.

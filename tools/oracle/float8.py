@@ -36,18 +36,19 @@ def rounded(x, form, most):
 
 class Product(torch.autograd.Function):
     """x W^T; W, x and the gradient of the result are rounded. The gradients of a fused product's parts have units of
-    their own here: with the 30 octaves of E5M2 that is the same."""
+    their own here: only what falls off the format's lower end tells."""
 
     @staticmethod
-    def forward(ctx, x, weight, by_row):
+    def forward(ctx, x, weight, by_row, coarse):
         ctx.save_for_backward(weight)
+        ctx.form = E5M2 if coarse else E4M3
         most = x.abs().amax(-1, keepdim=True) if by_row else x.abs().amax()
         return rounded(x, E4M3, most) @ weight.T
 
     @staticmethod
     def backward(ctx, dy):
         (weight,) = ctx.saved_tensors
-        return rounded(dy, E5M2, dy.abs().amax()) @ weight, None, None
+        return rounded(dy, ctx.form, dy.abs().amax()) @ weight, None, None, None
 
 
 def in_float8(model):
@@ -59,7 +60,8 @@ def in_float8(model):
         most = max(layers[f"{parent}.{n}"].base_layer.weight.abs().max() for n in family)
         base = layer.base_layer
         weight = rounded(base.weight.detach(), E4M3, most)
-        base.forward = lambda x, w=weight, b=base.bias, by_row=own == "down_proj": Product.apply(x, w, by_row) + (0 if b is None else b)
+        how = own == "down_proj", own in ("gate_proj", "up_proj", "gate_up_proj")
+        base.forward = lambda x, w=weight, b=base.bias, how=how: Product.apply(x, w, *how) + (0 if b is None else b)
     return model
 
 
