@@ -13,6 +13,7 @@ import (
 	"gorun/model"
 	"gorun/model/safetensors"
 	"gorun/model/spec"
+	"gorun/tools/skip"
 )
 
 // float8Tolerance is how far gradients may be from the oracle's, relative to the tensor's length. Both round the same
@@ -65,15 +66,29 @@ func TestFloat8(t *testing.T) {
 	}
 }
 
-// TestFloat8Kernels holds blocks with a base in 8-bit floats whose pieces are kernels' to the same blocks without kernels.
+// TestFloat8Kernels holds blocks with a base in 8-bit floats whose pieces are kernels' to the same blocks without kernels,
+// whether or not the backward pass has what the gated MLP's kernel needs to write its gradients narrow.
 func TestFloat8Kernels(t *testing.T) {
 	dev := devicetest.WithKernels(t)
 	d := tiny(func(d *spec.Decoder) { d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim = 1, 24, 64, 64, 64 })
 	x := batch(d, 2, 9, false)
-	checkBesides(t, "without kernels", func(compute dtypes.DType, kernels bool) (float64, [][][]float32) {
-		b := newBenchOn(t, dev, model.Config{Decoder: d, Target: model.CUDA, Compute: compute, Kernels: kernels, Float8: true, Adapters: adapters(d, 4)})
-		return b.run(x, true)
-	})
+	for name, cfg := range map[string]model.Config{
+		"nothing again":   {Adapters: adapters(d, 4)},
+		"selective remat": {Adapters: adapters(d, 4), Remat: model.RematSelective},
+		"full remat":      {Adapters: adapters(d, 4), Remat: model.RematFull},
+		"dim 40":          {Adapters: adapters(d, 40)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "nothing again" {
+				skip.Because(t, "one case is enough for the short run")
+			}
+			checkBesides(t, "without kernels", func(compute dtypes.DType, kernels bool) (float64, [][][]float32) {
+				cfg := cfg
+				cfg.Decoder, cfg.Target, cfg.Compute, cfg.Kernels, cfg.Float8 = d, model.CUDA, compute, kernels, true
+				return newBenchOn(t, dev, cfg).run(x, true)
+			})
+		})
+	}
 }
 
 // TestFloat8Refused finds configurations whose base cannot be in 8-bit floats.
