@@ -45,7 +45,7 @@ func (l *layout) float8(lin *linear, weights []Part) {
 	lin.unit = l.add(Param{Name: name + ", unit", Role: Unit}, dtypes.Float32, []int{1})
 }
 
-// Float8 makes of a weight [out,in] in bfloat16 what the programs take: the weight, the same turned [in,out], and its
+// Float8 makes of a weight [out,in] in a wider dtype what the programs take: the weight, the same turned [in,out], and its
 // unit [1]. It consumes the weight.
 func (m *Model) Float8(weight *device.Buffer) ([]*device.Buffer, error) {
 	defer weight.Free()

@@ -24,9 +24,9 @@ const (
 // not depend on the unit at all.
 type Float8 struct{ Value, Unit Value }
 
-// steps is the power of two that the greatest number of an array comes to, in its unit: numbers of twice that are still
+// top is the power of two that the greatest number of an array comes to, in its unit: numbers of twice that are still
 // within the dtype.
-func steps(dtype dtypes.DType) float64 {
+func top(dtype dtypes.DType) float64 {
 	if dtype == E4M3 {
 		return 0x1p7
 	}
@@ -40,7 +40,7 @@ const leastMost = 0x1p-64
 func (g *Graph) Unit(most Value, dtype dtypes.DType) Value {
 	bits := g.bits(g.Max(most, g.Const(dtypes.Float32, leastMost)), dtypes.Uint32)
 	power := g.bits(g.And(bits, g.Const(dtypes.Uint32, 0xff<<23)), dtypes.Float32) // the mantissa cut off
-	return g.Scale(power, 1/steps(dtype))
+	return g.Scale(power, 1/top(dtype))
 }
 
 // Narrow rounds x to nearest even in units of unit, which is for the whole of x or for each of its rows.
