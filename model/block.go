@@ -13,6 +13,7 @@ type acts struct {
 	x2        hlo.Value // residual stream after attention [T,D]
 	gate, up  hlo.Value // [T,F]
 	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them; of experts [slots,2F]
+	most      hlo.Value // the greatest magnitude of gate and up [] float32, where a kernel makes their gradients 8-bit floats
 	tMLP, tDn hlo.Value
 	loads     hlo.Value // of the router, for the auxiliary loss; never saved
 	yo, yd    hlo.Value // what o and down give [T,D]; kept where these are normed
@@ -38,8 +39,11 @@ func (b block) saved(e *emit, a *acts) []*hlo.Value {
 		out = append(out, &a.yo, &a.yd)
 	}
 	if r == RematNone {
-		if _, ok := b.gatedKernel(e); ok || b.mixture != nil {
+		if k, ok := b.gatedKernel(e); ok || b.mixture != nil {
 			out = append(out, &a.gateUp)
+			if k.Float8 {
+				out = append(out, &a.most)
+			}
 		} else {
 			out = append(out, &a.gate, &a.up)
 		}

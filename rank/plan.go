@@ -71,6 +71,9 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		}
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
+	if text, ok := j.base(); ok {
+		row("base", "%s", text)
+	}
 	spread := ""
 	if j.Mesh.World() > 1 {
 		row("mesh", "%s", j.mesh())
