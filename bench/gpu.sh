@@ -2,7 +2,7 @@
 # All GPU tests and benchmarks, from binaries alone: the machine needs an NVIDIA driver and an XLA plugin (gorun setup
 # --cuda, or JAX with CUDA where python3 finds it), but neither Go nor the network.
 #
-#   bench/gpu.sh BINARIES OUTPUT [test] [bench] [ranks] [peers]
+#   bench/gpu.sh BINARIES OUTPUT [test] [sanitize] [bench] [ranks] [peers]
 #
 # BINARIES is what 'make gpu-binaries' fills: gorun, and the tests of packages with their testdata. OUTPUT gets one log
 # for each test and measurement. Without a third argument tests and benchmarks run; ranks needs two GPUs (its tests also
@@ -39,6 +39,17 @@ for kind in $what; do
 		done
 		unset GORUN_TEST_DEVICE XLA_FLAGS
 		;;
+	sanitize)
+		# gorun's kernels under compute-sanitizer: memory that is not theirs, and threads that race for shared memory. Every
+		# buffer is an allocation of the driver's; without CUDA graphs, of which the tool sees less.
+		cd "$bin/src/model/hlo" || exit 2
+		export GORUN_TEST_DEVICE=cuda GORUN_TEST_ALLOCATOR=platform XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_command_buffer="
+		for tool in memcheck racecheck; do
+			run "sanitize.$tool" 300 compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/model.hlo.test" -test.v -test.run 'Kernel'
+			grep -E '^=+ +(ERROR|Invalid|Error|Race|RACECHECK|.*[0-9]+ (error|hazard))|^panic' "$out/sanitize.$tool.log" | sort | uniq -c | head -20
+		done
+		unset GORUN_TEST_DEVICE GORUN_TEST_ALLOCATOR XLA_FLAGS
+		;;
 	bench)
 		cd "$bin" || exit 2
 		for work in "llama3-8b 2 4096" "llama3.2-1b 8 512" "qwen2.5-7b 2 4096"; do
@@ -71,7 +82,7 @@ for kind in $what; do
 		grep -hsE '^(PEFT|FSDP2)' "$out"/peft.*.log "$out"/fsdp2.*.log
 		;;
 	*)
-		echo "bench/gpu.sh: $kind: the words are test, bench, ranks and peers" >&2
+		echo "bench/gpu.sh: $kind: the words are test, sanitize, bench, ranks and peers" >&2
 		exit 2
 		;;
 	esac

@@ -19,6 +19,7 @@ type Config struct {
 	CUDA           bool    // the plugin is XLA's for CUDA
 	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
 	CacheDir       string  // folder of compiled executables; "" = no cache
+	Allocator      string  // CUDA: XLA's name of what hands out device memory; "" = "bfc"
 
 	Flags map[string]string // XLA flags that every program is compiled with, besides its own
 
@@ -86,12 +87,15 @@ func (c Config) options() []csrc.Option {
 	if !c.CUDA {
 		return nil
 	}
-	fraction := c.MemoryFraction
+	allocator, fraction := c.Allocator, c.MemoryFraction
+	if allocator == "" {
+		allocator = "bfc"
+	}
 	if fraction == 0 {
 		fraction = 0.92
 	}
 	return []csrc.Option{
-		{Name: "allocator", Value: "bfc"},
+		{Name: "allocator", Value: allocator},
 		{Name: "preallocate", Value: false},
 		{Name: "memory_fraction", Value: fraction},
 		{Name: "visible_devices", Value: []int64{int64(c.Index)}},
