@@ -32,10 +32,10 @@ for kind in $what; do
 		# Without autotuning: it takes seconds for each of hundreds of small programs and changes no result's meaning.
 		export GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0
 		for test in "$bin"/*.test; do
-			name=$(basename "$test" .test)
-			cd "$bin/src/$(echo "$name" | tr . /)" || exit 2
-			run "test.$name" 300 "$test" -test.v -test.parallel 8
-			grep -E '^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$name.log" | head -30
+			package=$(basename "$test" .test)
+			cd "$bin/src/$(echo "$package" | tr . /)" || exit 2
+			run "test.$package" 300 "$test" -test.v -test.parallel 8
+			grep -E '^ *--- FAIL|^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$package.log" | head -30
 		done
 		unset GORUN_TEST_DEVICE XLA_FLAGS
 		;;

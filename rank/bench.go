@@ -21,9 +21,10 @@ type BenchResult struct {
 	Median    float64       `json:"median_step_s"`
 	Best      float64       `json:"best_step_s"`
 	Worst     float64       `json:"worst_step_s"`
-	TokS      float64       `json:"tok_s"`   // tokens per second of the median step, and per rank if there are several
-	TFLOPS    float64       `json:"tflop_s"` // by NeMo AutoModel's formula
-	DeviceGiB float64       `json:"mem_gib"` // peak of the device's allocator
+	TokS      float64       `json:"tok_s"`        // tokens per second of the median step, and per rank if there are several
+	Useful    float64       `json:"useful_tok_s"` // of those tokens, which are no padding
+	TFLOPS    float64       `json:"tflop_s"`      // by NeMo AutoModel's formula
+	DeviceGiB float64       `json:"mem_gib"`      // peak of the device's allocator
 	FirstLoss float64       `json:"first_loss"`
 	Loss      float64       `json:"loss"`     // of the last step
 	Platform  string        `json:"platform"` // "cpu", "cuda"
@@ -81,6 +82,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	// The ranks that share the work on one micro-batch share its tokens.
 	sharing := j.Mesh.World() / j.Mesh.Size(collective.Replicate, collective.Shard)
 	res.TokS = float64(b.tokens) / float64(sharing) / res.Median
+	res.Useful = res.TokS * float64(b.useful) / float64(b.tokens)
 	adapter := j.trainedParams()
 	if j.Config.Full {
 		adapter = 0
@@ -99,6 +101,7 @@ type benchmark struct {
 	read   int       // steps whose outcome has been read
 	at     time.Time // when the last one was
 	tokens int       // of the last step
+	useful int       // of these, no padding: all that mock data has are trained on
 }
 
 // run takes the steps and leaves the times of those that count in the result.
@@ -110,9 +113,10 @@ func (b *benchmark) run(ctx context.Context, warmup, steps int) error {
 		if err != nil {
 			return err
 		}
-		b.tokens = 0
+		b.tokens, b.useful = 0, 0
 		for _, mb := range batch.Micro {
 			b.tokens += mb.Rows * mb.Seq
+			b.useful += mb.Valid
 		}
 		step, err := b.step(ctx, batch, b.recipe.Optimizer.LR)
 		if err != nil {

@@ -77,6 +77,9 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		}{c.Base, r, c.DType, c.BatchSize, c.SeqLength, peak, runtime.NumCPU(), gorunVersion()})
 	}
 	fmt.Fprintf(a.stdout, "%s, LoRA dim 16 on all projections, %d x %d tokens, %s, %s (%s), kernels: %s\n", c.Base, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform, r.Kernels)
+	if r.Useful < 0.999*r.TokS {
+		fmt.Fprintf(a.stdout, "%.0f useful tok/s, of all that follow: the others are padding\n", r.Useful)
+	}
 	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB | peak RSS %.2f GiB\n",
 		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, peak)
 	for _, p := range r.Programs {

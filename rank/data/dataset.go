@@ -57,7 +57,7 @@ func Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, erro
 		if c.VocabSize > 0 {
 			vocab = c.VocabSize
 		}
-		return mock(c.NumSamples, longest, vocab)
+		return mock(c.NumSamples, c.MinLength, longest, vocab)
 	}
 	read, err := newReader(c, tok, longest)
 	if err != nil {
