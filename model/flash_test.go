@@ -24,8 +24,8 @@ func TestFlashPacked(t *testing.T) {
 		window  int
 	}{
 		"one row":               {rows: [][]int{{50, 30, 1, 60}}, padding: 51},
-		"two rows":              {rows: [][]int{{400, 64, 3, 500}, {90, 877}}, padding: 57},
-		"many documents":        {rows: [][]int{{7, 9, 30, 2, 64, 1, 1, 5, 9, 64, 33, 12, 11}, {62, 62, 62, 62}}, padding: 8},
+		"two rows":              {rows: [][]int{{400, 64, 3, 500}, {90, 934}}, padding: 57},
+		"many documents":        {rows: [][]int{{7, 9, 30, 2, 64, 1, 1, 5, 9, 64, 33, 12, 11}, {64, 64, 64, 64}}, padding: 8},
 		"an odd length":         {rows: [][]int{{50, 30, 1, 64}}, padding: 4},
 		"one document":          {rows: [][]int{{256}, {256}}},
 		"a window in documents": {rows: [][]int{{150, 100}}, padding: 6, window: 40},

@@ -9,6 +9,7 @@ import (
 
 	"gorun/collective"
 	"gorun/configs"
+	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/rank/data"
 )
@@ -24,7 +25,7 @@ type BenchResult struct {
 	TokS      float64       `json:"tok_s"`        // tokens per second of the median step, and per rank if there are several
 	Useful    float64       `json:"useful_tok_s"` // of those tokens, which are no padding
 	TFLOPS    float64       `json:"tflop_s"`      // by NeMo AutoModel's formula
-	DeviceGiB float64       `json:"mem_gib"`      // peak of the device's allocator
+	DeviceGiB float64       `json:"mem_gib"`      // peak of the device's memory
 	FirstLoss float64       `json:"first_loss"`
 	Loss      float64       `json:"loss"`     // of the last step
 	Platform  string        `json:"platform"` // "cpu", "cuda"
@@ -164,7 +165,8 @@ func (b *benchmark) take(step *fsdp.Step) error {
 type ProgramTime struct {
 	Name    string  `json:"name"`
 	Calls   int     `json:"calls"`
-	Seconds float64 `json:"s"` // of all calls
+	Seconds float64 `json:"s"`             // of all calls
+	Scratch int64   `json:"scratch_bytes"` // of one
 }
 
 // programs takes one more step, waiting for every execution.
@@ -174,10 +176,11 @@ func (b *benchmark) programs(ctx context.Context) ([]ProgramTime, error) {
 		return nil, err
 	}
 	var list []ProgramTime
-	b.dev.Observe(func(name string, took time.Duration) {
+	b.dev.Observe(func(program *device.Program, took time.Duration) {
+		name := program.Name()
 		i := slices.IndexFunc(list, func(p ProgramTime) bool { return p.Name == name })
 		if i < 0 {
-			i, list = len(list), append(list, ProgramTime{Name: name})
+			i, list = len(list), append(list, ProgramTime{Name: name, Scratch: program.Scratch()})
 		}
 		list[i].Calls++
 		list[i].Seconds += took.Seconds()

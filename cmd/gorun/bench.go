@@ -83,7 +83,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB | peak RSS %.2f GiB\n",
 		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, peak)
 	for _, p := range r.Programs {
-		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls))
+		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for, %.2f GiB scratch\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls), float64(p.Scratch)/(1<<30))
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ type Client struct {
 	live     atomic.Int64
 	liveSize atomic.Int64
 	peakSize atomic.Int64
-	observer func(program string, took time.Duration)
+	scratch  atomic.Int64 // of the program that needs most
+	observer func(p *Program, took time.Duration)
 	path     string // of the plugin
 	kernels  kernelMaker
 }
@@ -139,7 +140,7 @@ func (c *Client) flagsOf(src Source) map[string]string {
 
 // Observe makes every later execution last until its results are there and tells f how long that took; nil ends it. It is
 // for measuring programs one by one: nothing runs ahead meanwhile. No execution may be under way.
-func (c *Client) Observe(f func(program string, took time.Duration)) { c.observer = f }
+func (c *Client) Observe(f func(p *Program, took time.Duration)) { c.observer = f }
 
 // Close ends the client. Buffers and programs must have been freed.
 func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }
@@ -169,13 +170,25 @@ type Memory struct {
 	Limit int64 // what the allocator may take; 0 = not known
 }
 
-// Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers.
+// Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers. XLA's
+// counters leave out the scratch memory of programs (seen on CUDA: peaks are those of buffers to 0.1 %), so the greatest
+// of any program is added to the peak.
 func (c *Client) Memory() Memory {
 	inUse, peak, limit, err := c.plugin.DeviceMemory(c.device)
 	if err != nil {
 		return Memory{InUse: c.liveSize.Load(), Peak: c.peakSize.Load()}
 	}
-	return Memory{InUse: inUse, Peak: peak, Limit: limit}
+	return Memory{InUse: inUse, Peak: peak + c.scratch.Load(), Limit: limit}
+}
+
+// needs takes note of a program's scratch memory.
+func (c *Client) needs(scratch int64) {
+	for {
+		most := c.scratch.Load()
+		if scratch <= most || c.scratch.CompareAndSwap(most, scratch) {
+			return
+		}
+	}
 }
 
 func (c *Client) created(bytes int64) {
