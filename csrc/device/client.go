@@ -65,13 +65,13 @@ func Open(cfg Config) (*Client, error) {
 	}
 	c := &Client{flags: cfg.Flags, ordinal: cfg.Index, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate}}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
-		return nil, fmt.Errorf("device: %w", err)
+		return nil, fmt.Errorf("device: %w", explained(err, nil))
 	}
 	if !cfg.CUDA {
 		csrc.KeepHeap()
 	}
 	if c.client, err = c.plugin.NewClient(cfg.options()); err != nil {
-		return nil, fmt.Errorf("device: %w", err)
+		return nil, fmt.Errorf("device: %w", explained(err, nil))
 	}
 	if err := c.describe(cfg); err != nil {
 		return nil, fmt.Errorf("device: %w", errors.Join(err, c.plugin.DestroyClient(c.client)))

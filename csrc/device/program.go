@@ -38,7 +38,7 @@ func (c *Client) Compile(src Source) (*Program, error) {
 	}
 	h, err := c.compile(src, compileOptions(c.flagsOf(src)))
 	if err != nil {
-		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
+		return nil, fmt.Errorf("device: program %s: %w", src.Name, explained(err, c))
 	}
 	p := &Program{client: c, handle: h, source: src, donated: make([]bool, len(src.Inputs))}
 	for _, i := range src.Donated {
@@ -114,7 +114,7 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	start := time.Now()
 	ended, err := p.client.plugin.Execute(p.handle, in, handles, p.client.observer != nil)
 	if err != nil {
-		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, err)
+		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, explained(err, p.client))
 	}
 	for i, a := range args {
 		if p.donated[i] {
