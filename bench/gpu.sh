@@ -40,16 +40,18 @@ for kind in $what; do
 		unset GORUN_TEST_DEVICE XLA_FLAGS
 		;;
 	sanitize)
-		# gorun's kernels under compute-sanitizer: memory that is not theirs, and threads that race for shared memory. Every
-		# buffer is an allocation of the driver's; without CUDA graphs, of which the tool sees less.
+		# gorun's kernels under compute-sanitizer: memory that is not theirs, in their tests, where every buffer is an
+		# allocation of the driver's, without CUDA graphs, of which the tool sees less; and threads that race for shared
+		# memory, in the same launches without XLA, in whose process racecheck crashes.
 		cd "$bin/src/model/hlo" || exit 2
+		mkdir -p "$out/kernels"
 		export GORUN_TEST_DEVICE=cuda GORUN_TEST_ALLOCATOR=platform XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_command_buffer="
-		ours='^(adam|cached|entropy|few|gated_|joined|norm_|rotary_|squares|stack|turned_|unstack)' # racecheck crashes in some of XLA's
-		for tool in memcheck racecheck; do
-			run "sanitize.$tool" 300 compute-sanitizer --tool "$tool" --kernel-name regex="$ours" --error-exitcode 9 "$bin/model.hlo.test" -test.v -test.run 'Kernel'
-			grep -E '^=+ +(ERROR|Invalid|Error|Race|RACECHECK|.*[0-9]+ (error|hazard))|^panic' "$out/sanitize.$tool.log" | sort | uniq -c | head -20
-		done
+		run sanitize.memcheck 300 compute-sanitizer --error-exitcode 9 "$bin/model.hlo.test" -test.v -test.run Kernel -dump "$out/kernels"
 		unset GORUN_TEST_DEVICE GORUN_TEST_ALLOCATOR XLA_FLAGS
+		for tool in memcheck racecheck synccheck; do
+			run "sanitize.launches.$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$bin/launch.py" "$out/kernels"
+		done
+		grep -hE '^=+ +(ERROR|RACECHECK|.*SUMMARY|Error|Invalid)|launches$' "$out"/sanitize.*.log
 		;;
 	bench)
 		cd "$bin" || exit 2
@@ -58,6 +60,16 @@ for kind in $what; do
 			run "bench.$1" 180 ./gorun --device cuda bench --base "mock:$1" --batch-size "$2" --seq-length "$3"
 			cat "$out/bench.$1.log"
 		done
+		for work in "llama3-8b 1" "llama3-8b 4" "llama3.2-1b 1"; do
+			set -- $work
+			run "generate.$1.$2" 120 ./gorun --device cuda bench generate --base "mock:$1" --rows "$2" --tokens 256
+			cat "$out/generate.$1.$2.log"
+		done
+		# The same 28 documents of 64 to 512 tokens, padded and packed.
+		documents="--base mock:llama3-8b --seq-length 512 --set dataset.min_length=64 --set dataset.num_samples=28"
+		run documents.padded 120 ./gorun --device cuda bench $documents --batch-size 28
+		run documents.packed 120 ./gorun --device cuda bench $documents --batch-size 2 --set packed_sequence.packed_sequence_size=4096
+		cat "$out"/documents.*.log
 		;;
 	ranks)
 		cd "$bin/src/rank" || exit 2

@@ -26,7 +26,8 @@ func plain(d *spec.Decoder) bool {
 	return !d.NormPlusOne && d.AttentionCap == 0 && d.Activation == "silu" && (d.ResidualScale == 0 || d.ResidualScale == 1)
 }
 
-// singleKernels are the block's, for rows texts and a cache of so many places, and whether there are all that it needs.
+// singleKernels are the block's, for rows texts and a cache of so many places, and whether there are all that it needs. The
+// last product may be XLA's: its operand, the widest, is the first that does not fit where there are more rows.
 func (b block) singleKernels(cfg Config, rows, capacity int) (s single, ok bool) {
 	d := cfg.Decoder
 	normed := slices.Contains([]int{b.norm1, b.norm2}, -1) || max(b.normAfter1, b.normAfter2, b.qNorm, b.kNorm) >= 0
@@ -48,12 +49,9 @@ func (b block) singleKernels(cfg Config, rows, capacity int) (s single, ok bool)
 	if b.rope {
 		s.cached.Turned = d.Rope.Dim
 	}
-	ok = s.cached.Fits()
-	for _, p := range []struct {
-		linear
-		kernels.Few
-	}{{b.qkv, s.qkv}, {b.out, s.out}, {b.mlp, s.mlp}, {b.down, s.down}} {
-		ok = ok && p.Fits() && !p.hasMagnitude()
+	ok = s.cached.Fits() && s.qkv.Fits() && s.out.Fits() && s.mlp.Fits()
+	for _, l := range []linear{b.qkv, b.out, b.mlp, b.down} {
+		ok = ok && !l.hasMagnitude()
 	}
 	return s, ok
 }
@@ -74,6 +72,10 @@ func (b block) buildSingle(cfg Config, shape Shape, capacity int, s single) (dev
 		o, keys, values := e.CachedAttention(s.cached, qkv, cos, sin, at, keys, values)
 		x2 := lows[1].product(e, b.out, s.out, o, hlo.FewOperands{Add: x})
 		m := lows[2].product(e, b.mlp, s.mlp, x2, hlo.FewOperands{Norm: e.weight(b.norm2)})
+		if !s.down.Fits() {
+			y, _ := b.down.forward(e, m)
+			return []hlo.Value{e.Add(x2, e.c(y[0])), keys, values}
+		}
 		return []hlo.Value{lows[3].product(e, b.down, s.down, m, hlo.FewOperands{Add: x2}), keys, values}
 	})
 }
@@ -88,13 +90,13 @@ func (b block) singleStacks(e *emit, s single) (out [4]low) {
 	var into []*hlo.Value
 	for i, p := range []struct {
 		linear
-		dim int
-	}{{b.qkv, s.qkv.Dim}, {b.out, s.out.Dim}, {b.mlp, s.mlp.Dim}, {b.down, s.down.Dim}} {
-		if p.dim == 0 {
+		k kernels.Few
+	}{{b.qkv, s.qkv}, {b.out, s.out}, {b.mlp, s.mlp}, {b.down, s.down}} {
+		if p.k.Dim == 0 || !p.k.Fits() {
 			continue
 		}
-		ma, as := p.matrixLow(e, p.dim)
-		mb, bs := p.matrixPieces(e, p.dim)
+		ma, as := p.matrixLow(e, p.k.Dim)
+		mb, bs := p.matrixPieces(e, p.k.Dim)
 		matrices, tensors = append(matrices, ma, mb), append(append(tensors, as...), bs...)
 		into = append(into, &out[i].a, &out[i].b)
 	}
