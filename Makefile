@@ -23,7 +23,7 @@ DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
 TESTTIME ?= 15m
 
-.PHONY: help setup build demo test matrix vet race lint unit oracle bench peers fuzz gpu rewrite kills cover clean
+.PHONY: help setup build demo test matrix vet race lint unit oracle readers bench peers fuzz gpu rewrite kills cover clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -106,6 +106,12 @@ oracle: oracle-tools installed ## regenerate the golden values with torch, trans
 	$(GO) build -o .cache/localhub ./tools/localhub
 	$(ORACLE)/bin/python tools/oracle/hub.py bin/gorun .cache/localhub
 	$(TEST_ENV) GORUN_GUIDE_PYTHON=$(CURDIR)/$(ORACLE)/bin/python $(GO) test -count=1 -run 'TestGuide$$' ./cmd/gorun
+
+READERS := .cache/readers
+
+readers: oracle-tools installed ## what gorun writes, read by transformers, PEFT, llama.cpp, vLLM's check, lm-eval, TRL, TensorBoard, W&B, Chromium (1 GB more to download, 20 minutes)
+	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r tools/oracle/requirements-readers.txt
+	$(TEST_ENV) $(ORACLE)/bin/python tools/oracle/readers --gorun bin/gorun --gguf "$(call installed,demo:smollm2-135m)" --cache $(READERS)
 
 bench: build ## training speed on this machine
 	@bin/gorun setup --demo >/dev/null

@@ -67,8 +67,9 @@ func (j *Job) receive(conn net.Conn) (keep bool) {
 	if conn.SetDeadline(time.Now().Add(greetingPatience)) != nil {
 		return false
 	}
+	hurry := context.AfterFunc(j.ctx, func() { _ = conn.SetDeadline(time.Now()) }) // the job does not end later for a stranger
 	g, err := welcome(conn, j.cfg.Key, j.check)
-	if err != nil || conn.SetDeadline(time.Time{}) != nil {
+	if !hurry() || err != nil || conn.SetDeadline(time.Time{}) != nil {
 		return false
 	}
 	switch g.kind {

@@ -14,6 +14,8 @@ type Event struct {
 	Comm string // "dp_shard"
 	Seq  uint64 // of the communicator, from 1
 	End  bool
+
+	Aside bool // it is none of the run's own, and is not reported
 }
 
 // flightLength is how many collectives are remembered.
@@ -70,7 +72,7 @@ func (f *flight) begin(e Event, bytes int) (end func(error)) {
 }
 
 func (f *flight) tell(e Event) {
-	if f.observe != nil {
+	if f.observe != nil && !e.Aside {
 		f.observe(e)
 	}
 }

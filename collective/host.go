@@ -18,6 +18,7 @@ type Host struct {
 	wire       wire
 	flight     *flight
 	timeout    time.Duration
+	aside      bool // nobody observes it
 
 	mu  sync.Mutex // held during a collective
 	seq uint64
@@ -127,7 +128,7 @@ func (h *Host) run(o op, what string, bytes int, f func(ring) error) error {
 	defer h.mu.Unlock()
 	h.seq++
 	c := call{o, h.seq, time.Now().Add(h.timeout)}
-	end := h.flight.begin(Event{Op: opNames[o], What: what, Comm: h.name, Seq: h.seq}, bytes)
+	end := h.flight.begin(Event{Op: opNames[o], What: what, Comm: h.name, Seq: h.seq, Aside: h.aside}, bytes)
 	err := f(ring{h.wire, c, h.rank, h.size})
 	if err != nil {
 		err = h.wire.fail(c, err)

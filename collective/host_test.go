@@ -1,6 +1,7 @@
 package collective
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func TestMemory(t *testing.T) {
 			if err := h.AllReduceMemory("sum", src, src, f32); err != nil || !slices.Equal(src, sum) {
 				return fmt.Errorf("all-reduce in place: a wrong sum, or %w", err)
 			}
-			return nil
+			return gathers(h)
 		})
 		if err := errors.Join(errs...); err != nil {
 			t.Error(err)
@@ -232,6 +233,25 @@ func TestSameBits(t *testing.T) {
 			t.Errorf("sum %d has other bits", r)
 		}
 	}
+}
+
+// gathers brings memory of each rank, longer with its number, to rank 0, and refuses what does not fit.
+func gathers(h *Host) error {
+	mine := bytes.Repeat([]byte{byte('a' + h.rank)}, h.rank+1)
+	var dst [][]byte
+	for r := 0; h.rank == 0 && r < h.size; r++ {
+		dst = append(dst, make([]byte, r+1))
+	}
+	if err := h.GatherMemory("x", dst, mine); err != nil {
+		return err
+	}
+	if got := fmt.Sprintf("%s", dst); h.rank == 0 && got != "[a bb ccc]" {
+		return fmt.Errorf("rank 0 has %s", got)
+	}
+	if err := h.GatherMemory("x", [][]byte{mine}, mine); err == nil || !strings.Contains(err.Error(), "into 1 pieces of memory") {
+		return fmt.Errorf("into too little memory: %w", err)
+	}
+	return nil
 }
 
 // TestDisorder: ranks that are in different collectives are told so, all of them.

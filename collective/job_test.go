@@ -187,6 +187,25 @@ func TestStranger(t *testing.T) {
 	}
 }
 
+// TestSilentStranger: the job's end does not wait for who connects and says nothing.
+func TestSilentStranger(t *testing.T) {
+	addr := freeAddr(t)
+	jobs, errs := tryJoin(t, []JobConfig{config(0, 2, addr), config(1, 2, addr)})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", jobs[1].addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing was said
+	start := time.Now()
+	closeAll(t, jobs)
+	if took := time.Since(start); took > greetingPatience/2 {
+		t.Errorf("the job took %s to end", took)
+	}
+}
+
 // TestFailure: one rank's failure is every rank's, with its reason, wherever the others wait.
 func TestFailure(t *testing.T) {
 	jobs := joinAll(t, 4, nil)

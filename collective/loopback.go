@@ -66,38 +66,71 @@ type thread struct {
 }
 
 func (t *thread) exchange(c call, to int, send message, from int, recv message) error {
+	p, err := t.put(c, to, send)
+	if err == nil {
+		err = t.take(c, from, recv)
+	}
+	if err != nil {
+		return err
+	}
+	return t.taken(c, to, p)
+}
+
+func (t *thread) give(c call, to int, m message) error {
+	p, err := t.put(c, to, m)
+	if err != nil {
+		return err
+	}
+	return t.taken(c, to, p)
+}
+
+// put leaves a message for a rank.
+func (t *thread) put(c call, to int, m message) (parcel, error) {
 	late := time.NewTimer(time.Until(c.deadline))
 	defer late.Stop()
-	p := parcel{c, send, make(chan struct{})}
+	p := parcel{c, m, make(chan struct{})}
 	select {
 	case t.hub.pipe(t.rank, to) <- p:
+		return p, nil
 	case <-late.C:
-		return fmt.Errorf("rank %d has not taken the message before", to)
+		return p, fmt.Errorf("rank %d has not taken the message before", to)
 	case <-t.hub.dead:
-		return errEnded
+		return p, errEnded
 	}
+}
+
+func (t *thread) take(c call, from int, m message) error {
+	late := time.NewTimer(time.Until(c.deadline))
+	defer late.Stop()
 	select {
 	case got := <-t.hub.pipe(from, t.rank):
-		if got.op != c.op || got.seq != c.seq || len(got.message) != len(recv) || got.bytes() != recv.bytes() {
-			return disorder(from, c, recv.bytes(), got.op, got.seq, got.bytes())
+		if got.op != c.op || got.seq != c.seq || len(got.message) != len(m) || got.bytes() != m.bytes() {
+			return disorder(from, c, m.bytes(), got.op, got.seq, got.bytes())
 		}
-		for i := range recv {
-			copy(recv[i], got.message[i])
+		for i := range m {
+			copy(m[i], got.message[i])
 		}
 		close(got.taken)
+		return nil
 	case <-late.C:
 		return fmt.Errorf("rank %d has not arrived", from)
 	case <-t.hub.dead:
 		return errEnded
 	}
-	select { // the message is the sender's memory: it may change only when it has been copied
+}
+
+// taken waits until a rank has copied a message, which is the sender's memory.
+func (t *thread) taken(c call, to int, p parcel) error {
+	late := time.NewTimer(time.Until(c.deadline))
+	defer late.Stop()
+	select {
 	case <-p.taken:
+		return nil
 	case <-late.C:
 		return fmt.Errorf("rank %d has not arrived", to)
 	case <-t.hub.dead:
 		return errEnded
 	}
-	return nil
 }
 
 func (t *thread) fail(_ call, err error) error {

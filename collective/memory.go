@@ -6,8 +6,9 @@ import (
 	"github.com/gomlx/compute/dtypes"
 )
 
-// The same collectives on plain host memory, for custom calls inside programs on the CPU. Memory is dense; parts are
-// equal and in the order of ranks. dst and src must not overlap, but AllReduceMemory may work in place.
+// The same collectives on plain host memory, for custom calls inside programs on the CPU, and one that brings memory to
+// rank 0. Memory is dense; parts are equal and in the order of ranks. dst and src must not overlap, but AllReduceMemory may
+// work in place.
 
 // AllGatherMemory fills dst with every rank's src.
 func (h *Host) AllGatherMemory(what string, dst, src []byte) error {
@@ -63,6 +64,23 @@ func (h *Host) AllToAllMemory(what string, dst, src []byte) error {
 		from, to := h.equalParts(src), h.equalParts(dst)
 		copy(to[h.rank][0], from[h.rank][0])
 		return r.all(from, to)
+	})
+}
+
+// GatherMemory fills dst[r] with rank r's src on rank 0, which knows how long it is. On the others dst is nil.
+func (h *Host) GatherMemory(what string, dst [][]byte, src []byte) error {
+	if h.rank == 0 && (len(dst) != h.size || len(dst[0]) != len(src)) || h.rank > 0 && dst != nil {
+		return fmt.Errorf("gather %s: from %d ranks into %d pieces of memory on rank %d", what, h.size, len(dst), h.rank)
+	}
+	return h.run(gather, what, len(src), func(r ring) error {
+		parts := make([]message, len(dst))
+		for i, d := range dst {
+			parts[i] = message{d}
+		}
+		if h.rank == 0 {
+			copy(dst[0], src)
+		}
+		return r.first(message{src}, parts)
 	})
 }
 

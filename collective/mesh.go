@@ -51,7 +51,7 @@ func NewMesh(rank, world int, s Sizes) (Mesh, error) {
 		case n < 1:
 			bad("%s of %d ranks: use 1 or more", Axis(a), n)
 		case n > world:
-			bad("%s of %d ranks: there are %d", Axis(a), n, world)
+			bad("%s of %d ranks, but there are %d: start more ranks or make it smaller", Axis(a), n, world)
 		default:
 			others *= n
 		}

@@ -60,6 +60,19 @@ func (r ring) all(send, recv []message) error {
 	return nil
 }
 
+// first sends every rank's message to rank 0, whose own is left.
+func (r ring) first(send message, recv []message) error {
+	if r.rank > 0 {
+		return r.give(r.call, 0, send)
+	}
+	for from := 1; from < r.size; from++ {
+		if err := r.take(r.call, from, recv[from]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // like is new memory of a message's sizes.
 func like(m message) message {
 	out := make(message, len(m))

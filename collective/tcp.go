@@ -27,6 +27,16 @@ func (j *Job) Comm(name string, ranks []int) Comm {
 	return h
 }
 
+// Aside is Comm for what goes on beside the run's collectives, in another goroutine. A call may take as long as patience,
+// and the job's observer is not told of it.
+func (j *Job) Aside(name string, ranks []int, patience time.Duration) Comm {
+	c := j.Comm(name, ranks)
+	if h, ok := c.(*Host); ok {
+		h.timeout, h.aside = patience, true
+	}
+	return c
+}
+
 // tcp is the wire between processes: a connection each way between each two ranks that have something to send.
 type tcp struct {
 	job     *Job
@@ -43,13 +53,19 @@ func (t *tcp) exchange(c call, to int, send message, from int, recv message) err
 	defer cancel()
 	sent := make(chan error, 1)
 	go func() { sent <- t.send(ctx, c, to, send) }()
-	err := t.recv(c, from, recv)
+	err := t.take(c, from, recv)
 	if err != nil {
 		cancel()
 		<-sent // it may still read the memory
 		return err
 	}
 	return <-sent
+}
+
+func (t *tcp) give(c call, to int, m message) error {
+	ctx, cancel := context.WithDeadline(t.job.ctx, c.deadline)
+	defer cancel()
+	return t.send(ctx, c, to, m)
 }
 
 // send writes a message; cancelling ctx ends it.
@@ -87,7 +103,7 @@ func (t *tcp) outgoing(ctx context.Context, to int) (net.Conn, error) {
 	return t.out[to], nil
 }
 
-func (t *tcp) recv(c call, from int, m message) error {
+func (t *tcp) take(c call, from int, m message) error {
 	if t.in[from] == nil {
 		conn, err := t.job.incoming(t.ranks[from], t.name, c.deadline)
 		if err != nil {

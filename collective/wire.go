@@ -12,9 +12,10 @@ const (
 	reduceScatter
 	allReduce
 	allToAll
+	gather
 )
 
-var opNames = map[op]string{allGather: "all-gather", reduceScatter: "reduce-scatter", allReduce: "all-reduce", allToAll: "all-to-all"}
+var opNames = map[op]string{allGather: "all-gather", reduceScatter: "reduce-scatter", allReduce: "all-reduce", allToAll: "all-to-all", gather: "gather"}
 
 // call is one collective in progress.
 type call struct {
@@ -39,6 +40,9 @@ type wire interface {
 	// exchange sends a message to one rank while it receives one, of just the size of recv, from another. It fails when
 	// the other is in another call, when the deadline passes, and when the job has failed.
 	exchange(c call, to int, send message, from int, recv message) error
+	// give sends a message to a rank, and take receives one from it; they fail as exchange does.
+	give(c call, to int, m message) error
+	take(c call, from int, m message) error
 	// fail makes err the failure of the whole job, unless it has failed already, and returns the job's failure.
 	fail(c call, err error) error
 }

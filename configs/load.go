@@ -6,14 +6,39 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// Load reads a recipe file, or a shipped recipe by its name if there is no such file, and applies
-// overrides ("section.key=value") over it. Unknown keys, wrong types and wrong overrides are *Fault
-// values joined in one error; what Validate finds in the rest is then joined to them, so that a user
-// sees everything at once. A recipe without such faults is returned without validating it.
+// Load reads a recipe file, or a shipped recipe by its name if there is no such file, applies overrides
+// ("section.key=value") over it, and validates it. All faults are *Fault values joined in one error, so
+// that a user sees everything at once.
 func Load(path string, overrides []string) (*Recipe, error) {
+	r, err := read(path, overrides)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// LoadElsewhere is Load for a recipe that another machine will run: that files are not here is no fault.
+func LoadElsewhere(path string, overrides []string) (*Recipe, error) {
+	r, err := read(path, overrides)
+	if err != nil {
+		return nil, err
+	}
+	missing := func(f *Fault) bool { return errors.Is(f.cause, fs.ErrNotExist) }
+	if err := join(slices.DeleteFunc(r.check(), missing)); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// read finds the file or the shipped recipe.
+func read(path string, overrides []string) (*Recipe, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
 		return nil, fmt.Errorf("recipe %s is a folder; name the .toml file", path)
@@ -48,7 +73,9 @@ func loadShipped(path string, overrides []string, missing error) (*Recipe, error
 	}
 }
 
-// Parse is Load for a recipe at hand; source names it in messages.
+// Parse is Load for a recipe at hand; source names it in messages. Unknown keys, wrong types and wrong
+// overrides are faults, to which those are joined that Validate finds in the rest. A recipe without such
+// faults is not validated: one that was written elsewhere may name files that are not here.
 func Parse(source string, data []byte, overrides []string) (*Recipe, error) {
 	t, fault := parseTree(source, data)
 	if fault != nil {

@@ -264,12 +264,28 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(big, bytes.Repeat([]byte("#"), maxRecipeBytes+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	away := []string{"dataset.path_or_id=/scratch/data.jsonl"}
+	if _, err := Load(path, away); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("Load of a recipe with data elsewhere: %v", err)
+	}
+	if _, err := LoadElsewhere(path, away); err != nil {
+		t.Errorf("LoadElsewhere: %v", err)
+	}
+	if _, err := LoadElsewhere(path, append(away, "peft.dim=0")); err == nil || !strings.Contains(err.Error(), "peft.dim: 0 is out of range") || strings.Contains(err.Error(), "data") {
+		t.Errorf("LoadElsewhere of a wrong recipe: %v", err)
+	}
+	wrong := filepath.Join(dir, "wrong.toml")
+	if err := os.WriteFile(wrong, []byte(strings.Replace(small, "dim = 4", `scheme = "qlora"`, 1)+"[optimizer]\nlr = -1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		dir:                             "is a folder; name the .toml file",
 		big:                             "is this the right file?",
 		filepath.Join(dir, "no.toml"):   "shipped recipes are demo,",
 		filepath.Join(dir, "demo.toml"): "a recipe of that name is shipped with gorun: write demo",
 		"llama":                         `no recipe "llama" is shipped; there are demo,`,
+		"llama3_2_1b_sqaud_peft":        "did you mean llama3_2_1b_squad_peft?",
+		wrong:                           "peft.scheme: \"qlora\" is unknown; did you mean \"lora\"? (lora, none)\noptimizer.lr: -1 is out of range",
 	} {
 		_, err := Load(path, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -85,6 +85,7 @@ type Distributed struct {
 	SequenceParallel        bool   `toml:"sequence_parallel" doc:"Shard activations between tensor-parallel linears along the sequence."`
 	ActivationCheckpointing string `toml:"activation_checkpointing" values:"none|selective|full" doc:"What the backward pass computes again instead of keeping."`
 	ReshardAfterForward     bool   `toml:"reshard_after_forward" doc:"Free a block's gathered weights after its forward."`
+	CPUOffload              bool   `toml:"cpu_offload" doc:"Keep the frozen base, or this rank's shards of it, in host memory, and copy each block to the device when it is needed. Needs reshard_after_forward."`
 }
 
 // LossFn names the loss.

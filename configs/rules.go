@@ -51,7 +51,9 @@ func (c *checker) accumulation(r *Recipe) {
 // model checks [model].
 func (c *checker) model(r *Recipe) {
 	const field = "model.pretrained_model_name_or_path"
-	c.source(field, r.Model.PretrainedModelNameOrPath, "a model", ".gguf")
+	if name := r.Model.PretrainedModelNameOrPath; !strings.HasPrefix(name, MockPrefix) { // of mocks, rank knows the names
+		c.source(field, name, "a model", ".gguf")
+	}
 	if r.Model.Attention == "cudnn" && r.Model.DType == "f32" {
 		c.fault("model.attention", `"cudnn" has no f32 kernels; set model.dtype = "bf16" or attention = "blockwise"`)
 	}
@@ -109,6 +111,12 @@ func (c *checker) mesh(r *Recipe) {
 	}
 	if d.SequenceParallel && d.TPSize <= 1 {
 		c.fault("distributed.sequence_parallel", "true needs tp_size above 1; set tp_size or drop it")
+	}
+	if d.CPUOffload && !d.ReshardAfterForward {
+		c.fault("distributed.cpu_offload", "true contradicts reshard_after_forward = false, which keeps all blocks on the device; drop one of the two")
+	}
+	if d.CPUOffload && r.PEFT.Scheme == "none" {
+		c.fault("distributed.cpu_offload", `true is for a frozen base, and peft.scheme = "none" trains it; drop it`)
 	}
 	if size := r.PackedSequence.PackedSequenceSize; size > 0 && d.CPSize > 1 && c.good("distributed.cp_size", "packed_sequence.packed_sequence_size") && size%(2*d.CPSize) != 0 {
 		c.fault("packed_sequence.packed_sequence_size", "%d does not divide into 2 x cp_size = %d chunks; use %d", size, 2*d.CPSize, (size/(2*d.CPSize)+1)*2*d.CPSize)

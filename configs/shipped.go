@@ -22,10 +22,13 @@ func Names() []string {
 	return list
 }
 
-// Lookup returns the text of a shipped recipe. The error of an unknown name lists those there are.
+// Lookup returns the text of a shipped recipe. The error of an unknown name has the nearest one, or all there are.
 func Lookup(name string) ([]byte, error) {
 	text, err := shipped.ReadFile(name + ".toml")
 	if err != nil {
+		if n, distance := nearest(name, Names()); distance <= 1+len(n)/4 {
+			return nil, fmt.Errorf("no recipe %q is shipped; did you mean %s?", name, n)
+		}
 		return nil, fmt.Errorf("no recipe %q is shipped; there are %s", name, strings.Join(Names(), ", "))
 	}
 	return text, nil

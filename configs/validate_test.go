@@ -76,6 +76,10 @@ func TestValidate(t *testing.T) {
 		{"min above peak", "lr_scheduler.min_lr", "0.1 is above optimizer.lr = 1e-05", func(r *Recipe) { r.LRScheduler = LRScheduler{Name: "cosine", MinLR: 0.1} }},
 
 		{"replicas", "distributed.dp_replicate_size", "3 does not divide dp_size = 8", func(r *Recipe) { r.Distributed.DPReplicateSize, r.Distributed.DPSize = 3, 8 }},
+		{"offload of what stays", "distributed.cpu_offload", "reshard_after_forward", func(r *Recipe) { r.Distributed.CPUOffload, r.Distributed.ReshardAfterForward = true, false }},
+		{"offload of what is trained", "distributed.cpu_offload", "frozen base", func(r *Recipe) {
+			r.Distributed.CPUOffload, r.PEFT.Scheme, r.PEFT.TargetModules = true, "none", nil
+		}},
 		{"sequence parallel alone", "distributed.sequence_parallel", "needs tp_size above 1", func(r *Recipe) { r.Distributed.SequenceParallel = true }},
 		{"packed and cp", "packed_sequence.packed_sequence_size", "1022 does not divide into 2 x cp_size = 4 chunks; use 1024", func(r *Recipe) { r.PackedSequence.PackedSequenceSize, r.Distributed.CPSize = 1022, 2 }},
 		{"packed too small", "dataset.seq_length", "512 is more than packed_sequence.packed_sequence_size = 256", func(r *Recipe) { r.PackedSequence.PackedSequenceSize, r.Dataset.SeqLength = 256, 512 }},

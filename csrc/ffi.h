@@ -24,7 +24,7 @@ enum { FFI_RECORDS = 1 };
 typedef struct {
   size_t size;
   void *ext;
-  int dtype;  // as PJRT numbers them
+  int dtype;  // as XLA numbers element types, not as PJRT does
   void *data;
   int64_t rank;
   int64_t *dims;

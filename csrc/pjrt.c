@@ -130,6 +130,19 @@ int gorun_device_memory(const gorun_api *api, void *device, int64_t *in_use, int
   return rc;
 }
 
+int gorun_device_memory_of(const gorun_api *api, void *device, const char *kind, void **memory, char **err) {
+  *memory = NULL;
+  args_memories a = {.size = sizeof a, .device = device};
+  int rc = call(api, FN_DEVICE_MEMORIES, &a, err);
+  for (size_t i = 0; !rc && !*memory && i < a.num; i++) {
+    const char *name;
+    size_t n;
+    rc = get_string(api, FN_MEMORY_KIND, a.memories[i], &name, &n, err);
+    if (!rc && n == strlen(kind) && !memcmp(name, kind, n)) *memory = a.memories[i];
+  }
+  return rc;
+}
+
 int gorun_compile(const gorun_api *api, void *client, const char *code, size_t n, const char *options, size_t options_n,
                   void **executable, char **err) {
   program_text p = {.size = sizeof p, .code = code, .code_size = n, .format = "mlir", .format_size = 4};
@@ -212,8 +225,8 @@ int gorun_execute(const gorun_api *api, void *executable, void *const *args, siz
   return call(api, FN_LOADED_EXECUTE, &a, err);
 }
 
-int gorun_upload(const gorun_api *api, void *client, void *device, const void *data, int type, const int64_t *dims,
-                 size_t num_dims, void **buffer, char **err) {
+int gorun_upload(const gorun_api *api, void *client, void *device, void *memory, const void *data, int type,
+                 const int64_t *dims, size_t num_dims, void **buffer, char **err) {
   args_from_host a = {.size = sizeof a,
                       .client = client,
                       .data = data,
@@ -221,11 +234,19 @@ int gorun_upload(const gorun_api *api, void *client, void *device, const void *d
                       .dims = dims,
                       .num_dims = num_dims,
                       .semantics = 0,  // immutable only during the call: the plugin copies
-                      .device = device};
+                      .device = device,
+                      .memory = memory};
   int rc = call(api, FN_CLIENT_FROM_HOST, &a, err);
   if (rc) return rc;
   *buffer = a.buffer;
   return a.done ? gorun_event_destroy(api, a.done, err) : 0;
+}
+
+int gorun_copy_to_memory(const gorun_api *api, void *buffer, void *memory, void **copy, char **err) {
+  args_copy_to_memory a = {.size = sizeof a, .buffer = buffer, .memory = memory};
+  int rc = call(api, FN_BUFFER_COPY_TO_MEMORY, &a, err);
+  *copy = a.copy;
+  return rc;
 }
 
 // PJRT aborts the process when a view has no delete callback; the owner of the memory frees it, not the view.

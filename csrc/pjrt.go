@@ -23,9 +23,13 @@ type (
 	Client     struct{ p unsafe.Pointer }
 	Device     struct{ p unsafe.Pointer }
 	Executable struct{ p unsafe.Pointer }
+	Memory     struct{ p unsafe.Pointer } // of a device, the plugin's own; zero = the one that its programs run on
 	Buffer     struct{ p unsafe.Pointer }
 	Event      struct{ p unsafe.Pointer }
 )
+
+// Valid tells whether the handle is set.
+func (m Memory) Valid() bool { return m.p != nil }
 
 // Valid tells whether the handle is set.
 func (b Buffer) Valid() bool { return b.p != nil }
@@ -155,6 +159,16 @@ func (p *Plugin) DeviceMemory(d Device) (inUse, peak, limit int64, err error) {
 	return int64(u), int64(k), int64(l), check("device memory", rc, msg)
 }
 
+// MemoryOf is the memory of a kind ("pinned_host") that a device reaches, one that is not valid if there is none.
+func (p *Plugin) MemoryOf(d Device, kind string) (Memory, error) {
+	name := C.CString(kind)
+	defer C.free(unsafe.Pointer(name))
+	var m Memory
+	var msg *C.char
+	rc := C.gorun_device_memory_of(p.api, d.p, name, &m.p, &msg)
+	return m, check("memory "+kind, rc, msg)
+}
+
 // Compile turns StableHLO text into an executable; options is a serialized CompileOptionsProto.
 func (p *Plugin) Compile(c Client, code, options []byte) (Executable, error) {
 	var e Executable
@@ -227,13 +241,21 @@ func cDims(dims []int64) (*C.int64_t, C.size_t) {
 	return (*C.int64_t)(unsafe.SliceData(dims)), C.size_t(len(dims))
 }
 
-// Upload copies data, dense and row-major, to a new buffer; data may be reused when it returns.
-func (p *Plugin) Upload(c Client, d Device, data []byte, dtype int, dims []int64) (Buffer, error) {
+// Upload copies data, dense and row-major, to a new buffer in m; data may be reused when it returns.
+func (p *Plugin) Upload(c Client, d Device, m Memory, data []byte, dtype int, dims []int64) (Buffer, error) {
 	var b Buffer
 	var msg *C.char
 	dp, dn := cDims(dims)
-	rc := C.gorun_upload(p.api, c.p, d.p, unsafe.Pointer(unsafe.SliceData(data)), C.int(dtype), dp, dn, &b.p, &msg)
+	rc := C.gorun_upload(p.api, c.p, d.p, m.p, unsafe.Pointer(unsafe.SliceData(data)), C.int(dtype), dp, dn, &b.p, &msg)
 	return b, check("upload", rc, msg)
+}
+
+// CopyTo starts a copy of a buffer to another memory of its client.
+func (p *Plugin) CopyTo(b Buffer, m Memory) (Buffer, error) {
+	var out Buffer
+	var msg *C.char
+	rc := C.gorun_copy_to_memory(p.api, b.p, m.p, &out.p, &msg)
+	return out, check("copy", rc, msg)
 }
 
 // View makes a buffer over device memory that somebody else owns and keeps alive. On CUDA, stream is XLA's own

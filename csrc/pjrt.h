@@ -26,6 +26,9 @@ int gorun_client_devices(const gorun_api *api, void *client, void *const **devic
 int gorun_device_kind(const gorun_api *api, void *device, const char **kind, size_t *n, char **err);
 int gorun_device_memory(const gorun_api *api, void *device, int64_t *in_use, int64_t *peak, int64_t *limit, char **err);
 
+// The memory of a kind ("device", "pinned_host") that a device reaches, NULL if there is none.
+int gorun_device_memory_of(const gorun_api *api, void *device, const char *kind, void **memory, char **err);
+
 int gorun_compile(const gorun_api *api, void *client, const char *code, size_t n, const char *options, size_t options_n,
                   void **executable, char **err);
 int gorun_serialize(const gorun_api *api, void *executable, const char **bytes, size_t *n, void **owner,
@@ -39,8 +42,10 @@ int gorun_executable_memory(const gorun_api *api, void *executable, int64_t *arg
 int gorun_execute(const gorun_api *api, void *executable, void *const *args, size_t num_args, void **outputs,
                   void **event, char **err);
 
-int gorun_upload(const gorun_api *api, void *client, void *device, const void *data, int type, const int64_t *dims,
-                 size_t num_dims, void **buffer, char **err);
+// memory NULL is the device's own.
+int gorun_upload(const gorun_api *api, void *client, void *device, void *memory, const void *data, int type,
+                 const int64_t *dims, size_t num_dims, void **buffer, char **err);
+int gorun_copy_to_memory(const gorun_api *api, void *buffer, void *memory, void **copy, char **err);
 int gorun_view(const gorun_api *api, void *client, void *device, void *pointer, int type, const int64_t *dims,
                size_t num_dims, intptr_t stream, void **buffer, char **err);
 int gorun_uninitialized(const gorun_api *api, void *client, void *device, int type, const int64_t *dims, size_t num_dims,

@@ -41,7 +41,9 @@ enum {  // slots of PJRT_Api
   FN_CLIENT_FROM_HOST = 22,
   FN_DESCRIPTION_KIND = 26,
   FN_DEVICE_DESCRIPTION = 29,
+  FN_DEVICE_MEMORIES = 32,
   FN_DEVICE_MEMORY_STATS = 34,
+  FN_MEMORY_KIND = 36,
   FN_EXECUTABLE_DESTROY = 40,
   FN_EXECUTABLE_NUM_OUTPUTS = 44,
   FN_EXECUTABLE_SERIALIZE = 49,
@@ -56,6 +58,7 @@ enum {  // slots of PJRT_Api
   FN_BUFFER_TO_HOST = 70,
   FN_BUFFER_READY = 72,
   FN_BUFFER_POINTER = 73,
+  FN_BUFFER_COPY_TO_MEMORY = 92,
   FN_CLIENT_VIEW = 93,
   FN_MEMORY_STATS = 96,
   FN_BUFFER_COPY_RAW = 100,
@@ -185,6 +188,22 @@ typedef struct {
   void *done;    // out, event
   void *buffer;  // out
 } args_from_host;
+
+typedef struct {
+  size_t size;
+  void *ext;
+  void *device;
+  void *const *memories;  // out, the device's
+  size_t num;             // out
+} args_memories;
+
+typedef struct {
+  size_t size;
+  void *ext;
+  void *buffer;
+  void *memory;  // where to
+  void *copy;    // out
+} args_copy_to_memory;
 
 typedef struct {
   size_t size;

@@ -71,6 +71,7 @@ func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Bu
 type rank struct {
 	*State
 	dev   *device.Client
+	aside Gatherer // of the ranks of one copy; nil = it is alone
 	trace []string
 }
 
@@ -78,11 +79,18 @@ func (r *rank) say(format string, args ...any) {
 	r.trace = append(r.trace, fmt.Sprintf(format, args...))
 }
 
-// open makes replicate x shard ranks; each gets its own state.
-func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
+// mesh is replicate x shard ranks.
+type mesh struct {
+	replicate, shard int
+	keep             bool // blocks are not resharded after their forward pass
+	offload          bool
+}
+
+// open makes a mesh's ranks; each gets its own state.
+func open(t *testing.T, m mesh) []*rank {
 	t.Helper()
 	dev := devicetest.Open(t)
-	ranks := make([]*rank, replicate*shard)
+	ranks := make([]*rank, m.replicate*m.shard)
 	comms := func(n int, name string) (out []collective.Comm) {
 		if n == 1 {
 			return []collective.Comm{collective.Solo{}}
@@ -92,14 +100,18 @@ func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
 		}
 		return out
 	}
-	across := make([][]collective.Comm, shard)
-	for s := range shard {
-		across[s] = comms(replicate, "dp_replicate")
+	across := make([][]collective.Comm, m.shard)
+	for s := range m.shard {
+		across[s] = comms(m.replicate, "dp_replicate")
 	}
-	for c := range replicate {
-		for s, comm := range comms(shard, "dp_shard") {
+	for c := range m.replicate {
+		aside := comms(m.shard, "checkpoint")
+		for s, comm := range comms(m.shard, "dp_shard") {
 			r := &rank{dev: dev}
-			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, reshard}, hostMaths{dev}, layout())
+			if h, ok := aside[s].(*collective.Host); ok {
+				r.aside = h
+			}
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, hostMaths{dev}, layout())
 			for g, group := range layout() {
 				for i, p := range group.Params {
 					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
@@ -111,7 +123,7 @@ func open(t *testing.T, replicate, shard int, reshard bool) []*rank {
 				t.Fatal(err)
 			}
 			t.Cleanup(r.Close)
-			ranks[c*shard+s] = r
+			ranks[c*m.shard+s] = r
 		}
 	}
 	return ranks
@@ -148,9 +160,12 @@ func (r *rank) gradients(l, n int) ([]*device.Buffer, error) {
 	return out, nil
 }
 
-// all is everything that a rank snapshots, if it keeps it.
-func (r *rank) all(keep bool) (out []Tensor, err error) {
-	err = r.Snapshot(keep, func(x Tensor) error {
+// all is everything that the rank of a copy reads and the first of them makes whole; nil on the others.
+func (r *rank) all() ([]Tensor, error) { return r.whole(r.Read()) }
+
+// whole is what a reading has, on the first rank of a copy.
+func (r *rank) whole(from *Reading) (out []Tensor, err error) {
+	err = from.Each(r.aside, func(x Tensor) error {
 		out = append(out, x)
 		return nil
 	})
@@ -207,21 +222,24 @@ func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, er
 // parameters and moments, loss and norm as on one rank: all numbers are small integers, so to the bit.
 func TestSharded(t *testing.T) {
 	samples := []int{3, 1, 4, 1, 5, 9, 2, 6}
-	alone := open(t, 1, 1, true)[0]
+	alone := open(t, mesh{replicate: 1, shard: 1})[0]
 	want, err := alone.step(t.Context(), samples, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tensors, err := alone.all(true)
+	tensors, err := alone.all()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want.Tokens != 8 || want.Loss != 31.0/8 || want.Norm == 0 {
 		t.Errorf("one rank: %+v", want)
 	}
-	for _, mesh := range [][2]int{{1, 2}, {1, 4}, {2, 2}, {4, 1}, {1, 8}} {
-		t.Run(fmt.Sprintf("%dx%d", mesh[0], mesh[1]), func(t *testing.T) {
-			ranks := open(t, mesh[0], mesh[1], true)
+	for _, m := range []mesh{
+		{replicate: 1, shard: 1, offload: true}, {replicate: 1, shard: 2}, {replicate: 1, shard: 4}, {replicate: 2, shard: 2},
+		{replicate: 2, shard: 2, offload: true}, {replicate: 4, shard: 1}, {replicate: 1, shard: 8},
+	} {
+		t.Run(fmt.Sprintf("%dx%d offload %t", m.replicate, m.shard, m.offload), func(t *testing.T) {
+			ranks := open(t, m)
 			per := len(samples) / len(ranks)
 			got := make([][]Tensor, len(ranks))
 			together(t, ranks, func(n int, r *rank) error {
@@ -232,67 +250,93 @@ func TestSharded(t *testing.T) {
 				if o != want {
 					t.Errorf("rank %d: %+v, want %+v", n, o, want)
 				}
-				got[n], err = r.all(n == 0)
+				got[n], err = r.all()
 				return err
 			})
-			if len(got[0]) != len(tensors) || got[1] != nil {
-				t.Fatalf("%d tensors on rank 0, want %d; %d on rank 1, want none", len(got[0]), len(tensors), len(got[1]))
-			}
-			for i, w := range tensors {
-				g := got[0][i]
-				if !slices.Equal(g.Data, w.Data) || !slices.Equal(g.M1, w.M1) || !slices.Equal(g.M2, w.M2) {
-					t.Errorf("%s differs", w.Name)
+			for n := range ranks {
+				want := tensors
+				if n%m.shard > 0 { // the first of its copy has it all
+					want = nil
 				}
+				sameTensors(t, fmt.Sprint("rank ", n), got[n], want)
 			}
 		})
 	}
 }
 
-// TestReading: what is read while steps go on is the state as it was, and a state may be read again and closed meanwhile.
-func TestReading(t *testing.T) {
-	r := open(t, 1, 1, true)[0]
-	step := func() {
-		t.Helper()
-		if _, err := r.step(t.Context(), []int{1, 2}, false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	step()
-	want, err := r.all(true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reading := r.Read()
-	step()
-	step()
-	got, err := reading.Tensors()
-	if err != nil || len(got) != len(want) || reading.Steps() != 1 || r.Steps() != 3 {
-		t.Fatalf("%d tensors of %d, after %d steps, %v", len(got), len(want), reading.Steps(), err)
+func sameTensors(t *testing.T, what string, got, want []Tensor) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d tensors, want %d", what, len(got), len(want))
 	}
 	for i, w := range want {
 		if g := got[i]; g.Name != w.Name || !slices.Equal(g.Data, w.Data) || !slices.Equal(g.M1, w.M1) || !slices.Equal(g.M2, w.M2) {
-			t.Errorf("%s differs", w.Name)
+			t.Errorf("%s: %s differs", what, w.Name)
 		}
 	}
-	again := r.Read()
-	if now, err := again.Tensors(); err != nil || slices.Equal(now[0].Data, want[0].Data) {
-		t.Errorf("two steps later nothing has changed (%v)", err)
-	}
-	if reading.Waited() < 0 || again.Waited() != 0 {
-		t.Errorf("waited %s and %s", reading.Waited(), again.Waited())
-	}
-	r.Read() // closing the state waits for it
 }
 
-// TestRestore: what 3 ranks snapshot, 2 ranks restore.
+// TestReading: what is read while steps go on is the state as it was, on one rank and on several, and a state may be read
+// again and closed meanwhile.
+func TestReading(t *testing.T) {
+	for _, shard := range []int{1, 3} {
+		ranks := open(t, mesh{replicate: 1, shard: shard})
+		step := func(_ int, r *rank) error {
+			_, err := r.step(t.Context(), []int{1, 2}, false)
+			return err
+		}
+		together(t, ranks, step)
+		want, got, now := make([][]Tensor, shard), make([][]Tensor, shard), make([][]Tensor, shard)
+		readings := make([]*Reading, shard)
+		together(t, ranks, func(n int, r *rank) (err error) {
+			want[n], err = r.all()
+			readings[n] = r.Read()
+			return err
+		})
+		together(t, ranks, step)
+		together(t, ranks, step)
+		together(t, ranks, func(n int, r *rank) (err error) {
+			if got[n], err = r.whole(readings[n]); err != nil {
+				return err
+			}
+			now[n], err = r.all()
+			if r.Read(); readings[n].Steps() != 1 || r.Steps() != 3 || readings[n].Waited() < 0 { // closing the state waits for it
+				t.Errorf("%d steps, and %d since", readings[n].Steps(), r.Steps())
+			}
+			return err
+		})
+		sameTensors(t, fmt.Sprint(shard, " ranks"), got[0], want[0])
+		if len(want[0]) == 0 || slices.Equal(now[0][0].Data, want[0][0].Data) {
+			t.Error("two steps later nothing has changed")
+		}
+	}
+}
+
+// TestReadingFails: what a rank cannot read or nobody keeps is an error with its name, and nobody waits for it.
+func TestReadingFails(t *testing.T) {
+	r := open(t, mesh{replicate: 1, shard: 1})[0]
+	full := errors.New("full")
+	err := r.Read().Each(nil, func(Tensor) error { return full })
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), "keep ") {
+		t.Errorf("nobody keeps it: %v", err)
+	}
+	g := r.groups[1]
+	g.m1[0].Free()
+	err = r.Read().Each(nil, func(Tensor) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "for a checkpoint: read "+g.params[g.trained[0]].Name) {
+		t.Errorf("it cannot be read: %v", err)
+	}
+}
+
+// TestRestore: what 3 ranks read, 2 ranks restore.
 func TestRestore(t *testing.T) {
-	three, two := open(t, 1, 3, true), open(t, 1, 2, true)
+	three, two := open(t, mesh{replicate: 1, shard: 3}), open(t, mesh{replicate: 1, shard: 2})
 	var saved []Tensor
 	together(t, three, func(n int, r *rank) error {
 		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
 			return err
 		}
-		tensors, err := r.all(n == 0)
+		tensors, err := r.all()
 		if n == 0 {
 			saved = tensors
 		}
@@ -306,11 +350,11 @@ func TestRestore(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		again, err := r.all(true)
+		again, err := r.all()
 		if err != nil || r.Steps() != 1 {
 			return fmt.Errorf("rank %d: %d steps, %w", n, r.Steps(), err)
 		}
-		for i := range saved {
+		for i := range again {
 			if !slices.Equal(again[i].Data, saved[i].Data) || !slices.Equal(again[i].M2, saved[i].M2) {
 				t.Errorf("rank %d: %s differs", n, saved[i].Name)
 			}
@@ -326,9 +370,9 @@ func rowsOf(p Param, data []byte) Fill {
 }
 
 // TestTensor: of two ranks that hold parts of the parameters a and the same of all others, both clip by the norm of the
-// whole, and a snapshot has both parts of a.
+// whole, and what is read has both parts of a.
 func TestTensor(t *testing.T) {
-	alone := open(t, 1, 1, true)[0]
+	alone := open(t, mesh{replicate: 1, shard: 1})[0]
 	if _, err := alone.step(t.Context(), []int{1}, false); err != nil {
 		t.Fatal(err)
 	}
@@ -352,12 +396,15 @@ func TestTensor(t *testing.T) {
 		}
 		device.FreeAll(grads)
 	}
-	ranks := open(t, 1, 1, true)
-	ranks = append(ranks, open(t, 1, 1, true)...)
+	ranks := open(t, mesh{replicate: 1, shard: 1})
+	ranks = append(ranks, open(t, mesh{replicate: 1, shard: 1})...)
 	for i, c := range collective.Loopback(t.Context(), "tp", 2, time.Minute) {
 		ranks[i].ranks.Tensor = recorder{c, ranks[i].say}
 	}
-	want, err := alone.all(true)
+	for i, c := range collective.Loopback(t.Context(), "checkpoint", 2, time.Minute) {
+		ranks[i].aside = c
+	}
+	want, err := alone.all()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +416,7 @@ func TestTensor(t *testing.T) {
 		if norm := math.Sqrt(whole + part); o.Loss != 1 || o.Tokens != 1 || math.Abs(o.Norm/norm-1) > 1e-6 {
 			t.Errorf("rank %d: %+v, want the norm %g", n, o, norm)
 		}
-		got, err := r.all(n == 0)
+		got, err := r.all()
 		if n == 1 && got != nil {
 			t.Errorf("rank 1 keeps %d tensors", len(got))
 		}
@@ -394,19 +441,19 @@ func twice(b []byte) []byte { return slices.Concat(b, b) }
 // TestTraces shows the order of everything in a pass, which is a contract between ranks: testdata/*.txt (-rewrite).
 func TestTraces(t *testing.T) {
 	for _, c := range []struct {
-		name             string
-		replicate, shard int
-		reshard, remat   bool
-		samples          []int
+		name    string
+		mesh    mesh
+		remat   bool
+		samples []int
 	}{
-		{"step", 1, 2, true, false, []int{1}},
-		{"accumulation", 1, 2, true, false, []int{1, 2}},
-		{"remat", 1, 2, true, true, []int{1}},
-		{"keep-after-forward", 1, 2, false, false, []int{1}},
-		{"hsdp", 2, 2, true, false, []int{1}},
+		{"step", mesh{replicate: 1, shard: 2}, false, []int{1}},
+		{"accumulation", mesh{replicate: 1, shard: 2}, false, []int{1, 2}},
+		{"remat", mesh{replicate: 1, shard: 2}, true, []int{1}},
+		{"keep-after-forward", mesh{replicate: 1, shard: 2, keep: true}, false, []int{1}},
+		{"hsdp", mesh{replicate: 2, shard: 2}, false, []int{1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ranks := open(t, c.replicate, c.shard, c.reshard)
+			ranks := open(t, c.mesh)
 			together(t, ranks, func(_ int, r *rank) error {
 				_, err := r.step(t.Context(), c.samples, c.remat)
 				return err
@@ -420,7 +467,7 @@ func TestTraces(t *testing.T) {
 		})
 	}
 	t.Run("forward", func(t *testing.T) {
-		ranks := open(t, 1, 2, true)
+		ranks := open(t, mesh{replicate: 1, shard: 2})
 		together(t, ranks, func(_ int, r *rank) error {
 			p := r.Begin(t.Context())
 			p.Root()
@@ -466,7 +513,7 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	for _, n := range []int{1, 2, 4} {
-		for _, r := range open(t, 1, n, true) {
+		for _, r := range open(t, mesh{replicate: 1, shard: n}) {
 			held := 0
 			for _, g := range r.groups {
 				for _, b := range slices.Concat(g.shards, g.m1, g.m2) {
@@ -482,7 +529,7 @@ func TestHeld(t *testing.T) {
 
 // TestSticky: after a failure a pass does nothing more, Finish says what it was, and no buffer is left.
 func TestSticky(t *testing.T) {
-	r := open(t, 1, 1, true)[0]
+	r := open(t, mesh{replicate: 1, shard: 1})[0]
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("enough")
 	cancel(reason)

@@ -3,6 +3,7 @@ package fsdp
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gorun/collective"
 	"gorun/csrc/device"
@@ -15,6 +16,7 @@ type Pass struct {
 	ctx     context.Context
 	err     error
 	whole   [][]*device.Buffer // per group: unsharded parameters; nil while sharded
+	copies  [][]*device.Buffer // per group: on the device, of shards that lie in host memory
 	grads   [][]*device.Buffer // per group: sums over micro-batches
 	reduced [][]*device.Buffer // per group: this rank's shard of the sum over ranks
 	losses  []*device.Buffer
@@ -35,7 +37,7 @@ type work struct {
 // Begin opens a pass. Cancelling ctx ends it with the context's error.
 func (s *State) Begin(ctx context.Context) *Pass {
 	n := len(s.groups)
-	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n),
+	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), copies: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n),
 		gathers: make([]*work, n)}
 }
 
@@ -80,6 +82,9 @@ func (p *Pass) Unshard(l int) []*device.Buffer {
 		if p.whole[l], err = w.Wait(); err != nil {
 			p.Fail(err)
 		}
+		if p.s.ranks.Shard.Size() > 1 { // else the copies are what is whole
+			p.dropCopies(l)
+		}
 	}
 	return p.whole[l]
 }
@@ -91,12 +96,40 @@ func (p *Pass) Prefetch(l int) {
 		return
 	}
 	g := p.s.groups[l]
-	w, err := p.s.ranks.Shard.PrepareAllGather(g.name, g.shards, g.whole)
+	shards, err := p.onDevice(l)
+	if err != nil {
+		p.Fail(fmt.Errorf("copy %s to the device: %w", g.name, err))
+		return
+	}
+	w, err := p.s.ranks.Shard.PrepareAllGather(g.name, shards, g.whole)
 	if err != nil {
 		p.Fail(err)
 		return
 	}
 	p.gathers[l] = p.prepare(w)
+}
+
+// onDevice is this rank's shards of group l where a collective or a program can have them: of those in host memory,
+// copies, which the device makes beside what it was given before.
+func (p *Pass) onDevice(l int) ([]*device.Buffer, error) {
+	g := p.s.groups[l]
+	shards := slices.Clone(g.shards)
+	for i, param := range g.params {
+		if !p.s.offloaded(param) {
+			continue
+		}
+		b, err := shards[i].ToDevice()
+		if err != nil {
+			return nil, err
+		}
+		shards[i], p.copies[l] = b, append(p.copies[l], b)
+	}
+	return shards, nil
+}
+
+func (p *Pass) dropCopies(l int) {
+	device.FreeAll(p.copies[l])
+	p.copies[l] = nil
 }
 
 // prepare notes a work that start is to start.
@@ -122,7 +155,7 @@ func (p *Pass) start() {
 }
 
 // Reshard frees what Unshard gathered, once the program that needs it has been queued, and starts what Prefetch prepared.
-// On one rank there is nothing to free.
+// On one rank only copies of what lies in host memory are there to free.
 func (p *Pass) Reshard(l int) {
 	p.start()
 	p.reshard(l)
@@ -133,6 +166,7 @@ func (p *Pass) reshard(l int) {
 		device.FreeAll(p.whole[l])
 	}
 	p.whole[l] = nil
+	p.dropCopies(l)
 }
 
 // ReshardAfterForward is Reshard where the backward pass is to gather the group again. The last block stays whole
@@ -236,6 +270,7 @@ func (p *Pass) free() {
 		if p.whole[l] != nil {
 			p.reshard(l)
 		}
+		p.dropCopies(l) // of a gathering that failed
 		device.FreeAll(p.grads[l], p.reduced[l])
 		p.grads[l], p.reduced[l] = nil, nil
 	}

@@ -22,16 +22,17 @@ type Group struct {
 	Params []Param
 }
 
-// Ranks says among which ranks a state lies.
+// Ranks says among which ranks a state lies, and where on a rank.
 type Ranks struct {
 	Shard               collective.Comm // every parameter is Shard(0) over these
 	Replicate           collective.Comm // these hold the same shard, and reduce its gradients among them
 	Tensor              collective.Comm // these hold the parts of every parameter with Param.Split, and see the same samples
 	ReshardAfterForward bool            // free a group after its forward pass and gather it again for the backward pass
+	Offload             bool            // keep shards of frozen parameters in host memory, and copy them to the device for each gathering
 }
 
 // Alone is the Ranks of one rank.
-var Alone = Ranks{collective.Solo{}, collective.Solo{}, collective.Solo{}, true}
+var Alone = Ranks{collective.Solo{}, collective.Solo{}, collective.Solo{}, true, false}
 
 // Maths runs the device programs that a pass needs, on tensors of any shape. Gradients are float32.
 type Maths interface {
@@ -126,8 +127,14 @@ func (s *State) upload(p Param, fill Fill) (*device.Buffer, error) {
 			return nil, err
 		}
 	}
+	if s.offloaded(p) {
+		return s.dev.UploadPinned(data, shard)
+	}
 	return s.dev.Upload(data, shard)
 }
+
+// offloaded tells whether this rank's shard of a parameter lies in host memory.
+func (s *State) offloaded(p Param) bool { return s.ranks.Offload && !p.Trained }
 
 // Load uploads this rank's shard of parameter i of a group, asking fill for its rows only. Several parameters may be
 // loaded at once.

@@ -29,6 +29,10 @@ type Config struct {
 	JoinTimeout        time.Duration // how long to wait for MinNodes
 	LastCall           time.Duration // with MinNodes there, how long to wait for more
 
+	// Files begins to give files to the ranks of other nodes, at an address of this one, until the caller of Run ends it;
+	// key is the ranks'. It returns the port. nil = this node gives none.
+	Files func(addr string, key []byte) (port int, err error)
+
 	MaxRestarts     int
 	Tick            time.Duration // --monitor-interval
 	HangTimeout     time.Duration // a rank inside one collective for longer hangs; 0 = never

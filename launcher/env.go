@@ -3,6 +3,8 @@ package launcher
 import (
 	"encoding/hex"
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"gorun/launcher/rdzv"
@@ -27,7 +29,26 @@ func (c *Config) rankEnv(p *rdzv.Plan, key []byte, group, local int) []string {
 	for _, kv := range pairs {
 		env = append(env, fmt.Sprintf("%s=%v", kv.name, kv.value))
 	}
-	return env
+	return append(env, peerEnv(p, group)...)
+}
+
+// peerEnv tells a rank where the nodes of a plan give files to each other, and which of them its own is.
+func peerEnv(p *rdzv.Plan, group int) []string {
+	var addrs []string
+	self := -1
+	for i, m := range p.Nodes {
+		if m.Files == 0 {
+			continue
+		}
+		if i == group {
+			self = len(addrs)
+		}
+		addrs = append(addrs, net.JoinHostPort(m.Addr, strconv.Itoa(m.Files)))
+	}
+	if self < 0 || len(addrs) < 2 {
+		return nil
+	}
+	return []string{"GORUN_PEERS=" + strings.Join(addrs, ","), fmt.Sprint("GORUN_PEER=", self)}
 }
 
 // inherited drops the names that rankEnv sets from the agent's environment.

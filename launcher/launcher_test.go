@@ -1,7 +1,6 @@
 package launcher
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gorun/launcher/rdzv"
+	"gorun/tools/syncbuf"
 )
 
 // roleEnv makes the test binary a rank that behaves as its value says.
@@ -53,7 +52,7 @@ func agentMain(dir string) int {
 
 // rankMain is a rank for the tests: "ok", "crash=R" (rank R kills itself), "fail=R" (rank R ends with code 1), "hungry=R"
 // (rank R takes too much memory), "hang=R" (rank R stops, the others are inside a collective), "wait" (until SIGTERM),
-// "deaf" (ignores SIGTERM); with "once:" before it only in generation 0.
+// "deaf" (ignores SIGTERM), "chatty" (says something three times and ends); with "once:" before it only in generation 0.
 func rankMain(role string) int {
 	events := os.NewFile(3, "events")
 	if rest, once := strings.CutPrefix(role, "once:"); once {
@@ -76,7 +75,14 @@ func rankMain(role string) int {
 	}
 	fmt.Fprintln(events, `{"event":"step","step":7}`)
 	verb, who, _ := strings.Cut(role, "=")
-	if verb == "ok" {
+	switch verb {
+	case "ok":
+		return 0
+	case "chatty":
+		for range 3 {
+			fmt.Println("still here")
+			time.Sleep(50 * time.Millisecond) // each by itself through the pipe
+		}
 		return 0
 	}
 	if verb == "wait" || verb == "deaf" || who != rank {
@@ -107,23 +113,6 @@ func rankMain(role string) int {
 	return 4
 }
 
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // baseConfig runs n ranks of this test binary.
 func baseConfig(dir string, n int) *Config {
 	return &Config{
@@ -132,10 +121,10 @@ func baseConfig(dir string, n int) *Config {
 	}
 }
 
-func testConfig(t *testing.T, role string, n int) (c *Config, out, errs *syncBuffer) {
+func testConfig(t *testing.T, role string, n int) (c *Config, out, errs *syncbuf.Buffer) {
 	t.Helper()
 	t.Setenv(roleEnv, role)
-	c, out, errs = baseConfig(t.TempDir(), n), &syncBuffer{}, &syncBuffer{}
+	c, out, errs = baseConfig(t.TempDir(), n), &syncbuf.Buffer{}, &syncbuf.Buffer{}
 	c.Out, c.Err = out, errs
 	return c, out, errs
 }
@@ -162,6 +151,29 @@ func TestOneNodeEndsWell(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(c.RunDir(), "attempt_0", "1", "stdout.log"))
 	if err != nil || string(b) != "rank 1 of 2\n" {
 		t.Errorf("rank 1's log is %q, %v", b, err)
+	}
+}
+
+// TestFullDisk: a log that can't be written ends the log, not the rank: what the rank says is still shown, and the user
+// hears of it once.
+func TestFullDisk(t *testing.T) {
+	c, out, _ := testConfig(t, "chatty", 1)
+	logs, said := filepath.Join(c.RunDir(), "attempt_0", "0"), &syncbuf.Buffer{}
+	c.Log = zerolog.New(said)
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/full", filepath.Join(logs, "stdout.log")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Run(t.Context(), c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "still here\n"); n != 3 {
+		t.Errorf("%d lines are shown, want 3:\n%s", n, out)
+	}
+	if n := strings.Count(said.String(), "no space left on device"); n != 1 || !strings.Contains(said.String(), "the stdout of rank 0 is logged no further") {
+		t.Errorf("the user hears %d times of it:\n%s", n, said)
 	}
 }
 
@@ -216,7 +228,7 @@ func TestRestart(t *testing.T) {
 }
 
 // signalled runs two ranks and, when both have started, sends the agent the signals.
-func signalled(t *testing.T, c *Config, out *syncBuffer, sigs ...os.Signal) error {
+func signalled(t *testing.T, c *Config, out *syncbuf.Buffer, sigs ...os.Signal) error {
 	t.Helper()
 	signals := make(chan os.Signal, len(sigs))
 	go func() {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -31,8 +32,12 @@ func (a *Agent) join() error {
 	if a.key, err = gossip.DeriveKey(c.Key, c.RunID, "ranks"); err != nil {
 		return err
 	}
+	var files gossip.Files
+	if c.Files != nil {
+		files = func(addr netip.Addr) (int, error) { return c.Files(addr.String(), a.key) }
+	}
 	a.net, err = gossip.Open(gossip.Config{
-		Host: host, Run: c.RunID, Key: c.Key, Endpoints: c.Endpoints, LocalAddr: c.LocalAddr, Log: c.Log,
+		Host: host, Run: c.RunID, Key: c.Key, Endpoints: c.Endpoints, LocalAddr: c.LocalAddr, Files: files, Log: c.Log,
 		Self: gossip.Info{Version: c.Version, Nodes: c.nodes(), Slots: c.Gpus, NodeRank: c.NodeRank},
 	}, others{a})
 	if err != nil {

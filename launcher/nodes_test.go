@@ -17,12 +17,13 @@ import (
 
 	"gorun/launcher/gossip"
 	"gorun/launcher/rdzv"
+	"gorun/tools/syncbuf"
 )
 
 // testNode is one agent of several that run in this process.
 type testNode struct {
 	conf      *Config
-	out, errs *syncBuffer
+	out, errs *syncbuf.Buffer
 	signals   chan os.Signal
 	ended     chan error
 	leave     context.CancelFunc // ends the agent without a word to its ranks
@@ -42,7 +43,7 @@ func startNodes(t *testing.T, role string, gpus ...int) []*testNode {
 		c.LocalAddr = fmt.Sprintf("127.0.4.%d", i+1)
 		c.Key, c.Version = bytes.Repeat([]byte{7}, gossip.KeyBytes), "test"
 		c.JoinTimeout, c.LastCall = 30*time.Second, 100*time.Millisecond
-		n := &testNode{conf: c, out: &syncBuffer{}, errs: &syncBuffer{}, signals: make(chan os.Signal, 2), ended: make(chan error, 1)}
+		n := &testNode{conf: c, out: &syncbuf.Buffer{}, errs: &syncbuf.Buffer{}, signals: make(chan os.Signal, 2), ended: make(chan error, 1)}
 		c.Out, c.Err = n.out, n.errs
 		nodes = append(nodes, n)
 	}
@@ -194,7 +195,7 @@ func TestParseEndpoints(t *testing.T) {
 
 // TestTellWaiting: an agent that has waited long for others says who is here.
 func TestTellWaiting(t *testing.T) {
-	var log syncBuffer
+	var log syncbuf.Buffer
 	conf := rdzv.DefaultConfig(rdzv.Member{ID: "b", Slots: 1, NodeRank: -1})
 	conf.MinNodes, conf.MaxNodes = 3, 3
 	a := &Agent{cfg: &Config{MinNodes: 3, MaxNodes: 3, Log: zerolog.New(&log)}, core: rdzv.New(conf, 0), net: &gossip.Net{}}

@@ -69,6 +69,24 @@ func (p *prefixed) flush() error {
 	return err
 }
 
+// spared is a rank's log, which the rank outlives: what comes after it could not be written, as on a full disk, is
+// dropped. An error would close the pipe that the rank writes to, and so end the rank.
+type spared struct {
+	log  io.Writer
+	lost func(error) // told of it once
+	over bool
+}
+
+func (s *spared) Write(b []byte) (int, error) {
+	if !s.over {
+		if _, err := s.log.Write(b); err != nil {
+			s.over = true
+			s.lost(err)
+		}
+	}
+	return len(b), nil
+}
+
 // tail keeps the end of a stream.
 type tail struct {
 	mu  sync.Mutex

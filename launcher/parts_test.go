@@ -22,6 +22,14 @@ func TestRankEnv(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the environment is %q, want %q", got, want)
 	}
+	p.Nodes = []rdzv.Member{{Addr: "10.0.0.1", Slots: 2, Files: 4711}, {Addr: "10.0.0.2", Slots: 1}, {Addr: "fe80::1", Slots: 4, Files: 4712}}
+	got = c.rankEnv(p, nil, 2, 0)
+	if want := []string{"GORUN_PEERS=10.0.0.1:4711,[fe80::1]:4712", "GORUN_PEER=1"}; !slices.Equal(got[len(got)-2:], want) {
+		t.Errorf("of nodes that give files it says %q, want %q", got[len(got)-2:], want)
+	}
+	if got := c.rankEnv(p, nil, 1, 0); slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "GORUN_PEER") }) {
+		t.Errorf("a node that gives none is told of others: %q", got)
+	}
 	all := inherited([]string{"HOME=/h", "RANK=9"}, []string{"RANK=3"})
 	if !slices.Equal(all, []string{"HOME=/h", "RANK=3"}) {
 		t.Errorf("with the agent's own it is %q", all)

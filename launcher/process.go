@@ -141,8 +141,11 @@ func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error)
 			return nil, fmt.Errorf("--log-dir: %w", err)
 		}
 		files = append(files, f)
+		log := &spared{log: f, lost: func(err error) {
+			a.cfg.Log.Warn().Err(err).Msgf("the %s of rank %d is logged no further; the rank goes on", name, r.rank)
+		}}
 		if !show || a.cfg.Redirects.has(r.local, id) && !a.cfg.Tee.has(r.local, id) {
-			return f, nil
+			return log, nil
 		}
 		prefix := ""
 		if p.World() > 1 {
@@ -150,7 +153,7 @@ func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error)
 		}
 		screen := &prefixed{to: to, prefix: prefix}
 		files = append(files, closer(screen.flush))
-		return io.MultiWriter(f, screen), nil
+		return io.MultiWriter(log, screen), nil
 	}
 	out, err := stream(1, "stdout", a.out)
 	if err == nil {

@@ -12,7 +12,7 @@ type acts struct {
 	tOut      hlo.Value
 	x2        hlo.Value // residual stream after attention [T,D]
 	gate, up  hlo.Value // [T,F]
-	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them
+	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them; of experts [slots,2F]
 	tMLP, tDn hlo.Value
 	yo, yd    hlo.Value // what o and down give [T,D]; kept where these are normed
 	h2        hlo.Value // norm of x2, where it came with x2; never saved
@@ -37,7 +37,7 @@ func (b block) saved(e *emit, a *acts) []*hlo.Value {
 		out = append(out, &a.yo, &a.yd)
 	}
 	if r == RematNone {
-		if _, ok := b.gatedKernel(e); ok {
+		if _, ok := b.gatedKernel(e); ok || b.mixture != nil {
 			out = append(out, &a.gateUp)
 		} else {
 			out = append(out, &a.gate, &a.up)
@@ -55,8 +55,12 @@ func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 	return e.Add(a.x2, e.branch(a.yd, b.normAfter2)), a
 }
 
-// forwardDown fills yd from gate and up, or gateUp.
+// forwardDown fills yd from gate and up, or gateUp; of experts it is all, from x2 on.
 func (b block) forwardDown(e *emit, a *acts) {
+	if b.mixture != nil {
+		a.yd, a.gateUp = b.mixture.forward(e, b.inputMLP(e, a), e.cfg.Remat == RematNone)
+		return
+	}
 	if k, ok := b.gatedKernel(e); ok {
 		a.yd = e.c(b.forwardGated(e, k, a))
 		return
@@ -80,12 +84,20 @@ func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
 	a.x2, a.h2 = b.residualNorm(e, x, a.yo)
 }
 
-// forwardMLP fills gate and up, or gateUp, from x2.
-func (b block) forwardMLP(e *emit, a *acts) {
-	h := a.h2
-	if !h.Valid() {
-		h = e.norm(a.x2, b.norm2)
+// inputMLP is the norm of x2.
+func (b block) inputMLP(e *emit, a *acts) hlo.Value {
+	if a.h2.Valid() {
+		return a.h2
 	}
+	return e.norm(a.x2, b.norm2)
+}
+
+// forwardMLP fills gate and up, or gateUp, from x2; experts wait for forwardDown.
+func (b block) forwardMLP(e *emit, a *acts) {
+	if b.mixture != nil {
+		return
+	}
+	h := b.inputMLP(e, a)
 	if k, ok := b.gatedKernel(e); ok {
 		b.gateUp(e, k, h, a)
 		return
@@ -159,6 +171,9 @@ func (b block) backward(e *emit, x hlo.Value, a acts, dy hlo.Value) hlo.Value {
 // backwardMLP is the backward pass from what down gives to the norm of x2, whose gradient it returns, and what
 // records the gradients that need that norm.
 func (b block) backwardMLP(e *emit, a acts, dy hlo.Value) (dh hlo.Value, record func(input)) {
+	if b.mixture != nil {
+		return b.mixture.backward(e, e.norm(a.x2, b.norm2), a.gateUp, dy), func(input) {}
+	}
 	if k, ok := b.gatedKernel(e); ok {
 		return b.backwardGated(e, k, a, dy)
 	}

@@ -25,6 +25,7 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 		}
 	}
 	d := cfg.Decoder
+	var block int64             // scratch of the backward pass of the fullest block
 	saved := map[string]int64{} // per kind of block
 	for n := range d.Layers {
 		b, err := newBlock(cfg, n)
@@ -43,40 +44,55 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 			}
 		}
 		m.Activations += saved[kind]
+		block = max(block, b.scratch(cfg, s))
 	}
 	r := newRoot(cfg)
 	add(r.group)
 	m.Activations += int64(cfg.stream(s).Bytes())
-	m.Working = max(cfg.blockScratch(s), cfg.lossScratch(s, r.vocab.count))
+	m.Working = max(block, cfg.lossScratch(s, r.vocab.count))
 	return m, nil
 }
 
-// blockScratch is what a block's backward program holds at its fullest beside arguments and results.
-func (c Config) blockScratch(s Shape) int64 {
+// scratch estimates what the block's backward program holds at its fullest beside arguments and results.
+func (b block) scratch(c Config, s Shape) int64 {
 	d, tokens := c.part(), int64(c.tokens(s))
 	wide, heads, kv, hidden := int64(d.Intermediate), int64(d.Heads*d.HeadDim), int64(d.KVHeads*d.HeadDim), int64(d.Hidden)
-	scores := int64(2*4*d.Heads*min(queryBlock, s.Seq)) * int64(s.Rows*s.Seq)
+	scores := int64(2*4*d.Heads*min(queryBlock, s.Seq)) * int64(s.Rows*s.Seq) // a block of them, twice
 	if c.Flash {
 		scores = 4 * tokens * heads // cuDNN's sums of q's gradient
 	}
-	if c.Target == CPU { // dm, the gradients of gate and up, and gate * up, in float32; a block of scores twice
-		return max(4*4*tokens*wide, scores)
+	var mlp int64
+	switch size := int64(c.Compute.Size()); {
+	case b.mixture != nil:
+		mlp = b.mixture.scratch(c, tokens)
+	case c.Target == CPU: // d(product), d(gate), d(up) and the product, in float32
+		mlp = 4 * 4 * tokens * wide
+	case c.Kernels: // d(product), and the gradients of gate and up side by side
+		mlp = size * tokens * 3 * wide
+	default: // these also apart, and the product
+		mlp = size * tokens * 5 * wide
 	}
-	// In the compute dtype. Of the MLP: dm, and the gradients of gate and up side by side, which XLA also has apart, with
-	// their product, where no kernel makes them; of attention: the gradients of its four operands. A few of the stream,
-	// and what is computed again.
-	mlp, attention, stream := 5*wide, 2*(heads+kv), 3*hidden
-	if c.Kernels {
-		mlp = 3 * wide
+	if c.Target == CPU {
+		return max(mlp, scores)
 	}
-	if c.Remat != RematNone {
-		mlp += 2*wide + hidden
+	// Besides, in the compute dtype: a few tensors of the stream, the gradients of attention's operands, and what is
+	// computed again.
+	size, stream := int64(c.Compute.Size()), 3*hidden
+	if c.Remat != RematNone && b.mixture == nil {
+		mlp += size * tokens * (2*wide + hidden)
 	}
 	if c.Remat == RematFull {
 		stream += 2*(heads+kv) + hidden
 	}
-	size := int64(c.Compute.Size())
-	return size*tokens*stream + max(size*tokens*mlp, size*tokens*attention+scores)
+	return size*tokens*stream + max(mlp, size*tokens*2*(heads+kv)+scores)
+}
+
+// scratch is a row of every slot for what experts are given, for its gradient and for that of what they give, and the
+// router's probabilities, their gradient and the picks.
+func (m *mixture) scratch(c Config, tokens int64) int64 {
+	rows := m.blockRows(int(tokens))
+	slots := int64(m.blocks(int(tokens), rows) * rows)
+	return 3*int64(c.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
 }
 
 // lossScratch is what the loss program holds: a chunk's logits and their gradients, of a GPU's kernel in the compute dtype,

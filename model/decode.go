@@ -28,6 +28,7 @@ type Decoding struct {
 // NewDecoding makes room for rows sequences of up to capacity positions.
 func (m *Model) NewDecoding(rows, capacity int) (*Decoding, error) {
 	d := &Decoding{m: m, cfg: m.cfg.unsplitStream(), rows: rows, capacity: capacity}
+	d.cfg.Remat = RematFull // nothing is kept for a backward pass
 	shape := d.cacheShape()
 	zero := make([]byte, shape.Bytes())
 	for range m.blocks {

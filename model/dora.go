@@ -18,7 +18,7 @@ import (
 // magnitude adds the magnitudes of an adapted segment of the linear m.
 func (l *layout) magnitude(m spec.Linear, seg segment, columns bool) int {
 	split := l.cfg.Split.Tensor.split()
-	p := Param{Name: m.Name + ".lora_magnitude_vector", Role: LoraM, Module: m.Name, Trainable: true, Split: split && !columns, shared: split && columns}
+	p := Param{Name: m.Name + suffixM, Role: LoraM, Trainable: true, Split: split && !columns, shared: split && columns}
 	var parts []Part
 	for _, r := range seg.rows {
 		parts = append(parts, r.of(p.Name, m.Out))

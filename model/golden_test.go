@@ -134,12 +134,16 @@ func (g *golden) bench(t *testing.T, cfg model.Config) *bench {
 func (g *golden) parameter(t *testing.T, p model.Param, full bool) []float32 {
 	t.Helper()
 	if p.Role != model.Base {
-		for _, m := range g.adapter.Modules {
-			if m.Name == p.Module {
-				return map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[p.Role]
+		var out []float32
+		for _, part := range p.Parts {
+			i := slices.IndexFunc(g.adapter.Modules, func(m export.Module) bool { return m.Name == part.Module() })
+			if i < 0 {
+				t.Fatalf("the adapter has no %s", part.Module())
 			}
+			m := g.adapter.Modules[i]
+			out = append(out, map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[p.Role]...)
 		}
-		t.Fatalf("the adapter has no %s", p.Module)
+		return out
 	}
 	if t := g.adapter.Table(p.Name); t != nil && p.Trainable && !full {
 		return t.Values
@@ -215,10 +219,6 @@ func (b *bench) checkGradients(g *golden, prefix string, grads [][][]float32) {
 	for i, group := range b.groups {
 		for j, p := range group.Trainable() {
 			got := grads[i][j]
-			if p.Role != model.Base {
-				check(p.Name, got)
-				continue
-			}
 			width := len(got) / p.Shape.Dims[0]
 			for _, part := range p.Parts {
 				check(part.Tensor, got[:part.Rows*width])
@@ -282,8 +282,11 @@ func (g *golden) checkAll(t *testing.T) {
 	t.Run("adapter", func(t *testing.T) { g.checkScores(t, model.Config{Adapters: g.adapters()}, "logits") })
 	t.Run("decoding", g.checkDecoding)
 	t.Run("lora", lora(model.RematNone))
-	t.Run("lora, full remat", lora(model.RematFull))
 	t.Run("full fine-tuning", full(model.RematNone))
+	if filepath.Base(g.Path) == "mixtral" { // its experts are Qwen3-MoE's, its attention Llama's
+		return
+	}
+	t.Run("lora, full remat", lora(model.RematFull))
 	t.Run("bfloat16", g.checkBF16)
 	// What the other policies compute again differs between families only by the layout of their linears.
 	switch filepath.Base(g.Path) {
@@ -292,7 +295,7 @@ func (g *golden) checkAll(t *testing.T) {
 		t.Run("lora, selective remat", lora(model.RematSelective))
 		t.Run("full fine-tuning, selective remat", full(model.RematSelective))
 		fallthrough
-	case "qwen2":
+	case "qwen2", "granite", "olmo2":
 		t.Run("full fine-tuning, full remat", full(model.RematFull))
 	}
 }

@@ -203,19 +203,20 @@ func TestGradients(t *testing.T) {
 		cfg  model.Config
 		seq  int
 	}{
-		"lora":         {},
-		"full":         {cfg: model.Config{Full: true}},
-		"full tied":    {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.TiedHead = true }},
-		"bias, qknorm": {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.QKVBias, d.OBias, d.MLPBias, d.QKNorm = true, true, true, true }},
-		"fused":        {edit: func(d *spec.Decoder) { d.FusedQKV, d.FusedMLP = true, true }},
-		"window":       {edit: func(d *spec.Decoder) { d.Window = []int{3, 0} }},
-		"no rope":      {edit: func(d *spec.Decoder) { d.NoRope = []bool{false, true}; d.Rope.Dim = 2 }},
-		"selective":    {cfg: model.Config{Remat: model.RematSelective}},
-		"remat":        {cfg: model.Config{Remat: model.RematFull}},
-		"dropout":      {cfg: model.Config{Dropout: 0.3}},
-		"two blocks":   {seq: 140},
-		"loop":         {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1 }},
-		"loop, window": {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1; d.Window = []int{100} }},
+		"lora":          {},
+		"full":          {cfg: model.Config{Full: true}},
+		"full tied":     {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.TiedHead = true }},
+		"bias, qknorm":  {cfg: model.Config{Full: true}, edit: func(d *spec.Decoder) { d.QKVBias, d.OBias, d.MLPBias, d.QKNorm = true, true, true, true }},
+		"fused":         {edit: func(d *spec.Decoder) { d.FusedQKV, d.FusedMLP = true, true }},
+		"window":        {edit: func(d *spec.Decoder) { d.Window = []int{3, 0} }},
+		"no rope":       {edit: func(d *spec.Decoder) { d.NoRope = []bool{false, true}; d.Rope.Dim = 2 }},
+		"mixture, full": {edit: func(d *spec.Decoder) { mixed(d); d.Mixture.Normalize = false }, cfg: model.Config{Full: true, Remat: model.RematFull}, seq: 5},
+		"selective":     {cfg: model.Config{Remat: model.RematSelective}},
+		"remat":         {cfg: model.Config{Remat: model.RematFull}},
+		"dropout":       {cfg: model.Config{Dropout: 0.3}},
+		"two blocks":    {seq: 140},
+		"loop":          {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1 }},
+		"loop, window":  {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1; d.Window = []int{100} }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -61,7 +61,7 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 		m.kinds = append(m.kinds, first[kind])
 		for _, p := range b.group.Params {
 			if p.Role == LoraA {
-				found++
+				found += len(p.Parts)
 			}
 		}
 	}

@@ -59,7 +59,6 @@ const (
 type Param struct {
 	Name      string // of the first tensor, or "<module>.lora_A.weight", "<module>.lora_B.weight", "<module>.lora_magnitude_vector"
 	Role      Role
-	Module    string // the adapted linear, for LoraA, LoraB and LoraM
 	Shape     device.Shape
 	Trainable bool
 	Rate      float64 // of a trained one: its learning rate as a multiple of the optimizer's
@@ -104,6 +103,7 @@ type block struct {
 	normAfter2          int // of what the MLP gives
 	qNorm, kNorm        int // -1 = none
 	qkv, out, mlp, down linear
+	mixture             *mixture // in the place of mlp and down; nil = none
 	rope                bool
 	window              int // keys that a query sees; 0 = all before it
 }
@@ -202,9 +202,9 @@ func (l *layout) adapt(lin *linear, mods ...spec.Linear) {
 		}
 		seg := &lin.segs[i]
 		seg.Adapter = adapter
-		a := Param{Name: m.Name + ".lora_A.weight", Role: LoraA, Module: m.Name, Trainable: true, Split: split && lin.columns, shared: split && !lin.columns}
+		a := Param{Name: m.Name + suffixA, Role: LoraA, Trainable: true, Split: split && lin.columns, shared: split && !lin.columns}
 		seg.a = l.add(a, dtypes.Float32, []int{adapter.Dim, lin.in}, whole(a.Name, adapter.Dim, m.In).columns(lin.first, lin.in))
-		b := Param{Name: m.Name + ".lora_B.weight", Role: LoraB, Module: m.Name, Trainable: true, Rate: l.cfg.RateB, Split: split && !lin.columns, shared: split && lin.columns}
+		b := Param{Name: m.Name + suffixB, Role: LoraB, Trainable: true, Rate: l.cfg.RateB, Split: split && !lin.columns, shared: split && lin.columns}
 		var parts []Part
 		for _, p := range seg.rows {
 			parts = append(parts, p.of(b.Name, m.Out, adapter.Dim))
@@ -237,8 +237,11 @@ func newBlock(cfg Config, n int) (block, error) {
 	}
 	qkv := pick(d.FusedQKV, "self_attn.qkv_proj", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 	out := pick(false, "", "self_attn.o_proj")
-	mlp := pick(d.FusedMLP, "mlp.gate_up_proj", "mlp.gate_proj", "mlp.up_proj")
-	down := pick(false, "", "mlp.down_proj")
+	var mlp, down []spec.Linear
+	if !d.Sparse(n) {
+		mlp = pick(d.FusedMLP, "mlp.gate_up_proj", "mlp.gate_proj", "mlp.up_proj")
+		down = pick(false, "", "mlp.down_proj")
+	}
 	for _, m := range slices.Concat(qkv, out, mlp, down) {
 		if m.Name == "" {
 			return block{}, fmt.Errorf("model: block %d of family %s has linears %v: not a layout that gorun knows", n, d.Family, d.Linears(n))
@@ -268,13 +271,22 @@ func newBlock(cfg Config, n int) (block, error) {
 	b.out = l.linear("attention output", true, []int{d.Hidden}, out...)
 	b.normAfter1 = norm(1)
 	b.norm2 = norm(2)
-	b.mlp = l.linear("gate and up", false, []int{d.Intermediate, d.Intermediate}, mlp...)
-	b.down = l.linear("down", true, []int{d.Hidden}, down...)
+	if d.Sparse(n) {
+		b.mixture = l.newMixture(n)
+	} else {
+		b.mlp = l.linear("gate and up", false, []int{d.Intermediate, d.Intermediate}, mlp...)
+		b.down = l.linear("down", true, []int{d.Hidden}, down...)
+	}
 	b.normAfter2 = norm(3)
 	l.adapt(&b.qkv, qkv...)
 	l.adapt(&b.out, out...)
 	l.adapt(&b.mlp, mlp...)
 	l.adapt(&b.down, down...)
+	if b.mixture != nil {
+		if err := l.adaptExperts(b.mixture, n); err != nil {
+			return block{}, err
+		}
+	}
 	b.group = l.group
 	return b, nil
 }
@@ -305,6 +317,9 @@ func (b block) kind() string {
 	s := fmt.Sprintf("rope=%t window=%d", b.rope, b.window)
 	for _, l := range []linear{b.qkv, b.out, b.mlp, b.down} {
 		s += fmt.Sprint(" ", l)
+	}
+	if b.mixture != nil {
+		s += fmt.Sprint(" ", *b.mixture)
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"strings"
 
 	"gorun/csrc/device"
 )
@@ -15,6 +16,19 @@ type Part struct {
 	Rows   int
 	Col    int // first column; in a tensor of one axis there are none
 	Cols   int // columns
+}
+
+// What follows a linear's name in the names of its adapter's tensors.
+const (
+	suffixA = ".lora_A.weight"
+	suffixB = ".lora_B.weight"
+	suffixM = ".lora_magnitude_vector"
+)
+
+// Module is the linear whose adapter the part is of.
+func (p Part) Module() string {
+	name, _, _ := strings.Cut(p.Tensor, ".lora_")
+	return name
 }
 
 // whole is all of a tensor.

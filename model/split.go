@@ -47,6 +47,9 @@ func (s Split) Check(d *spec.Decoder) error {
 		if d.QKNorm && d.QKNormWide {
 			faults = append(faults, fmt.Errorf("model: the heads of a %s model share the norms of q and k: they cannot be split over tensor-parallel parts", d.Family))
 		}
+		if d.Mixture != nil {
+			faults = append(faults, fmt.Errorf("model: the experts of a %s model cannot be split over tensor-parallel parts: choose 1, and data-parallel or context-parallel ranks", d.Family))
+		}
 		for _, size := range []struct {
 			name string
 			n    int

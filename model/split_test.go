@@ -246,13 +246,15 @@ func TestSplitFamilies(t *testing.T) {
 			{context, false, model.RematNone, 0.3},
 			{layout{4, 1, false}, true, model.RematSelective, 0},
 		},
-		"qwen2":   {{tensor, true, model.RematNone, 0}},   // biases
-		"qwen3":   {{tensor, true, model.RematFull, 0}},   // norms of heads
-		"mistral": {{context, false, model.RematNone, 0}}, // a window
-		"smollm3": {{context, false, model.RematNone, 0}}, // layers without rotary
-		"gemma2":  {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
-		"gemma3":  {{context, false, model.RematNone, 0}}, // two rotary embeddings
-		"olmo2":   {{context, true, model.RematNone, 0}},  // norms over all heads
+		"qwen2":     {{tensor, true, model.RematNone, 0}},   // biases
+		"qwen3":     {{tensor, true, model.RematFull, 0}},   // norms of heads
+		"mistral":   {{context, false, model.RematNone, 0}}, // a window
+		"smollm3":   {{context, false, model.RematNone, 0}}, // layers without rotary
+		"gemma2":    {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
+		"gemma3":    {{tensor, false, model.RematFull, 0}},  // two rotary embeddings
+		"olmo2":     {{context, true, model.RematNone, 0}},  // norms over all heads
+		"mixtral":   {{context, false, model.RematNone, 0}}, // experts
+		"qwen3_moe": {},                                     // the same experts
 	}
 	for _, family := range families(t) {
 		list := variants[family]
@@ -393,6 +395,11 @@ func TestSplitFaults(t *testing.T) {
 	_, err := model.New(nil, model.Config{Decoder: wide, Compute: dtypes.Float32, Split: model.Split{Tensor: model.Axis{Parts: 2}}})
 	if err == nil || !strings.Contains(err.Error(), "share the norms of q and k") {
 		t.Errorf("norms over all heads, split: %v", err)
+	}
+	experts := tiny(mixed)
+	_, err = model.New(nil, model.Config{Decoder: experts, Compute: dtypes.Float32, Split: model.Split{Tensor: model.Axis{Parts: 2}}})
+	if err == nil || !strings.Contains(err.Error(), "experts of a llama model cannot be split") {
+		t.Errorf("experts, split: %v", err)
 	}
 	for _, c := range []struct {
 		split model.Split

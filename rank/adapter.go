@@ -47,7 +47,7 @@ func describeAdapter(d *spec.Decoder, r *configs.Recipe) (*export.Adapter, error
 		return nil, err
 	}
 	describeRun(a, d, r)
-	return a, nil
+	return a, a.CheckExperts(d)
 }
 
 // tables are the modules to save, without their values.
@@ -87,7 +87,7 @@ func resumedAdapter(from *export.Adapter, d *spec.Decoder, r *configs.Recipe) (*
 		}
 	}
 	describeRun(&a, d, r)
-	return &a, nil
+	return &a, a.CheckExperts(d)
 }
 
 // describeRun adds what only the run knows.

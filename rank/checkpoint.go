@@ -1,24 +1,21 @@
 package rank
 
 import (
-	"errors"
-
 	"gorun/fsdp"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
 )
 
-// captured is a run as it stands at a step. What the device holds of it may still be on its way to the host.
+// captured is a run as it stands at a step. What the device holds of it is still on its way to the host.
 type captured struct {
 	state   *ckpt.State
 	layout  parts
-	reading *fsdp.Reading // nil: all of it is in state
+	reading *fsdp.Reading // nil: other ranks have all that this one does
 	spool   *ckpt.Spool   // where state's tensors lie; nil: in memory
 }
 
-// capture takes the run as it stands, on every rank; without tensors on ranks but the first. One rank's tensors are read
-// while it trains on; those of several are gathered first, since only the step's goroutine issues collectives. All weights
-// of several ranks may be more than rank 0's memory, so it keeps them on disk.
+// capture takes the run as it stands, on every rank; each reads its own shards while it trains on. All weights of several
+// ranks may be more than rank 0's memory, so it keeps them on disk.
 func (t *trainer) capture() (c captured, err error) {
 	c.state = &ckpt.State{
 		Step: t.state.Steps(), Epoch: t.position.epoch, Samples: t.position.samples, EpochSamples: t.position.epochSamples, Tokens: t.position.tokens,
@@ -31,17 +28,13 @@ func (t *trainer) capture() (c captured, err error) {
 	if c.layout, err = partsOf(t.model.Config()); err != nil {
 		return c, err
 	}
-	if t.world.job == nil {
-		c.reading = t.state.Read()
-		return c, nil
-	}
-	if t.world.leads() && t.model.Config().Full {
+	if t.world.job != nil && t.world.leads() && t.model.Config().Full {
 		if c.spool, err = t.dir.Spool(); err != nil {
 			return c, err
 		}
 	}
-	if err := errors.Join(t.state.Snapshot(t.world.leads(), c.add), t.world.err()); err != nil {
-		return c, errors.Join(err, c.close())
+	if t.world.saves() {
+		c.reading = t.state.Read()
 	}
 	return c, nil
 }

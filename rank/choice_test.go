@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gorun/csrc/device/devicetest"
+	"gorun/model/tinymodel"
 	"gorun/rank/data"
 )
 
@@ -15,8 +16,8 @@ import (
 // alone.
 func TestChoices(t *testing.T) {
 	for name, config := range map[string]string{
-		"llama":   tinyConfig,
-		"mistral": strings.Replace(tinyConfig, `"llama"`, `"mistral","sliding_window":12`, 1),
+		"llama":   tinymodel.Llama,
+		"mistral": strings.Replace(tinymodel.Llama, `"llama"`, `"mistral","sliding_window":12`, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			base, err := OpenBase(tinyBaseOf(t, config))

@@ -1,10 +1,12 @@
 package rank
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,12 +38,19 @@ const (
 // ExportOptions say what to write, and where.
 type ExportOptions struct {
 	Format   string
+	From     Named
 	Out      string // a folder that does not exist yet
 	DType    string // f32, bf16, f16, q8_0, or auto: what the base is stored as, BF16 for a quantised one; adapters F32
 	MaxShard int64  // most bytes of a file of weights, for FormatHF
 	Name     string // of the model, for GGUF and vLLM
 	Version  string // of gorun
 	Device   Device // where the export is verified
+}
+
+// Named are the base and the adapter of an export as the user named them, for export.json.
+type Named struct {
+	Base    string // the base's path if empty
+	Adapter string
 }
 
 // Report is what an export leaves beside its files, as export.json.
@@ -70,7 +79,7 @@ type exporter struct {
 // Export writes base and adapter in a format, reads the result back, compares its logits with those of base and adapter,
 // and only then puts the folder in its place, with export.json in it. A result beyond its tolerance is an error, and
 // nothing is left of it.
-func Export(ctx context.Context, base *Base, from *export.Adapter, fromPath string, o ExportOptions) (r *Report, err error) {
+func Export(ctx context.Context, base *Base, from *export.Adapter, o ExportOptions) (r *Report, err error) {
 	e := &exporter{ExportOptions: o, base: base, from: from}
 	if err := e.settle(); err != nil {
 		return nil, err
@@ -100,7 +109,7 @@ func Export(ctx context.Context, base *Base, from *export.Adapter, fromPath stri
 	if err := e.write(tmp); err != nil {
 		return nil, err
 	}
-	r = &Report{Gorun: o.Version, Format: o.Format, DType: e.DType, Base: base.Path, BaseDigest: base.Digest(), Adapter: fromPath, MaxLoraRank: e.maxLoraRank}
+	r = &Report{Gorun: o.Version, Format: o.Format, DType: e.DType, Base: cmp.Or(o.From.Base, base.Path), BaseDigest: base.Digest(), Adapter: o.From.Adapter, MaxLoraRank: e.maxLoraRank}
 	if r.Check, err = e.verify(ctx, tmp); err != nil {
 		return nil, fmt.Errorf("verify the export: %w", err)
 	}
@@ -127,7 +136,7 @@ func (e *exporter) settle() error {
 	case !slices.Contains(formats, e.Format):
 		return fmt.Errorf("no export has the format %q: use one of %s", e.Format, strings.Join(formats, ", "))
 	case e.from == nil && !e.merges():
-		return fmt.Errorf("the format %s is of an adapter: name one", e.Format)
+		return fmt.Errorf("the format %s is of an adapter: name one by --adapter", e.Format)
 	}
 	if e.from != nil {
 		if err := e.from.Fits(e.base.Decoder); err != nil {
@@ -140,17 +149,16 @@ func (e *exporter) settle() error {
 	if name == "auto" {
 		name = e.autoDType()
 	}
-	ok := false
+	names := []string{"f32"} // PEFT's own: adapters are small
 	switch e.Format {
 	case FormatHF:
-		e.as, ok = hf[name]
+		names = slices.Sorted(maps.Keys(hf))
 	case FormatGGUF, FormatGGUFAdapter:
-		e.asGGUF, ok = files[name]
-	default:
-		ok = name == "f32" // PEFT's own: adapters are small
+		names = slices.Sorted(maps.Keys(files))
 	}
-	if !ok {
-		return fmt.Errorf("the format %s cannot be stored as %q", e.Format, e.DType)
+	e.as, e.asGGUF = hf[name], files[name]
+	if !slices.Contains(names, name) {
+		return fmt.Errorf("the format %s cannot be stored as %q: use auto or %s", e.Format, e.DType, strings.Join(names, ", "))
 	}
 	e.DType = name
 	return nil

@@ -69,7 +69,7 @@ func TestExport(t *testing.T) {
 		"gguf adapter": {FormatGGUFAdapter, "auto", "f32", []string{"adapter.gguf"}},
 	} {
 		out := filepath.Join(t.TempDir(), "made", "here")
-		r, err := Export(t.Context(), base, a, "some/adapter", ExportOptions{Format: c.format, DType: c.dtype, Out: out, MaxShard: 1 << 30, Name: "tiny", Version: "test", Device: testDevice(t)})
+		r, err := Export(t.Context(), base, a, ExportOptions{Format: c.format, From: Named{Adapter: "some/adapter"}, DType: c.dtype, Out: out, MaxShard: 1 << 30, Name: "tiny", Version: "test", Device: testDevice(t)})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -121,14 +121,14 @@ func TestExportFails(t *testing.T) {
 	} {
 		parent := t.TempDir()
 		o := ExportOptions{Format: c.format, DType: c.dtype, Out: filepath.Join(parent, "out"), MaxShard: 1 << 30, Device: testDevice(t)}
-		if _, err := Export(t.Context(), base, c.adapter, "", o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Export(t.Context(), base, c.adapter, o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 		if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
 			t.Errorf("%s: left %v (%v)", name, left, err)
 		}
 		o.Out = parent
-		if _, err := Export(t.Context(), base, a, "", ExportOptions{Format: FormatPEFT, DType: "f32", Out: parent}); err == nil || !strings.Contains(err.Error(), "is there already") {
+		if _, err := Export(t.Context(), base, a, ExportOptions{Format: FormatPEFT, DType: "f32", Out: parent}); err == nil || !strings.Contains(err.Error(), "is there already") {
 			t.Errorf("%s: over a folder: %v", name, err)
 		}
 	}

@@ -60,8 +60,14 @@ func PrepareAt(p Place, r *configs.Recipe, resolve Resolve) (j *Job, err error) 
 	return j, nil
 }
 
-// Close releases the base's files.
-func (j *Job) Close() error { return j.Base.Close() }
+// Close releases the files of the base and the data.
+func (j *Job) Close() error {
+	errs := []error{j.Base.Close(), j.Train.Close()}
+	for _, set := range j.Val {
+		errs = append(errs, set.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // unsupported names every setting that this version would otherwise have to ignore.
 func unsupported(r *configs.Recipe) error {
@@ -113,7 +119,7 @@ func (j *Job) configure() error {
 // read tokenises the data sets.
 func (j *Job) read() error {
 	longest, vocab := j.Base.Decoder.MaxPositions, j.Base.Decoder.Vocab
-	cache := data.Cache{Dir: j.Place.Cache}
+	cache := data.Cache{Dir: j.Place.Cache, Progress: j.Place.Progress}
 	if cache.Dir != "" {
 		var err error
 		if cache.Tokenizer, err = j.Base.tokenizerDigest(); err != nil {
@@ -176,5 +182,5 @@ func (j *Job) recipeText() (string, error) {
 // parameters is what a session of the job loads, on the ranks of w.
 func (j *Job) parameters(w *world) parameters {
 	return parameters{Config: j.Config, opt: j.optimizer(), from: j.From, init: j.Recipe.PEFT.LoraAInit, seed: j.Recipe.RNG.Seed,
-		world: w, reshard: j.Recipe.Distributed.ReshardAfterForward}
+		world: w, reshard: j.Recipe.Distributed.ReshardAfterForward, offload: j.Recipe.Distributed.CPUOffload}
 }

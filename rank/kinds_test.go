@@ -104,7 +104,9 @@ dir = %q
 	}
 	var plan bytes.Buffer
 	err = job.Describe(&plan)
-	job.ShowSamples(&plan, 1)
+	if err := job.ShowSamples(&plan, 1); err != nil {
+		t.Fatal(err)
+	}
 	if err := errors.Join(err, job.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,10 +35,18 @@ type loader struct {
 	from  *export.Adapter // nil = a fresh adapter
 	init  string          // how fresh A are drawn
 	seed  int64
+
+	modules map[string]*export.Module // of from, by name
 }
 
 // load uploads this rank's rows of every parameter, several at once: conversion and dequantisation keep all cores busy.
 func (l *loader) load(m *model.Model) error {
+	if l.from != nil {
+		l.modules = map[string]*export.Module{}
+		for i := range l.from.Modules {
+			l.modules[l.from.Modules[i].Name] = &l.from.Modules[i]
+		}
+	}
 	var work errgroup.Group
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	for g, group := range m.Groups() {
@@ -61,11 +70,12 @@ func (l *loader) fill(p model.Param) fsdp.Fill {
 		case p.Role == model.LoraM && l.from == nil:
 			return l.magnitudes(p, lo, hi, dst)
 		}
-		v, err := l.adapter(p)
-		if err != nil {
-			return err
-		}
-		return p.Read(lo, hi, dst, func(_ string, lo, hi int, dst []byte) error {
+		return p.Read(lo, hi, dst, func(tensor string, lo, hi int, dst []byte) error {
+			part := p.Parts[slices.IndexFunc(p.Parts, func(x model.Part) bool { return x.Tensor == tensor })]
+			v, err := l.adapter(p.Role, part)
+			if err != nil {
+				return err
+			}
 			width := len(dst) / (hi - lo) / 4
 			for i, f := range v[lo*width : hi*width] {
 				binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
@@ -75,29 +85,27 @@ func (l *loader) fill(p model.Param) fsdp.Fill {
 	}
 }
 
-// adapter is the initial value of a whole A or B, or the magnitudes of an adapter that is there: drawn or read whole on
-// every rank, so that it is the same however the ranks divide it.
-func (l *loader) adapter(p model.Param) ([]float32, error) {
-	whole := p.Parts[0].Of
+// adapter is the initial value of the whole A or B that a part is of, or the magnitudes of an adapter that is there: drawn
+// or read whole on every rank, so that it is the same however the ranks divide it.
+func (l *loader) adapter(role model.Role, part model.Part) ([]float32, error) {
+	size := 1
+	for _, n := range part.Of {
+		size *= n
+	}
+	module := part.Module()
 	if l.from != nil {
-		for _, m := range l.from.Modules {
-			if m.Name != p.Module {
-				continue
-			}
-			v := map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[p.Role]
-			size := 1
-			for _, n := range whole {
-				size *= n
-			}
-			if len(v) != size {
-				return nil, fmt.Errorf("the adapter to start from has %d values for %s, want %v", len(v), p.Name, whole)
-			}
-			return v, nil
+		m := l.modules[module]
+		if m == nil {
+			return nil, fmt.Errorf("the adapter to start from has no module %s", module)
 		}
-		return nil, fmt.Errorf("the adapter to start from has no module %s", p.Module)
+		v := map[model.Role][]float32{model.LoraA: m.A, model.LoraB: m.B, model.LoraM: m.Magnitude}[role]
+		if len(v) != size {
+			return nil, fmt.Errorf("the adapter to start from has %d values for %s, want %v", len(v), part.Tensor, part.Of)
+		}
+		return v, nil
 	}
-	if p.Role == model.LoraB {
-		return make([]float32, whole[0]*whole[1]), nil
+	if role == model.LoraB {
+		return make([]float32, size), nil
 	}
-	return initA(l.init, l.seed, p.Module, whole[0], whole[1])
+	return initA(l.init, l.seed, module, part.Of[0], part.Of[1])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -204,31 +205,34 @@ func (s *Session) meanLoss(ctx context.Context, d *data.Dataset) (loss float64, 
 	return s.meanLossOf(ctx, dealt(s.world.mesh, d.Batches(validationRows, s.Base.pad())))
 }
 
-// dealt is this rank's share of batches. Every rank gets as many, for their collectives to match: where they run out, the
-// last one again, with nothing to score.
-func dealt(m collective.Mesh, batches []data.Batch) []data.Batch {
-	size := max(1, m.Size(collective.Replicate, collective.Shard))
-	if size == 1 || len(batches) == 0 {
-		return batches
+// dealt is this rank's share of a set's batches. Every rank gets as many, for their collectives to match: where they run
+// out, the last one again, with nothing to score.
+func dealt(m collective.Mesh, batches data.Batches) iter.Seq2[data.Batch, error] {
+	size, mine, all := 1, 0, batches.Len()
+	if m.Size(collective.Replicate, collective.Shard) > 1 { // else m may be no mesh at all
+		size, mine = m.Size(collective.Replicate, collective.Shard), m.Coordinate(collective.Replicate, collective.Shard)
 	}
-	var out []data.Batch
-	for i := m.Coordinate(collective.Replicate, collective.Shard); len(out) < (len(batches)+size-1)/size; i += size {
-		if i < len(batches) {
-			out = append(out, batches[i])
-			continue
+	return func(yield func(data.Batch, error) bool) {
+		for i := mine; i-mine < all; i += size {
+			b, err := batches.At(min(i, all-1))
+			if i >= all {
+				b.Labels, b.Valid = slices.Repeat([]int32{data.Ignored}, len(b.Labels)), 0
+			}
+			if !yield(b, err) {
+				return
+			}
 		}
-		filler := batches[len(batches)-1]
-		filler.Labels, filler.Valid = slices.Repeat([]int32{data.Ignored}, len(filler.Labels)), 0
-		out = append(out, filler)
 	}
-	return out
 }
 
 // validationRows is how many samples are scored together.
 const validationRows = 8
 
-func (s *Session) meanLossOf(ctx context.Context, batches []data.Batch) (loss float64, tokens int, err error) {
-	for _, mb := range batches {
+func (s *Session) meanLossOf(ctx context.Context, batches iter.Seq2[data.Batch, error]) (loss float64, tokens int, err error) {
+	for mb, err := range batches {
+		if err != nil {
+			return 0, 0, err
+		}
 		logp, err := s.Score(ctx, mb)
 		if err != nil {
 			return 0, 0, err

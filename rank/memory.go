@@ -10,9 +10,9 @@ import (
 
 // memory is what one rank's device holds at one moment of a step, in bytes.
 type memory struct {
-	base        int64 // this rank's shards of frozen parameters
+	base        int64 // this rank's shards of frozen parameters, unless they lie in host memory
 	trained     int64 // and of trained ones with their two moments
-	gathered    int64 // parameters made whole: the root group, and blocks at work or next
+	gathered    int64 // parameters made whole, or copied from host memory: the root group, and blocks at work or next
 	gradients   int64
 	activations int64 // what forward passes have kept for backward passes
 	working     int64 // scratch of the program that runs
@@ -53,16 +53,25 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 		return memory{}, err
 	}
 	at := memory{working: m.Working}
+	d := j.Recipe.Distributed
 	for _, g := range groups {
-		at.base += g.frozen
+		if !d.CPUOffload {
+			at.base += g.frozen
+		}
 		at.trained += g.trained
 	}
 	layers := len(groups) - 1
 	sharded := j.Mesh.Size(collective.Shard, collective.Context) > 1
 	gathered := func(l int) (sum int64) { // while block l is at work and the one before it is on its way
 		for i, g := range groups {
-			if sharded && (i == l || i == l-1 || i == layers || !j.Recipe.Distributed.ReshardAfterForward && i <= l) {
+			if i != l && i != l-1 && i != layers && (d.ReshardAfterForward || i > l) {
+				continue
+			}
+			if sharded {
 				sum += g.whole
+			}
+			if d.CPUOffload && (!sharded || i == l-1) { // of those that are whole, the copies are gone
+				sum += g.frozen
 			}
 		}
 		return sum

@@ -32,6 +32,7 @@ func (m mesh) one() mesh { return mesh{"one rank", 1, 1, 1, 2, m.dp * m.rows * m
 const (
 	sequence = "distributed.sequence_parallel=true"
 	hsdp     = "distributed.dp_replicate_size=2"
+	offload  = "distributed.cpu_offload=true"
 	keep     = "distributed.reshard_after_forward=false"
 	val      = "step_scheduler.val_every_steps=5"
 	remat    = `distributed.activation_checkpointing="full"`
@@ -106,7 +107,7 @@ func TestMeshes(t *testing.T) {
 	base := tinyBase(t)
 	lora.compare(t, base, []mesh{
 		{"dp3 uneven", 3, 1, 1, 1, 2, nil}, // 3 divides neither the hidden size 32 nor the adapters' dim 4
-		{"hsdp2x2", 4, 1, 1, 1, 2, []string{hsdp}},
+		{"hsdp2x2 offloaded", 4, 1, 1, 1, 2, []string{hsdp, offload}},
 		eight,
 	}, val)
 	full.compare(t, base, []mesh{four})

@@ -146,7 +146,7 @@ func TestDoRA(t *testing.T) {
 	if !a.DoRA() || len(a.Tables) != 2 || !a.Tied {
 		t.Errorf("the adapter read back is DoRA %t, tables %d, tied %t", a.DoRA(), len(a.Tables), a.Tied)
 	}
-	report, err := Export(t.Context(), base, a, "", ExportOptions{Format: FormatHF, DType: "f32", Out: filepath.Join(t.TempDir(), "out"), MaxShard: 1 << 30, Device: testDevice(t)})
+	report, err := Export(t.Context(), base, a, ExportOptions{Format: FormatHF, DType: "f32", Out: filepath.Join(t.TempDir(), "out"), MaxShard: 1 << 30, Device: testDevice(t)})
 	if err != nil || report.Check.AdapterEffect < 100*report.Check.RelativeError {
 		t.Errorf("merged: %+v, %v", report, err)
 	}

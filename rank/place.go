@@ -12,19 +12,21 @@ import (
 	"gorun/collective"
 	"gorun/configs"
 	"gorun/model"
+	"gorun/rank/data"
 )
 
 // Place is this process among the ranks of a run, as the launcher or torchrun's environment tells it. The zero Place is
 // one rank alone.
 type Place struct {
 	Rank, World int
-	Local       int       // rank on this node
-	GPU         int       // of this rank, as CUDA_VISIBLE_DEVICES counts
-	Addr        string    // host:port where rank 0 listens
-	Key         []byte    // proves that a rank belongs to the run
-	Generation  int       // of the run: how often it has been restarted
-	Events      io.Writer // progress as JSON lines, for the launcher; nil = none
-	Cache       string    // folder for what has been tokenised; "" = none
+	Local       int           // rank on this node
+	GPU         int           // of this rank, as CUDA_VISIBLE_DEVICES counts
+	Addr        string        // host:port where rank 0 listens
+	Key         []byte        // proves that a rank belongs to the run
+	Generation  int           // of the run: how often it has been restarted
+	Events      io.Writer     // progress as JSON lines, for the launcher; nil = none
+	Cache       string        // folder for what has been tokenised; "" = none
+	Progress    data.Progress // is told how tokenising goes; nil = nobody
 }
 
 // PlaceFrom reads the environment names of torchrun, and gorun's own; get is os.Getenv. It reports all faults at once.
@@ -85,7 +87,7 @@ func meshOf(d configs.Distributed, p Place) (collective.Mesh, error) {
 	}
 	m, err := collective.NewMesh(p.Rank, max(1, p.World), s)
 	if err != nil {
-		return m, fmt.Errorf("distributed: %w", err)
+		return m, fmt.Errorf("distributed: %w (ranks are machines times --gpus; 'gorun plan' takes --ranks)", err)
 	}
 	return m, nil
 }

@@ -54,6 +54,9 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	}
 	params := d.Params()
 	row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", r.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), r.Model.DType)
+	if m := d.Mixture; m != nil {
+		row("", "%d experts in a layer, of which each token goes through %d: %s parameters at work for it", m.Experts, m.PerToken, count(params.Active))
+	}
 	trained := j.trainedParams()
 	if j.Config.Full {
 		row("training", "all parameters: %s", count(trained))
@@ -73,22 +76,41 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("mesh", "%s", j.mesh())
 		spread = fmt.Sprintf(" x %d data-parallel ranks", o.DPSize)
 	}
-	unit := "samples"
+	unit := "sample"
 	if o.Pack > 0 {
-		unit = "packed rows"
+		unit = "packed row"
 	}
-	row("steps", "%d of %d %s (%d rows x %d micro-batches%s), %d epochs", steps, o.MicroBatch*o.GradAcc*o.DPSize, unit, o.MicroBatch, o.GradAcc, spread, o.Epochs)
+	length := plural(o.Epochs, "epoch")
+	if o.MaxSteps > 0 && steps == o.MaxSteps {
+		length = "limited by step_scheduler.max_steps"
+	}
+	row("steps", "%d of %s (%s x %s%s), %s", steps, plural(o.MicroBatch*o.GradAcc*o.DPSize, unit), plural(o.MicroBatch, "row"), plural(o.GradAcc, "micro-batch"), spread, length)
 	if o.Pack > 0 {
-		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", len(j.Train.Samples), packing.Rows, o.Pack, 100*packing.Full())
+		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
 	}
 	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
 		c := r.ValidationDataset[name]
-		row("validation", "%s", describe(c.PathOrID, c.Split, j.Val[name]))
+		set := describe(c.PathOrID, c.Split, j.Val[name])
+		if len(j.valNames) > 1 {
+			set = name + ": " + set
+		}
+		row("validation", "%s", set)
 	}
 	row("attention", "%s", j.attention())
 	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
+	if r.Distributed.CPUOffload {
+		groups, err := j.held()
+		if err != nil {
+			return nil, err
+		}
+		var bytes int64
+		for _, g := range groups {
+			bytes += g.frozen
+		}
+		row("", "and %.2f GiB of the base in host memory%s (page-locked)", float64(bytes)/gib, j.each())
+	}
 	if r.Checkpoint.Enabled {
 		row("output", "%s", r.Checkpoint.Dir)
 	}
@@ -201,8 +223,23 @@ func (j *Job) trainedParams() int64 {
 }
 
 // ShowSamples prints the first n training samples with what is trained on between [[ and ]].
-func (j *Job) ShowSamples(w io.Writer, n int) {
-	for _, s := range j.Train.Samples[:min(n, len(j.Train.Samples))] {
+func (j *Job) ShowSamples(w io.Writer, n int) error {
+	for s, err := range j.Train.First(n) {
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(w, "\n%s\n", data.Show(s, func(ids []int32) string { return j.Base.Tokenizer.Decode(ids, false) }))
 	}
+	return nil
+}
+
+// plural is a count of things, in words.
+func plural(n int, thing string) string {
+	switch {
+	case n != 1 && strings.HasSuffix(thing, "ch"):
+		thing += "es"
+	case n != 1:
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }

@@ -3,154 +3,22 @@ package rank
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-
 	"gorun/configs"
-	"gorun/csrc/device/devicetest"
 	"gorun/model/infer"
 	"gorun/model/safetensors"
 	"gorun/model/spec"
+	"gorun/model/tinymodel"
 )
-
-const tinyConfig = `{"model_type":"llama","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4,
-"num_key_value_heads":2,"vocab_size":900,"max_position_embeddings":256,"rms_norm_eps":1e-5,"tie_word_embeddings":true,
-"hidden_act":"silu","bos_token_id":1,"eos_token_id":2}`
-
-// tinyBase writes a random model with a real tokenizer.
-func tinyBase(t *testing.T) string { return tinyBaseOf(t, tinyConfig) }
-
-// tinyBaseOf is tinyBase of any config.json of a vocabulary of at least 900.
-func tinyBaseOf(t *testing.T, config string) string {
-	t.Helper()
-	dir := t.TempDir()
-	put := func(name string, data []byte) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("config.json", []byte(config))
-	put("tokenizer_config.json", []byte(`{"bos_token":"<s>","eos_token":"</s>"}`))
-	tok, err := os.ReadFile("../model/tokenizer/testdata/gpt2_tokenizer.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	put("tokenizer.json", tok)
-	d, err := spec.Parse([]byte(config))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	var tensors []safetensors.Tensor
-	for _, x := range d.Tensors() {
-		n := 1
-		for _, v := range x.Shape {
-			n *= v
-		}
-		data := make([]byte, 0, 4*n)
-		for range n {
-			v := float32(rng.NormFloat64() * 0.15)
-			if len(x.Shape) == 1 {
-				v++
-			}
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-		}
-		tensors = append(tensors, safetensors.Tensor{Name: x.Name, DType: dtypes.Float32, Shape: x.Shape, Data: data})
-	}
-	if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), tensors, map[string]string{"format": "pt"}); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func tinyData(t *testing.T, n int) string {
-	t.Helper()
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `{"id":"%d","context":"The number of %d is %d.","question":"What is %d?","answers":["%d"]}`+"\n", i, i, i*7%10, i, i*7%10)
-	}
-	path := filepath.Join(t.TempDir(), "data.jsonl")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// tinyRecipe trains for 8 steps over two epochs.
-func tinyRecipe(t *testing.T, base, dir string, more ...string) *configs.Recipe {
-	t.Helper()
-	text := fmt.Sprintf(`
-[model]
-pretrained_model_name_or_path = %q
-dtype = "f32"
-[peft]
-dim = 4
-alpha = 8
-dropout = 0.1
-[dataset]
-kind = "squad"
-path_or_id = %q
-[dataloader]
-batch_size = 2
-shuffle = true
-[step_scheduler]
-grad_acc_steps = 2
-num_epochs = 2
-val_every_steps = 4
-ckpt_every_steps = 0
-[validation_dataset]
-path_or_id = %q
-limit_dataset_samples = 3
-[optimizer]
-name = "adamw"
-lr = 1e-2
-[checkpoint]
-dir = %q
-`, base, tinyData(t, 15), tinyData(t, 5), dir)
-	r, err := configs.Parse("test", []byte(text), more)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func asIs(_ Resource, name, _ string) (string, error) { return name, nil }
-
-// train runs a recipe and returns what it printed.
-func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error) {
-	t.Helper()
-	job, err := Prepare(r, asIs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := job.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	var out bytes.Buffer
-	err = job.Run(ctx, Options{Device: testDevice(t), Version: "test", Out: &out})
-	return out.String(), err
-}
-
-// testDevice is the device of the tests.
-func testDevice(t *testing.T) Device {
-	t.Helper()
-	c := devicetest.Config(t)
-	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: cacheDir}
-}
 
 // cacheDir keeps compiled programs between tests.
 var cacheDir string
@@ -257,10 +125,7 @@ func TestTrain(t *testing.T) {
 	// Interrupted while running.
 	cut := t.TempDir()
 	r.Checkpoint.Dir = cut
-	job, err := Prepare(r, asIs)
-	if err != nil {
-		t.Fatal(err)
-	}
+	job := prepare(t, r)
 	ctx, cancel := context.WithCancel(context.Background())
 	watch := writerFunc(func(b []byte) (int, error) {
 		if bytes.Contains(b, []byte("step 2/8")) {
@@ -268,7 +133,7 @@ func TestTrain(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	err = job.Run(ctx, Options{Device: testDevice(t), Out: watch})
+	err := job.Run(ctx, Options{Device: testDevice(t), Out: watch})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
@@ -302,7 +167,7 @@ func TestFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := spec.Parse([]byte(tinyConfig))
+	d, err := spec.Parse([]byte(tinymodel.Llama))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +263,7 @@ func TestPrepareRefuses(t *testing.T) {
 	base := tinyBase(t)
 	for set, want := range map[string]string{
 		`peft.target_modules=["*_prj"]`:                  "_prj",
-		"distributed.tp_size=2":                          "tp of 2 ranks: there are 1",
+		"distributed.tp_size=2":                          "tp of 2 ranks, but there are 1",
 		"dataset.seq_length=100000":                      "beyond the model's 256 positions",
 		"dataset.seq_length=8":                           "longer than seq_length 8",
 		"dataset.kind=chat":                              "dataset.kind",

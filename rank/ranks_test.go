@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -72,6 +74,7 @@ type process struct {
 	*exec.Cmd
 	events *bufio.Scanner
 	stderr bytes.Buffer
+	saved  []event // the checkpoints that it told of, once it has been awaited
 }
 
 // startRanks starts world ranks on a recipe.
@@ -133,6 +136,10 @@ func await(t *testing.T, ranks []*process) []error {
 				if strings.Contains(p.events.Text(), "FAIL") || strings.Contains(p.events.Text(), "ranks_test.go") {
 					failed.WriteString(p.events.Text() + "\n")
 				}
+				var e event
+				if json.Unmarshal(p.events.Bytes(), &e) == nil && e.Event == "saved" {
+					p.saved = append(p.saved, e)
+				}
 			}
 			errs[i] = p.Wait()
 			p.stderr.WriteString(failed.String()) // only now: until Wait returns the process's output goes there
@@ -152,6 +159,36 @@ func trainOn(t *testing.T, r *configs.Recipe, world int) {
 	for i, err := range await(t, ranks) {
 		if err != nil {
 			t.Fatalf("rank %d: %v\n%s", i, err, ranks[i].stderr.String())
+		}
+	}
+}
+
+// TestSavingPause: training on two ranks goes on at once while a checkpoint is read, gathered and written, of an adapter
+// and of all parameters, and the checkpoints are those of a run that saves once. The bound is that which is asked for; a
+// quiet machine needs a hundredth of it, and of four checkpoints one finds it quiet.
+func TestSavingPause(t *testing.T) {
+	base := tinyBase(t)
+	for scheme, weights := range map[string]string{"lora": "adapter_model.safetensors", "none": "model.safetensors"} {
+		dir, once := t.TempDir(), t.TempDir()
+		more := []string{"peft.scheme=" + scheme, "step_scheduler.val_every_steps=0", "step_scheduler.num_epochs=4"}
+		trainOn(t, tinyRecipe(t, base, once, append(more, "step_scheduler.ckpt_every_steps=0")...), 2)
+		ranks := startRanks(t, tinyRecipe(t, base, dir, append(more, "step_scheduler.ckpt_every_steps=2", "checkpoint.keep=0")...), 2, nil)
+		for i, err := range await(t, ranks) {
+			if err != nil {
+				t.Fatalf("rank %d: %v\n%s", i, err, ranks[i].stderr.String())
+			}
+		}
+		least := math.Inf(1)
+		for _, e := range ranks[0].saved {
+			least = min(least, e.PauseS)
+		}
+		if len(ranks[0].saved) != 4 || len(ranks[1].saved) > 0 || least > 0.1 {
+			t.Errorf("%s: training paused for %g s at least: %+v", scheme, least, ranks[0].saved)
+		}
+		for _, name := range []string{weights, "optimizer.safetensors", "state.json"} {
+			if !bytes.Equal(file(t, dir, "LATEST", name), file(t, once, "LATEST", name)) {
+				t.Errorf("%s: %s differs", scheme, name)
+			}
 		}
 	}
 }

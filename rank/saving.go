@@ -10,13 +10,14 @@ import (
 	"gorun/rank/ckpt"
 )
 
-// saving is a checkpoint being written while training goes on. Rank 0 has one at a time at most, and nothing else
-// publishes in the folder meanwhile. A run does not end before it has ended, and its failure ends the run: at the edge of
-// the next step, or where the next checkpoint or the end of the run waits for it.
+// saving is a checkpoint being written while training goes on: every rank that has a part of it reads that and gives it to
+// rank 0, which writes. A rank has one at a time at most, and nothing else publishes in the folder meanwhile. A run does
+// not end before it has ended, and its failure ends the run: at the edge of the next step, or where the next checkpoint or
+// the end of the run waits for it.
 type saving struct {
 	step    int
 	paused  time.Duration // how long training waited while its state was captured
-	reading *fsdp.Reading // nil: all of it was captured at once
+	reading *fsdp.Reading
 	done    chan struct{} // closed when path, err and took hold
 	path    string
 	err     error
@@ -35,7 +36,7 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 		return err
 	}
 	t.position.savedStep, t.position.valLoss = c.state.Step, nil
-	if !t.world.leads() {
+	if c.reading == nil {
 		return nil
 	}
 	s := &saving{step: c.state.Step, paused: time.Since(start), reading: c.reading, done: make(chan struct{})}
@@ -48,17 +49,14 @@ func (t *trainer) checkpoint(ctx context.Context) error {
 	return nil
 }
 
-// write waits for what was captured and publishes it.
+// write brings what was captured to rank 0, which publishes it.
 func (t *trainer) write(ctx context.Context, c captured) (path string, err error) {
 	defer func() { err = errors.Join(err, c.close()) }()
-	if c.reading != nil {
-		tensors, err := c.reading.Tensors()
-		for _, x := range tensors {
-			err = errors.Join(err, c.add(x))
-		}
-		if err != nil {
-			return "", fmt.Errorf("save checkpoint of step %d: %w", c.state.Step, err)
-		}
+	if err := c.reading.Each(t.world.aside, c.add); err != nil {
+		return "", fmt.Errorf("save checkpoint of step %d: %w", c.state.Step, err)
+	}
+	if !t.world.leads() {
+		return "", nil
 	}
 	if !t.recipe.Checkpoint.SaveOptimizer {
 		c.state.Moment1, c.state.Moment2 = nil, nil
@@ -99,9 +97,10 @@ func (t *trainer) saved() error {
 	if s.err != nil {
 		return s.err
 	}
-	if s.reading != nil {
-		s.paused += s.reading.Waited()
+	if !t.world.leads() {
+		return nil
 	}
+	s.paused += s.reading.Waited()
 	t.world.events.tell(event{Event: "saved", Step: s.step, PauseS: s.paused.Seconds(), TookS: s.took.Seconds()})
 	return t.log.Print(fmt.Sprintf("saved %s (written in %s, training paused for %s)", s.path, brief(s.took), brief(s.paused)))
 }

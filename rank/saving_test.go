@@ -15,15 +15,7 @@ import (
 func TestSavingBehind(t *testing.T) {
 	dir := t.TempDir()
 	r := tinyRecipe(t, tinyBase(t), dir, "step_scheduler.ckpt_every_steps=2", "checkpoint.keep=0")
-	job, err := Prepare(r, asIs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := job.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	job := prepare(t, r)
 	// Whoever looks through the checkpoints stands still at this one until somebody writes to its manifest.
 	blocked := filepath.Join(dir, "epoch_0_step_0")
 	pipe := filepath.Join(blocked, "manifest.json")
@@ -73,15 +65,7 @@ func TestSavingFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	aside := dir + "-aside"
 	r := tinyRecipe(t, tinyBase(t), dir, "step_scheduler.ckpt_every_steps=2", "step_scheduler.num_epochs=20")
-	job, err := Prepare(r, asIs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := job.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	job := prepare(t, r)
 	var out bytes.Buffer
 	watch := writerFunc(func(b []byte) (int, error) {
 		out.Write(b)
@@ -92,7 +76,7 @@ func TestSavingFails(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	err = job.Run(context.Background(), Options{Device: testDevice(t), Version: "test", Out: watch})
+	err := job.Run(context.Background(), Options{Device: testDevice(t), Version: "test", Out: watch})
 	if err == nil || !strings.Contains(err.Error(), "save checkpoint of step") || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("the error is %v", err)
 	}

@@ -40,6 +40,7 @@ type parameters struct {
 
 	world   *world
 	reshard bool // free gathered weights after the forward pass
+	offload bool // keep the frozen base in host memory
 }
 
 // OpenSession loads a base, with an adapter unless it is nil, to run forward only.
@@ -98,7 +99,7 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 		return s, err
 	}
 	m, maths, compiled := s.model, s.model.Maths(p.opt), make(chan error, 1)
-	ranks, err := p.world.ranks(p.reshard)
+	ranks, err := p.world.ranks(p.reshard, p.offload)
 	if err != nil {
 		return s, err
 	}
@@ -192,7 +193,7 @@ func (b *Base) Encode(text string) ([]int32, error) {
 		return nil, err
 	}
 	if len(enc.IDs) == 0 {
-		return nil, fmt.Errorf("the text %q has no tokens", text)
+		return nil, fmt.Errorf("the text %q has no tokens: give some", text)
 	}
 	return enc.IDs, nil
 }

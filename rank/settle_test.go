@@ -94,15 +94,7 @@ func TestIsolate(t *testing.T) {
 // TestMockBase trains a mock base on mock data for a few steps, and refuses it other data.
 func TestMockBase(t *testing.T) {
 	r := BenchRecipe("mock:smollm2-135m", "f32", 1, 16)
-	job, err := Prepare(r, asIs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := job.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	job := prepare(t, r)
 	res, err := job.Bench(t.Context(), Options{Device: testDevice(t)}, 1, 2)
 	if err != nil {
 		t.Fatal(err)

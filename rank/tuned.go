@@ -34,7 +34,7 @@ func (b tuned) ReadRows(name string, lo, hi int, as dtypes.DType, dst []byte) er
 // magnitudes fills rows [lo, hi) of DoRA's magnitudes at the start: the lengths of the base's rows, with which the
 // adapter, its B zero, changes nothing.
 func (l *loader) magnitudes(p model.Param, lo, hi int, dst []byte) error {
-	weight := p.Module + ".weight"
+	weight := p.Parts[0].Module() + ".weight"
 	_, shape, ok := l.base.Info(weight)
 	if !ok || len(shape) != 2 {
 		return fmt.Errorf("the base has no %s", weight)

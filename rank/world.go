@@ -21,6 +21,7 @@ type world struct {
 	mesh   collective.Mesh
 	job    *collective.Job    // nil with one rank
 	fabric *collective.Fabric // NCCL between the devices; nil where data moves through the hosts
+	aside  fsdp.Gatherer      // brings shards of a checkpoint to rank 0; nil where no other rank has any
 	events *events
 	limits configs.DistEnv
 }
@@ -40,8 +41,18 @@ func join(ctx context.Context, mesh collective.Mesh, p Place, limits configs.Dis
 		Rank: p.Rank, World: p.World, Addr: p.Addr, Key: p.Key, Generation: p.Generation,
 		StartTimeout: minutes(limits.StartupTimeoutMinutes), Timeout: minutes(limits.TimeoutMinutes), Observe: w.events.collective,
 	})
-	return w, err
+	if err != nil {
+		return w, err
+	}
+	ranks := mesh.Ranks(collective.Shard, collective.Context, collective.Tensor)
+	if h, ok := w.job.Aside("checkpoint", ranks, minutes(limits.CheckpointTimeoutMinutes)).(*collective.Host); ok {
+		w.aside = h
+	}
+	return w, nil
 }
+
+// saves tells whether this rank has a part of a checkpoint: those that replicate others have nothing of their own.
+func (w *world) saves() bool { return w.job == nil || w.mesh.Coordinate(collective.Replicate) == 0 }
 
 func minutes(n float64) time.Duration { return time.Duration(n * float64(time.Minute)) }
 
@@ -80,11 +91,13 @@ func (w *world) comm(name string, axes ...collective.Axis) (collective.Comm, err
 }
 
 // ranks is where fsdp's state lies.
-func (w *world) ranks(reshard bool) (r fsdp.Ranks, err error) {
+func (w *world) ranks(reshard, offload bool) (r fsdp.Ranks, err error) {
 	if w.job == nil {
-		return fsdp.Alone, nil
+		r = fsdp.Alone
+		r.Offload = offload
+		return r, nil
 	}
-	r.ReshardAfterForward = reshard
+	r.ReshardAfterForward, r.Offload = reshard, offload
 	for _, c := range []struct {
 		to   *collective.Comm
 		name string

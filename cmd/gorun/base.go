@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -57,7 +59,16 @@ func readAdapter(path string, base *rank.Base) (*export.Adapter, error) {
 	if strings.HasSuffix(path, ".gguf") {
 		return export.ReadGGUFAdapter(path, base.Decoder)
 	}
-	return export.ReadPEFT(path)
+	a, err := export.ReadPEFT(path)
+	if latest := filepath.Join(path, "LATEST"); errors.Is(err, fs.ErrNotExist) && isThere(latest) {
+		return nil, fmt.Errorf("%s is a folder of checkpoints: give one of them, such as %s", path, latest)
+	}
+	return a, err
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // dtype settles "auto" for a kind of device.

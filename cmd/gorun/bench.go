@@ -15,7 +15,7 @@ import (
 )
 
 type benchCmd struct {
-	Base      string `default:"demo:smollm2-135m" placeholder:"MODEL" help:"The model to train: as for train, or random weights of a known shape (mock:llama3-8b, mock:llama3-70b, mock:llama3.2-1b, mock:qwen2.5-7b, mock:smollm2-135m)."`
+	Base      string `default:"demo:smollm2-135m" placeholder:"MODEL" help:"The model to train (demo:smollm2-135m), or random weights of a known shape (mock:llama3-8b, mock:llama3-70b, mock:llama3.2-1b, mock:mixtral-8x7b, mock:qwen2.5-7b, mock:qwen3-30b-a3b, mock:smollm2-135m)."`
 	DType     string `name:"dtype" enum:"auto,f32,bf16" default:"auto" help:"Compute dtype: f32 or bf16; auto is f32 on CPU and bf16 on a GPU."`
 	BatchSize int    `default:"4" placeholder:"N" help:"Samples in a micro-batch."`
 	SeqLength int    `default:"256" placeholder:"N" help:"Tokens of a sample."`
@@ -96,7 +96,11 @@ func (c *benchCmd) recipe(ranks int) (*configs.Recipe, error) {
 	if err := r.Write(&text); err != nil {
 		return nil, err
 	}
-	return configs.Parse("bench", text.Bytes(), c.Set)
+	changed, err := configs.Parse("bench", text.Bytes(), c.Set)
+	if err != nil {
+		return nil, err
+	}
+	return changed, changed.Validate()
 }
 
 // peakRSS is the process's largest resident memory so far, in GiB.

@@ -21,7 +21,7 @@ import (
 type doctorCmd struct {
 	Shared   string        `placeholder:"DIR" help:"A folder that all nodes share, as for checkpoints: it is tried too, and several nodes meet there."`
 	Nnodes   int           `placeholder:"N" help:"Machines that are examined together: run the same line on each (1; under Slurm, the step's)."`
-	NodeRank int           `default:"-1" placeholder:"N" help:"Place of this machine among the nodes, from 0; 0 prints the report (Slurm's)."`
+	NodeRank int           `default:"-1" placeholder:"N" help:"Place of this machine among the nodes, from 0 (Slurm's); 0 prints the report."`
 	RdzvID   string        `name:"rdzv-id" placeholder:"NAME" help:"Name of this examination, the same on all nodes and another one each time (Slurm's)."`
 	Wait     time.Duration `default:"2m" placeholder:"TIME" help:"How long nodes wait for each other."`
 	JSON     bool          `name:"json" help:"Print everything that was found out as JSON."`

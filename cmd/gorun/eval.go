@@ -16,7 +16,7 @@ import (
 type evalCmd struct {
 	baseFlags
 
-	Task      string `enum:"hellaswag,choices,squad,perplexity" required:"" help:"hellaswag (acc and acc_norm as lm-eval has them), choices (the same for any data with query, choices, gold), squad (exact match and F1) or perplexity (of SQuAD's answers)."`
+	Task      string `enum:"hellaswag,choices,squad,perplexity" required:"" placeholder:"TASK" help:"hellaswag (acc and acc_norm as lm-eval has them), choices (the same for any data with query, choices, gold), squad (exact match and F1) or perplexity (of SQuAD's answers)."`
 	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: JSON, JSON lines, parquet, a folder, or a Hub id. Default: the demo's, for squad and perplexity."`
 	Split     string `default:"validation" placeholder:"NAME" help:"Split of a folder or of the demo's data."`
 	Limit     int    `placeholder:"N" help:"Only the first N samples."`
@@ -113,6 +113,7 @@ func (c *evalCmd) perplexity(ctx context.Context, s *rank.Session) (score, error
 		return score{}, err
 	}
 	nll, tokens, err := s.Perplexity(ctx, d)
+	err = errors.Join(err, d.Close())
 	return score{columns: []string{fmt.Sprintf("%.4f", math.Exp(nll)), fmt.Sprintf("%.4f", nll), fmt.Sprint(tokens)}}, err
 }
 

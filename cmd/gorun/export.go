@@ -34,7 +34,7 @@ func (c *mergeCmd) Run(ctx context.Context, a *app) error {
 type exportCmd struct {
 	exportBase
 
-	Format       string `required:"" enum:"peft,hf,gguf,vllm" help:"peft (the adapter), hf (merged, a Hugging Face folder), gguf (merged, or with --adapter-only the adapter), vllm (the adapter as vLLM serves it)."`
+	Format       string `required:"" enum:"peft,hf,gguf,vllm" placeholder:"FORMAT" help:"peft (the adapter), hf (merged, a Hugging Face folder), gguf (merged, or with --adapter-only the adapter), vllm (the adapter as vLLM serves it)."`
 	AdapterOnly  bool   `help:"With --format gguf: the adapter alone, for llama.cpp's --lora."`
 	DType        string `name:"dtype" enum:"auto,f32,bf16,f16,q8_0" default:"auto" help:"How weights are stored: f32, bf16, f16, or with gguf q8_0; auto is as the base's are, bf16 for a quantised base, f32 for an adapter."`
 	MaxShardSize int64  `default:"5000000000" placeholder:"BYTES" help:"With --format hf: largest file of weights."`
@@ -66,7 +66,8 @@ func (c exportBase) export(ctx context.Context, a *app, o rank.ExportOptions) (e
 		return err
 	}
 	o.Out, o.Version, o.Name = c.Out, gorunVersion(), filepath.Base(strings.TrimRight(c.Out, "/"))
-	r, err := rank.Export(ctx, m.base, m.adapter, c.Adapter, o)
+	o.From = rank.Named{Base: c.Base, Adapter: c.Adapter}
+	r, err := rank.Export(ctx, m.base, m.adapter, o)
 	if err != nil {
 		return err
 	}
@@ -75,8 +76,12 @@ func (c exportBase) export(ctx context.Context, a *app, o rank.ExportOptions) (e
 
 func (c exportBase) print(w io.Writer, r *rank.Report, base *rank.Base) error {
 	k := r.Check
-	_, err := fmt.Fprintf(w, "wrote %s (%s, %s)\nread back: logits off by %.2g (relative; at most %.2g passes), the likeliest token the same at %d of %d positions; the adapter moves them by %.2g\n",
-		c.Out, r.Format, r.DType, k.RelativeError, k.Tolerance, k.SameTop, len(k.Positions), k.AdapterEffect)
+	moved := ""
+	if c.Adapter != "" {
+		moved = fmt.Sprintf("; the adapter moves them by %.2g", k.AdapterEffect)
+	}
+	_, err := fmt.Fprintf(w, "wrote %s (%s, %s)\nread back: logits off by %.2g (relative; at most %.2g passes), the likeliest token the same at %d of %d positions%s\n",
+		c.Out, r.Format, r.DType, k.RelativeError, k.Tolerance, k.SameTop, len(k.Positions), moved)
 	if err != nil {
 		return err
 	}

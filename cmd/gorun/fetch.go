@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"gorun/model/hub"
@@ -30,6 +31,9 @@ func (c *fetchCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer client.Close()
 	snapshot, err := client.Fetch(ctx, hub.Request{Repo: repo, Revision: c.Revision, Include: c.Include, Progress: a.progress()})
+	if errors.Is(err, hub.ErrNotFound) && !c.Dataset {
+		return fmt.Errorf("%w; a dataset is fetched with --dataset", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ type generateCmd struct {
 	Prompts     string  `placeholder:"FILE" help:"Many prompts at once: JSON lines, each {\"prompt\": ...} or a string; with --out."`
 	Out         string  `placeholder:"FILE" help:"With --prompts: where the texts go, as JSON lines in the same order."`
 	MaxTokens   int     `default:"128" placeholder:"N" help:"Most tokens to write."`
-	Temperature float64 `default:"0" placeholder:"T" help:"0 is greedy; 1 samples from the model's own probabilities."`
-	TopK        int     `default:"0" placeholder:"K" help:"Sample from the K likeliest tokens; 0 is all."`
+	Temperature float64 `default:"0" placeholder:"T" help:"0, the default, is greedy; 1 samples from the model's own probabilities."`
+	TopK        int     `default:"0" placeholder:"K" help:"Sample from the K likeliest tokens; 0, the default, is all."`
 	TopP        float64 `default:"1" placeholder:"P" help:"Sample from the likeliest tokens whose probabilities sum to P."`
 	Seed        uint64  `default:"1111" placeholder:"N" help:"Seed of the sampling."`
 	Stream      bool    `default:"true" negatable:"" help:"Print tokens as they come. --no-stream prints all at the end."`
@@ -95,7 +95,11 @@ func (c *generateCmd) readPrompt(a *app) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the prompt: %w", err)
 	}
-	return strings.TrimRight(string(b), "\n"), nil
+	prompt := strings.TrimRight(string(b), "\n")
+	if prompt == "" {
+		return "", fmt.Errorf("%w: standard input has no prompt: write one to it, or give --prompt TEXT", errUsage)
+	}
+	return prompt, nil
 }
 
 // writer continues prompts and prints what the model writes, as the flags say.

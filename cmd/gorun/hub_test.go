@@ -1,59 +1,28 @@
 package main
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/gomlx/compute/dtypes"
-
 	"gorun/csrc/device/devicetest"
 	"gorun/model/hub/hubtest"
-	"gorun/model/safetensors"
-	"gorun/model/spec"
+	"gorun/model/tinymodel"
 )
-
-const tinyConfig = `{"model_type":"llama","hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":4,
-"num_key_value_heads":2,"vocab_size":900,"max_position_embeddings":256,"rms_norm_eps":1e-5,"tie_word_embeddings":true,
-"hidden_act":"silu","bos_token_id":1,"eos_token_id":2}`
 
 // tinyModel is the files of a random model with a real tokenizer.
 func tinyModel(t *testing.T) map[string][]byte {
 	t.Helper()
-	d, err := spec.Parse([]byte(tinyConfig))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	var tensors []safetensors.Tensor
-	for _, x := range d.Tensors() {
-		n := 1
-		for _, v := range x.Shape {
-			n *= v
-		}
-		data := make([]byte, 0, 4*n)
-		for range n {
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(rng.NormFloat64()*0.15)))
-		}
-		tensors = append(tensors, safetensors.Tensor{Name: x.Name, DType: dtypes.Float32, Shape: x.Shape, Data: data})
-	}
-	path := filepath.Join(t.TempDir(), "model.safetensors")
-	if err := safetensors.Write(path, tensors, map[string]string{"format": "pt"}); err != nil {
-		t.Fatal(err)
-	}
-	out := map[string][]byte{
-		"config.json": []byte(tinyConfig), "tokenizer_config.json": []byte(`{"bos_token":"<s>","eos_token":"</s>"}`),
-		"README.md": []byte("---\nlicense: llama3.2\n---\n"), "pytorch_model.bin": []byte("not to be fetched"),
-	}
-	for name, from := range map[string]string{"model.safetensors": path, "tokenizer.json": "../../model/tokenizer/testdata/gpt2_tokenizer.json"} {
-		if out[name], err = os.ReadFile(from); err != nil {
+	dir := t.TempDir()
+	tinymodel.Write(t, dir, tinymodel.Llama, "../../model/tokenizer/testdata/gpt2_tokenizer.json")
+	out := map[string][]byte{"README.md": []byte("---\nlicense: llama3.2\n---\n"), "pytorch_model.bin": []byte("not to be fetched")}
+	for _, name := range []string{"config.json", "tokenizer_config.json", "model.safetensors", "tokenizer.json"} {
+		var err error
+		if out[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}

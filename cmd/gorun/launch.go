@@ -130,7 +130,12 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return launcher.Run(context.WithoutCancel(ctx), conf, signals)
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	if wanted := hubRequests(recipe); len(wanted) > 0 {
+		conf.Files = a.files(ctx, wanted)
+	}
+	return launcher.Run(ctx, conf, signals)
 }
 
 // rankCommand is the command line of a rank: this program, with the flags that matter to it.

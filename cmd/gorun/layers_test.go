@@ -40,6 +40,7 @@ var layers = []layer{
 	{"model/chat/jinja", "Jinja chat templates, exactly as transformers renders them, bounded", nil},
 	{"model/hub", "the Hugging Face Hub: cache, tokens, resume, offline, upload", nil},
 	{"model/hub/hubtest", "a Hub in memory, for tests", nil},
+	{"model/tinymodel", "a random model, for tests", []string{"model/spec", "model/safetensors"}},
 	{"model/infer", "prefill and decode with a KV cache; sampling; scoring", []string{"model", "model/tokenizer", "csrc/device"}},
 	{"model/export", "PEFT adapter, merged Hugging Face folder, merged GGUF, GGUF adapter, adapter for vLLM", []string{"model/spec", "model/weights", "model/safetensors", "model/gguf", "model/tokenizer"}},
 	{"fsdp", "who holds which shard and when it is whole; gradient reduction; sharded AdamW; clipping", []string{"collective", "csrc/device"}},
@@ -64,11 +65,12 @@ var layers = []layer{
 	{"bench/scale", "what a step would take on clusters that are not there, on paper", []string{"model/spec", "model/weights"}},
 	{"tools/localhub", "the tests' Hub, for other programs to talk to", []string{"model/hub/hubtest"}},
 	{"tools/skip", "how tests skip themselves", nil},
+	{"tools/syncbuf", "a buffer for what several goroutines write, for tests", nil},
 	{"tools/testsum", "a summary of go test's output, with what was skipped and why", []string{"tools/skip"}},
 }
 
 // forTests are packages that any test may import; model/gguf reads the demo model.
-var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "tools/skip"}
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/skip", "tools/syncbuf"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {

@@ -15,7 +15,7 @@ import (
 // nodeFlags say which machines take part and how they meet: torchrun's rendezvous. The same line works on all of them,
 // but for --node-rank and --local-addr.
 type nodeFlags struct {
-	Nnodes       string `default:"1" env:"PET_NNODES" placeholder:"N|MIN:MAX" help:"Machines that take part. With MIN:MAX a run goes on, after a restart, with as few as MIN."`
+	Nnodes       string `default:"1" env:"PET_NNODES" placeholder:"N|MIN:MAX" help:"Machines that take part (1). With MIN:MAX a run goes on, after a restart, with as few as MIN."`
 	NodeRank     *int   `env:"PET_NODE_RANK" placeholder:"N" help:"Place of this machine among the nodes, from 0 (any)."`
 	RdzvEndpoint string `env:"PET_RDZV_ENDPOINT" placeholder:"HOST[:PORT],..." help:"Where nodes meet: one or several of them. All nodes use its port, for TCP and UDP (29400)."`
 	RdzvID       string `name:"rdzv-id" env:"PET_RDZV_ID" placeholder:"NAME" help:"Name of the run among the nodes, and folder of this launch in --log-dir (launch)."`

@@ -12,7 +12,7 @@ import (
 type planCmd struct {
 	recipeFlags
 
-	Ranks       int `default:"1" placeholder:"N" help:"Show it for the first of N ranks: machines times GPUs."`
+	Ranks       int `default:"1" placeholder:"N" help:"Show it for the first of N ranks, machines times GPUs."`
 	ShowSamples int `placeholder:"N" help:"Also show the first N samples, with what is trained on marked."`
 }
 
@@ -32,6 +32,5 @@ func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := job.Describe(a.stdout); err != nil {
 		return err
 	}
-	job.ShowSamples(a.stdout, c.ShowSamples)
-	return nil
+	return job.ShowSamples(a.stdout, c.ShowSamples)
 }

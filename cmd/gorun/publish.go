@@ -70,7 +70,7 @@ func (c *publishCmd) card(ctx context.Context, a *app, client *hub.Client, run *
 		// The base's licence holds for what is made of it. Where its card cannot be had, the new one names none.
 		snapshot, err := client.Open(ctx, hub.Request{Repo: base, Include: []string{"README.md"}})
 		if err != nil {
-			a.log.Warn().Msgf("the card will name no licence: %v", err)
+			a.log.Warn().Msgf("the card will name no licence, for the base's card cannot be had: %v", err)
 		} else if text, err := os.ReadFile(filepath.Join(snapshot.Path, "README.md")); err == nil {
 			facts.License = card.LicenseOf(text)
 		}

@@ -16,11 +16,15 @@ import (
 )
 
 // hub is a client of the Hub that the environment names.
-func (a *app) hub() (*hub.Client, error) {
+func (a *app) hub() (*hub.Client, error) { return a.hubWith(nil) }
+
+// hubWith is hub with other nodes that may have what is fetched; nil = none.
+func (a *app) hubWith(peers *hub.Peers) (*hub.Client, error) {
 	config, err := hub.ConfigFromEnv(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
+	config.Peers = peers
 	config.Agent, config.Log = "gorun/"+strings.ReplaceAll(gorunVersion(), " ", "+"), a.log
 	return hub.New(config)
 }
@@ -43,7 +47,11 @@ func (a *app) resolve(ctx context.Context) rank.Resolve {
 		case id == nil:
 			return name, nil // rank/data has its own demos
 		}
-		client, err := a.hub()
+		peers, err := peersFromEnv(os.Getenv)
+		if err != nil {
+			return "", err
+		}
+		client, err := a.hubWith(peers)
 		if err != nil {
 			return "", err
 		}

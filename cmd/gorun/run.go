@@ -46,9 +46,9 @@ type cli struct {
 
 // globals are the flags that every command takes.
 type globals struct {
-	Plugin   string `placeholder:"PATH" help:"XLA plugin to load. Default: the first one found (see 'gorun version')."`
-	Device   string `enum:"auto,cpu,cuda" default:"auto" help:"Device to run on: auto, cpu or cuda. auto is cuda where there is an NVIDIA GPU and the CUDA plugin."`
-	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"Least level of messages on standard error: debug, info, warn or error."`
+	Plugin   string `group:"Flags of every command" placeholder:"PATH" help:"XLA plugin to load. Default: the first one found (see 'gorun version')."`
+	Device   string `group:"Flags of every command" enum:"auto,cpu,cuda" default:"auto" help:"Device to run on: auto, cpu or cuda. auto is cuda where there is an NVIDIA GPU and the CUDA plugin."`
+	LogLevel string `group:"Flags of every command" enum:"debug,info,warn,error" default:"info" help:"Least level of messages on standard error: debug, info, warn or error."`
 }
 
 // errUsage is wrapped by errors of commands that are about the command line rather than the work.
@@ -76,27 +76,25 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.Exit(func(code int) { panic(exitPanic(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.ValueFormatter(helpOf),
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "gorun:", err)
 		return exitFailure
 	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	args = hyphens(args)
+	args = hyphens(customary(args))
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(stderr, "gorun: %v\n%sSee 'gorun --help'.\n", err, notHere(args))
+		fmt.Fprintf(stderr, "gorun: %v\n%s", err, guidance(parser.Model, args))
 		return exitUsage
 	}
 	err = parsed.Run(newApp(c.globals, stdin, stdout, stderr))
-	return report(ctx, err, stderr)
+	return report(ctx, parsed.Selected().FullPath(), err, stderr)
 }
 
 // report prints the error of a command and returns its exit code. A command that ends without an error although it was
 // interrupted was interrupted nonetheless, but for training that has left as it was asked to.
-func report(ctx context.Context, err error, stderr io.Writer) int {
+func report(ctx context.Context, command string, err error, stderr io.Writer) int {
 	switch {
 	case errors.Is(err, errLeft), errors.Is(err, rank.ErrStopped):
 		return exitOK
@@ -107,7 +105,7 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "gorun: interrupted")
 		return exitInterrupted
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(stderr, "gorun: %v\nSee 'gorun --help'.\n", err)
+		fmt.Fprintf(stderr, "gorun: %v\n%s", err, see(command))
 		return exitUsage
 	case told(err):
 		return exitFailure

@@ -27,7 +27,7 @@ func TestReport(t *testing.T) {
 	}{
 		{"done", t.Context(), nil, exitOK, ""},
 		{"failure", t.Context(), errors.New("disk full"), exitFailure, "gorun: disk full\n"},
-		{"usage", t.Context(), fmt.Errorf("%w: no", errUsage), exitUsage, "See 'gorun --help'"},
+		{"usage", t.Context(), fmt.Errorf("%w: no", errUsage), exitUsage, "See 'gorun plan --help'"},
 		{"cancelled by itself", t.Context(), context.Canceled, exitFailure, "canceled"},
 		{"interrupted", interrupted, fmt.Errorf("step 3: %w", context.Canceled), exitInterrupted, "gorun: interrupted\n"},
 		{"a rank that was asked to stop", interrupted, errLeft, exitOK, ""},
@@ -38,10 +38,24 @@ func TestReport(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			if code := report(tt.ctx, tt.err, &out); code != tt.code || !strings.Contains(out.String(), tt.says) {
+			if code := report(tt.ctx, "gorun plan", tt.err, &out); code != tt.code || !strings.Contains(out.String(), tt.says) {
 				t.Errorf("exit code %d after %q, want %d after %q", code, out.String(), tt.code, tt.says)
 			}
 		})
+	}
+}
+
+// TestHelpOf: a flag's help tells its default once.
+func TestHelpOf(t *testing.T) {
+	for _, tt := range []struct{ help, value, want string }{
+		{"Most tokens.", "128", "Most tokens (128)."},
+		{"Nodes (1). Or some.", "1", "Nodes (1). Or some."},
+		{"The data. Default: the demo's.", "demo:squad", "The data. Default: the demo's."},
+		{"Restarts.", "0", "Restarts."},
+	} {
+		if got := helpOf(&kong.Value{Help: tt.help, HasDefault: true, Default: tt.value, Tag: &kong.Tag{}}); got != tt.want {
+			t.Errorf("%q with the default %s: %q, want %q", tt.help, tt.value, got, tt.want)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ type sbatchCmd struct {
 
 // Run writes the script and says how to submit it, or submits it.
 func (c *sbatchCmd) Run(ctx context.Context, a *app) error {
-	recipe, err := configs.Load(c.Recipe, c.Set)
+	recipe, err := configs.LoadElsewhere(c.Recipe, c.Set)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank
 	if err != nil {
 		return nil, err
 	}
-	p.Cache = filepath.Join(cache, "tokens")
+	p.Cache, p.Progress = filepath.Join(cache, "tokens"), a.progress()
 	return rank.PrepareAt(p, recipe, a.resolve(ctx))
 }
 

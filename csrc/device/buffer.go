@@ -16,6 +16,7 @@ type Buffer struct {
 	client *Client
 	handle csrc.Buffer
 	shape  Shape
+	onHost bool // in page-locked host memory
 }
 
 // Shape is the buffer's element type and dimensions.
@@ -26,7 +27,7 @@ func (c *Client) Upload(data []byte, shape Shape) (*Buffer, error) {
 	if len(data) != shape.Bytes() {
 		return nil, fmt.Errorf("device: upload %s: have %d bytes, need %d", shape, len(data), shape.Bytes())
 	}
-	h, err := c.plugin.Upload(c.client, c.device, data, int(shape.DType), dims64(shape.Dims))
+	h, err := c.plugin.Upload(c.client, c.device, csrc.Memory{}, data, int(shape.DType), dims64(shape.Dims))
 	if err != nil {
 		return nil, fmt.Errorf("device: %s: %w", shape, explained(err, c))
 	}
@@ -86,7 +87,7 @@ func (b *Buffer) Free() {
 
 func (b *Buffer) forget() {
 	b.handle = csrc.Buffer{}
-	b.client.freed(int64(b.shape.Bytes()))
+	b.client.freed(b.deviceBytes())
 }
 
 // FreeAll frees every buffer of the lists; nil entries are fine.
@@ -100,7 +101,16 @@ func FreeAll(lists ...[]*Buffer) {
 
 // Pointer is the address of the buffer's memory on the device, valid while the buffer lives. The contents are there
 // only after Await (or, for another stream on CUDA, after waiting on the buffer's stream).
-func (b *Buffer) Pointer() (uintptr, error) { return b.client.plugin.BufferPointer(b.handle) }
+func (b *Buffer) Pointer() (uintptr, error) {
+	if !b.handle.Valid() {
+		return 0, fmt.Errorf("device: %s: address of a freed buffer", b.shape)
+	}
+	at, err := b.client.plugin.BufferPointer(b.handle)
+	if err != nil {
+		return 0, fmt.Errorf("device: %s: %w", b.shape, err)
+	}
+	return at, nil
+}
 
 // HostMemory waits for the contents and returns the buffer's memory itself, where the device's memory is the host's (on
 // the CPU). It is valid while the buffer lives; only a buffer from Uninitialized, before any program reads it, may be
@@ -114,7 +124,7 @@ func (b *Buffer) HostMemory() ([]byte, error) {
 	}
 	at, err := b.Pointer()
 	if err != nil {
-		return nil, fmt.Errorf("device: %s: %w", b.shape, err)
+		return nil, err
 	}
 	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&at))), b.shape.Bytes()), nil
 }

@@ -77,7 +77,7 @@ func Open(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("device: %w", errors.Join(err, c.plugin.DestroyClient(c.client)))
 	}
 	if cfg.CacheDir != "" {
-		c.cache = newCache(cfg.CacheDir, fmt.Sprintf("%s %s %d %d %s", c.version, c.kind, info.Size(), info.ModTime().UnixNano(), hostFeatures()))
+		c.cache = newCache(cfg.CacheDir, fmt.Sprintf("%s %s %d %d %q %s", c.version, c.kind, info.Size(), info.ModTime().UnixNano(), os.Getenv("XLA_FLAGS"), hostFeatures()))
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package device_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -77,6 +78,9 @@ func TestExecute(t *testing.T) {
 	}
 	if err := out[0].Await(); err == nil {
 		t.Error("a freed buffer can be awaited")
+	}
+	if _, err := out[0].Pointer(); err == nil {
+		t.Error("a freed buffer has an address")
 	}
 }
 
@@ -196,6 +200,29 @@ func TestCache(t *testing.T) {
 		t.Run(name, func(*testing.T) { run() })
 		if again, err := os.ReadFile(files[0]); err != nil || len(again) < len(b)-64 {
 			t.Errorf("%s: the damaged file was not replaced", name)
+		}
+	}
+}
+
+// TestCacheFlags: what XLA compiled with other flags of the environment is not taken for its own.
+func TestCacheFlags(t *testing.T) {
+	cfg := devicetest.Config(t)
+	cfg.CacheDir = t.TempDir()
+	for i, flags := range []string{"", "--xla_backend_optimization_level=1", ""} {
+		t.Setenv("XLA_FLAGS", flags) // XLA itself has read them already
+		c, err := device.Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Compile(addOne(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.Close(), c.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if n, want := len(cached(t, cfg.CacheDir)), min(i, 1)+1; n != want {
+			t.Errorf("with flags %q: %d files in the cache, want %d", flags, n, want)
 		}
 	}
 }

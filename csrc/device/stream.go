@@ -81,7 +81,7 @@ func (s *Stream) After(buffers ...*Buffer) error {
 func (s *Stream) Zero(b *Buffer, offset, n int) error {
 	at, err := b.Pointer()
 	if err != nil {
-		return fmt.Errorf("device: %s: %w", b.shape, err)
+		return err
 	}
 	if err := s.cuda.Zero(at+uintptr(offset), n, s.handle); err != nil {
 		return fmt.Errorf("device: %s: %w", b.shape, err)
@@ -100,14 +100,16 @@ func (s *Stream) Mark() (Mark, error) { return s.MarkOn(s.handle) }
 
 // MarkOn marks the end of what is queued on another stream of the same device.
 func (s *Stream) MarkOn(other csrc.Stream) (Mark, error) {
-	m, err := s.mark()
-	if err == nil {
-		err = s.cuda.Record(m, other)
-	}
+	handle, err := s.mark()
 	if err != nil {
 		return Mark{}, fmt.Errorf("device: %w", err)
 	}
-	return Mark{s, m}, nil
+	m := Mark{s, handle}
+	if err := s.cuda.Record(handle, other); err != nil {
+		m.Free()
+		return Mark{}, fmt.Errorf("device: %w", err)
+	}
+	return m, nil
 }
 
 // mark is a mark that nobody uses.

@@ -18,6 +18,7 @@ type Info struct {
 	Nodes    string `json:"n"` // --nnodes, MIN:MAX: all nodes must be told the same
 	Slots    int    `json:"s"` // ranks that it runs
 	NodeRank int    `json:"r"` // --node-rank; -1 = any
+	Files    int    `json:"f"` // port where it gives files to other nodes; 0 = nowhere
 }
 
 // Limits of what is believed of another node.
@@ -27,6 +28,7 @@ const (
 	maxName     = 128
 	maxSlots    = 4096
 	maxNodeRank = 1 << 20
+	maxPort     = 1<<16 - 1
 )
 
 // encode returns the bytes that memberlist spreads: at most memberlist.MetaMaxSize, 512.
@@ -54,7 +56,7 @@ func parseInfo(b []byte) (Info, error) {
 		return Info{}, errInfo
 	}
 	if !printable(i.Version, maxVersion) || !printable(i.Nodes, maxNodes) ||
-		i.Slots < 1 || i.Slots > maxSlots || i.NodeRank < -1 || i.NodeRank > maxNodeRank {
+		i.Slots < 1 || i.Slots > maxSlots || i.NodeRank < -1 || i.NodeRank > maxNodeRank || i.Files < 0 || i.Files > maxPort {
 		return Info{}, errInfo
 	}
 	return i, nil
@@ -74,7 +76,7 @@ func printable(s string, most int) bool {
 }
 
 func (i Info) member(name, addr string) rdzv.Member {
-	return rdzv.Member{ID: name, Addr: addr, Slots: i.Slots, NodeRank: i.NodeRank}
+	return rdzv.Member{ID: name, Addr: addr, Slots: i.Slots, NodeRank: i.NodeRank, Files: i.Files}
 }
 
 // parseNode checks all that is known of another node.

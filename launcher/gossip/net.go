@@ -25,9 +25,13 @@ type Config struct {
 	Key       []byte   // 32 bytes, the same on all nodes
 	Endpoints []string // HOST:PORT of nodes to ask for the others; one may be this node
 	LocalAddr string   // this node's address; "" = the one that leads to the endpoints
-	Self      Info
+	Self      Info     // but for Files
+	Files     Files    // nil = this node gives no files
 	Log       zerolog.Logger
 }
+
+// Files begins to give files to other nodes at an address of this one, and returns the port.
+type Files func(addr netip.Addr) (port int, err error)
 
 // Handler gets what happens, from one goroutine, in order. It may block: what comes meanwhile waits.
 type Handler interface {
@@ -70,6 +74,11 @@ func Open(c Config, h Handler) (*Net, error) {
 	addr, err := ownAddr(c.LocalAddr, c.Endpoints)
 	if err != nil {
 		return nil, err
+	}
+	if c.Files != nil {
+		if c.Self.Files, err = c.Files(addr); err != nil {
+			return nil, err
+		}
 	}
 	suffix := make([]byte, 3)
 	if _, err := rand.Read(suffix); err != nil {

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gorun/launcher/rdzv"
+	"gorun/tools/syncbuf"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,27 +23,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // node is an agent's end of the net in a test: it writes down what it hears.
 type node struct {
 	*Net
-	log *syncBuffer
+	log *syncbuf.Buffer
 
 	mu    sync.Mutex
 	heard []string // protected by mu
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func (n *node) note(format string, args ...any) {
@@ -93,7 +77,7 @@ func at(t *testing.T, addr string) netip.AddrPort {
 
 // config is of the node called name at addr, in the run of those that meet at meet.
 func config(name, addr string, meet netip.AddrPort) (Config, *node) {
-	n := &node{log: &syncBuffer{}}
+	n := &node{log: &syncbuf.Buffer{}}
 	return Config{
 		Host: name, Run: "test", Key: bytes.Repeat([]byte{1}, KeyBytes), Endpoints: []string{meet.String()}, LocalAddr: addr,
 		Self: Info{Version: "v1", Nodes: "2:2", Slots: 1, NodeRank: -1}, Log: zerolog.New(n.log).Level(zerolog.InfoLevel),

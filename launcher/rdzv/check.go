@@ -52,7 +52,7 @@ func line(s string) bool { return len(s) <= maxText }
 
 func (m *Member) sound() bool {
 	_, err := netip.ParseAddr(m.Addr)
-	return name(m.ID) && err == nil && !outside(m.Slots, 1, maxSlots) && m.NodeRank >= -1
+	return name(m.ID) && err == nil && !outside(m.Slots, 1, maxSlots) && m.NodeRank >= -1 && !outside(m.Files, 0, 65535)
 }
 
 func (p *Plan) sound() bool {

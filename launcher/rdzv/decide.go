@@ -134,7 +134,9 @@ func (c *Core) conclude() {
 			return
 		}
 		for _, id := range missing {
-			c.lost[id] = c.now
+			if id != c.cfg.Self.ID { // it listens to a higher ballot, but is not gone
+				c.lost[id] = c.now
+			}
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.round.reports)) {

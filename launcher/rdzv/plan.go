@@ -13,6 +13,7 @@ type Member struct {
 	Addr     string `json:"addr"`      // IP address that ranks of other nodes can reach
 	Slots    int    `json:"slots"`     // ranks that it can run
 	NodeRank int    `json:"node_rank"` // group rank that its user asked for; -1 = any
+	Files    int    `json:"files"`     // port where it gives files to other nodes; 0 = nowhere
 }
 
 // less orders nodes: the first one leads, and group ranks follow this order.

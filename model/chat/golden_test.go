@@ -120,6 +120,7 @@ func TestTrained(t *testing.T) {
 		{"qwen3", "turns", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n[[ Hello. \n<|im_end|>]]\n<|im_start|>user\n1 < 2?<|im_end|>\n<|im_start|>assistant\n[[<think>\n\n</think>\n\nYes<|im_end|>]]\n"},
 		{"qwen3", "system", "<|im_start|>system\n  Be brief. /no_think <|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n[[Yo<|im_end|>]]\n<|im_start|>user\nand?<|im_end|>\n<|im_start|>assistant\n[[<think>\nwell\n</think>\n\nSo.<|im_end|>]]\n"},
 		{"phi4", "turns", "<|user|>Hi<|end|><|assistant|>[[ Hello. \n<|end|>]]<|user|>1 < 2?<|end|><|assistant|>[[Yes<|end|>]]"},
+		{"phi3", "turns", "<|user|>\nHi<|end|>\n<|assistant|>\n[[ Hello. \n<|end|>]]\n<|user|>\n1 < 2?<|end|>\n<|assistant|>\n[[Yes<|end|>\n<|im_end|>]]"},
 		{"mistral", "turns", "<s>[INST] Hi[/INST][[ Hello.<|im_end|>]][INST] 1 < 2?[/INST][[ Yes<|im_end|>]]"},
 		{"qwen2_5", "call", "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n<|im_start|>user\nWeather?<|im_end|>\n<|im_start|>assistant\n[[<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Köln\", \"days\": 2, \"f\": 1.0, \"b\": true, \"n\": null}}\n</tool_call><|im_end|>]]\n<|im_start|>user\n<tool_response>\n21.5\n</tool_response><|im_end|>\n<|im_start|>assistant\n[[Warm.<|im_end|>]]\n"},
 	} {

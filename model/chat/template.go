@@ -125,8 +125,9 @@ func (t *Template) begin(c Conversation, i int, all string) (int, error) {
 	return len(r.Text), nil
 }
 
-// end is where message i, which begins at from, ends: white space between turns is of none. Templates that drop the
-// reasoning of earlier turns write a last turn in another way; there the end-of-sequence token ends it.
+// end is where message i, which begins at from, ends: white space between turns is of none. Some templates write the
+// end-of-sequence token after a whole conversation, which an earlier turn does not end with. Those that drop the reasoning
+// of earlier turns write a last turn in another way; there that token ends it.
 func (t *Template) end(c Conversation, i int, all string, from int) (int, error) {
 	r, err := t.render(Conversation{c.Messages[:i+1], c.Tools}, false)
 	if err != nil {
@@ -134,19 +135,26 @@ func (t *Template) end(c Conversation, i int, all string, from int) (int, error)
 	}
 	text := r.Text
 	content := strings.TrimSpace(contentOf(c.Messages[i]))
-	if cut := strings.TrimRight(text, " \t\r\n"); content == "" || !strings.HasSuffix(cut, content) {
+	cut := strings.TrimRight(text, whiteSpace)
+	if content == "" || !strings.HasSuffix(cut, content) {
 		text = cut // something follows the content: the token that ends a turn
 	}
 	if len(text) >= from && strings.HasPrefix(all, text) {
 		return len(text), nil
 	}
 	if eos := t.tokens["eos_token"]; eos != "" {
+		alone := strings.TrimRight(strings.TrimSuffix(cut, eos), whiteSpace)
+		if len(alone) > from && strings.HasPrefix(all, alone) {
+			return len(alone), nil
+		}
 		if n := strings.Index(all[from:], eos); n >= 0 {
 			return from + n + len(eos), nil
 		}
 	}
 	return 0, fmt.Errorf("message %d: the chat template writes it in another way once messages follow: mark what is trained on with {%% generation %%} in the template", i+1)
 }
+
+const whiteSpace = " \t\r\n"
 
 // contentOf is a message's content where it is text.
 func contentOf(m *jinja.Dict) string {

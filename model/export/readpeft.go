@@ -4,13 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/gomlx/compute/dtypes"
 	"github.com/gomlx/compute/dtypes/bfloat16"
@@ -35,11 +35,13 @@ func ReadPEFT(dir string) (*Adapter, error) {
 }
 
 func readPEFT(dir string) (*Adapter, error) {
-	data, err := readLimited(filepath.Join(dir, ConfigFile), maxConfigBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := ReadBounded(filepath.Join(dir, ConfigFile), maxConfigBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("no %s: give the folder that PEFT's save_pretrained or gorun wrote: %w", ConfigFile, err)
-	}
-	if err != nil {
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("this is a file: give the folder that it lies in: %w", err)
+	case err != nil:
 		return nil, err
 	}
 	c, err := parseConfig(data)
@@ -232,23 +234,6 @@ func floats(t *safetensors.Tensor) ([]float32, error) {
 		}
 	}
 	return out, nil
-}
-
-// readLimited reads a whole file of at most limit bytes.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: larger than %d bytes", path, limit)
-	}
-	return data, nil
 }
 
 // compareNatural orders names with their numbers compared as numbers: layer 2 before layer 10.

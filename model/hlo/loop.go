@@ -7,7 +7,17 @@ import (
 
 // Loop runs body for i = 0..n-1 (int32), carrying state, and the order of collectives, from one round to the next.
 func (g *Graph) Loop(n int, state []Value, body func(g *Graph, i Value, state []Value) []Value) []Value {
-	init := []*stablehlo.Value{g.Const(dtypes.Int32, 0).v}
+	end := func(cond *Graph) Value { return cond.Const(dtypes.Int32, float64(n)) }
+	return g.loop(g.Const(dtypes.Int32, 0), end, state, body)
+}
+
+// Span is Loop for i = from..to-1, int32 scalars that are known only at run time.
+func (g *Graph) Span(from, to Value, state []Value, body func(g *Graph, i Value, state []Value) []Value) []Value {
+	return g.loop(from, func(*Graph) Value { return to }, state, body)
+}
+
+func (g *Graph) loop(from Value, end func(cond *Graph) Value, state []Value, body func(g *Graph, i Value, state []Value) []Value) []Value {
+	init := []*stablehlo.Value{from.v}
 	for _, s := range state {
 		init = append(init, s.v)
 	}
@@ -24,7 +34,7 @@ func (g *Graph) Loop(n int, state []Value, body func(g *Graph, i Value, state []
 		return inner, vars
 	}
 	cond, vars := open()
-	if err := cond.fn.Return(cond.Compare(vars[0], "<", cond.Const(dtypes.Int32, float64(n))).v); err != nil {
+	if err := cond.fn.Return(cond.Compare(vars[0], "<", end(cond)).v); err != nil {
 		panic(err)
 	}
 	loop, vars := open()

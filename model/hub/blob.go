@@ -27,8 +27,8 @@ func (e Entry) digest() hash.Hash {
 
 // fetchBlob makes sure that an entry's contents are in the cache. One process of the node downloads them, the others
 // wait for it. A download that was cut goes on where it stopped.
-func (c *Client) fetchBlob(ctx context.Context, r Repo, commit string, e Entry, p Progress) (err error) {
-	f := c.folder(r)
+func (c *Client) fetchBlob(ctx context.Context, f folder, from *source, p Progress) (err error) {
+	e := from.entry
 	unlock, err := f.lock(ctx, e, func() { p.Note("waiting for another process that downloads " + e.Path) })
 	if err != nil {
 		return err
@@ -41,12 +41,11 @@ func (c *Client) fetchBlob(ctx context.Context, r Repo, commit string, e Entry, 
 	if err := os.MkdirAll(filepath.Dir(f.blob(e)), 0o777); err != nil {
 		return err
 	}
-	source := &source{client: c, url: c.url(r.file(commit, e.Path)), entry: e}
-	resumed, err := c.download(ctx, source, f.blob(e), p)
+	resumed, err := c.download(ctx, from, f.blob(e), p)
 	if errors.Is(err, ErrMismatch) && resumed {
 		// What an earlier process left was bad: once more, from the start.
 		p.Note(e.Path + ": what an earlier download left is damaged: starting over")
-		_, err = c.download(ctx, source, f.blob(e), p)
+		_, err = c.download(ctx, from, f.blob(e), p)
 	}
 	return err
 }

@@ -163,7 +163,7 @@ func chooseGlobs(r Repo, all []Entry, globs []string) (c choice, err error) {
 			}
 		}
 		if !found {
-			faults = append(faults, fmt.Errorf("--include %q matches no file of the %s, which has %s", g, r.Kind, namesOf(all)))
+			faults = append(faults, fmt.Errorf("%q matches no file of the %s, which has %s", g, r.Kind, namesOf(all)))
 		}
 	}
 	return c, errors.Join(faults...)

@@ -34,7 +34,8 @@ type Client struct {
 	stall time.Duration
 	// buffers holds one buffer for each connection that may be open for contents; nil where it was never used.
 	buffers chan []byte
-	part    int64 // bytes in one request for contents
+	part    int64  // bytes in one request for contents
+	name    string // of who is asked, for messages
 }
 
 // Connections for contents at once, over all files, and the bytes that each asks for: 128 MiB of memory at most.
@@ -65,7 +66,7 @@ func New(c Config) (*Client, error) {
 		IdleConnTimeout:       90 * time.Second,
 		DisableCompression:    true, // lengths and offsets are those of the file
 	}
-	client := &Client{cfg: c, base: base, pace: defaultPace, stall: stallTimeout, part: partSize, buffers: make(chan []byte, connections)}
+	client := &Client{cfg: c, base: base, pace: defaultPace, stall: stallTimeout, part: partSize, name: "the Hub", buffers: make(chan []byte, connections)}
 	for range connections {
 		client.buffers <- nil
 	}
@@ -194,7 +195,7 @@ func (c *Client) call(ctx context.Context, method, url string, in, out any) (htt
 
 // exchange is call with a body that is bytes already.
 func (c *Client) exchange(ctx context.Context, method, url string, header http.Header, in []byte, out any) (got http.Header, err error) {
-	err = c.retry(ctx, "the Hub", func() error {
+	err = c.retry(ctx, c.name, func() error {
 		var body io.Reader
 		if in != nil {
 			body = bytes.NewReader(in)

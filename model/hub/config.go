@@ -23,6 +23,7 @@ type Config struct {
 	Token     string // "" = nobody
 	TokenFrom string // where the token comes from, for messages: HF_TOKEN or the path of a file
 	Offline   bool   // never use the network
+	Peers     *Peers // other nodes that may have what is fetched; nil = none
 	Agent     string // program and version, for the User-Agent header
 	Log       zerolog.Logger
 }

@@ -4,7 +4,8 @@
 // It owns the Hub's HTTP API, the layout of the cache, tokens, retries, and the words in which a refusal is explained.
 // It does not know what is in a file beyond the list of shards in a safetensors index; which files training needs is a
 // table of names (choose.go). cmd/gorun calls it: `gorun fetch` and `gorun publish` directly, and every command that
-// takes a model, an adapter or a dataset through Open.
+// takes a model, an adapter or a dataset through Open. Nodes of a run give each other what one of them has: peers.go asks,
+// peerserver.go answers.
 //
 // The cache, as huggingface_hub 2.4 keeps it (so each finds what the other fetched):
 //

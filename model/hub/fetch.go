@@ -66,7 +66,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		s, _, err := c.lookup(&r)
 		return s, err
 	}
-	s, err := c.fetch(ctx, r)
+	s, err := c.fetchAmong(ctx, r)
 	if err == nil || ctx.Err() != nil || !transient(err) {
 		return s, c.explain(r.Repo, r.Revision, err)
 	}
@@ -96,6 +96,16 @@ func (c *Client) fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		}
 	}
 	d := &delivery{client: c, Request: r, folder: f, commit: commit}
+	d.source = func(e Entry) *source {
+		return &source{client: c, url: c.url(r.Repo.file(commit, e.Path)), entry: e}
+	}
+	return d.all(ctx, all, ok)
+}
+
+// all brings everything of a listing that is wanted, and makes the snapshot known; kept tells whether the cache has the
+// listing.
+func (d *delivery) all(ctx context.Context, all []Entry, kept bool) (*Snapshot, error) {
+	r, f := d.Request, d.folder
 	want, err := choose(r.Repo, all, r.Include)
 	if err != nil {
 		return nil, err
@@ -112,10 +122,10 @@ func (c *Client) fetch(ctx context.Context, r Request) (*Snapshot, error) {
 	if err := d.bring(ctx, want.entries, r.Progress); err != nil {
 		return nil, f.explainDisk(err)
 	}
-	if err := errors.Join(d.keepTree(all, ok), f.writeRef(r.Revision, commit)); err != nil && len(d.brought) > 0 {
+	if err := errors.Join(d.keepTree(all, kept), f.writeRef(r.Revision, d.commit)); err != nil && len(d.brought) > 0 {
 		return nil, f.explainDisk(err) // else the cache may be read-only: it has all that is needed
 	}
-	return snapshotOf(f, commit, want.entries), nil
+	return snapshotOf(f, d.commit, want.entries), nil
 }
 
 func snapshotOf(f folder, commit string, entries []Entry) *Snapshot {
@@ -141,7 +151,8 @@ type delivery struct {
 	Request
 	folder  folder
 	commit  string
-	brought []Entry // what was not there before
+	source  func(Entry) *source // where contents come from
+	brought []Entry             // what was not there before
 }
 
 func (d *delivery) keepTree(all []Entry, kept bool) error {
@@ -183,7 +194,7 @@ func (d *delivery) bring(ctx context.Context, entries []Entry, progress Progress
 	work.SetLimit(filesAtOnce)
 	for _, e := range missing {
 		work.Go(func() error {
-			if err := d.client.fetchBlob(ctx, d.Repo, d.commit, e, progress); err != nil {
+			if err := d.client.fetchBlob(ctx, d.folder, d.source(e), progress); err != nil {
 				return fmt.Errorf("%s: %w", e.Path, err)
 			}
 			return d.folder.point(d.commit, e)

@@ -68,7 +68,7 @@ func TestFetchDatasetAndGlobs(t *testing.T) {
 	contains(t, s, model, got, "original/consolidated.00.pth", "pytorch_model.bin")
 	r.Include = []string{"*.gguf"}
 	_, err = c.Fetch(t.Context(), r)
-	says(t, err, nil, `--include "*.gguf" matches no file`, "config.json")
+	says(t, err, nil, `"*.gguf" matches no file`, "config.json")
 }
 
 // TestRevisions: a branch is followed by Fetch and held by Open; a tag and a commit are what they were.

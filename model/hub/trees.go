@@ -73,6 +73,15 @@ func parseTreeFile(text []byte) ([]Entry, error) {
 
 // writeTree keeps a commit's listing.
 func (f folder) writeTree(commit string, entries []Entry) error {
+	text, err := encodeTree(entries)
+	if err != nil {
+		return err
+	}
+	return replaceFile(f.treePath(commit), text)
+}
+
+// encodeTree is a listing as the cache keeps it, and as nodes give it to each other.
+func encodeTree(entries []Entry) ([]byte, error) {
 	t := treeFile{treeVersion, make(map[string]treeEntry, len(entries))}
 	for _, e := range entries {
 		x := treeEntry{Size: e.Size, BlobID: e.Git, LFSSHA256: e.SHA256, XetHash: e.Xet}
@@ -81,9 +90,5 @@ func (f folder) writeTree(commit string, entries []Entry) error {
 		}
 		t.Files[e.Path] = x
 	}
-	text, err := json.MarshalIndent(t, "", " ")
-	if err != nil {
-		return err
-	}
-	return replaceFile(f.treePath(commit), text)
+	return json.MarshalIndent(t, "", " ")
 }

@@ -3,27 +3,34 @@ package spec
 // ParamCount counts parameters.
 type ParamCount struct {
 	Total     int64 // every tensor of the checkpoint; a tied head counts once
-	Linear    int64 // weights of all linears, the head included even when tied; no biases, no embedding
+	Active    int64 // of these, what one token goes through: all, but of a mixture its own experts
+	Linear    int64 // weights of the linears that one token goes through, the head included even when tied; no biases, no embedding
 	Embedding int64 // the embedding table
 }
 
 // Params counts the parameters of the base.
 func (d *Decoder) Params() ParamCount {
-	block := func(tensors []Tensor) (n int64) {
-		for _, t := range tensors {
-			n += elements(t.Shape)
-		}
-		return n
-	}
 	p := ParamCount{Embedding: int64(d.Vocab) * int64(d.Hidden)}
-	p.Total = p.Embedding + int64(d.Layers)*block(d.BlockTensors(0)) + int64(d.Hidden)
-	for _, l := range d.Linears(0) {
-		p.Linear += int64(d.Layers) * int64(l.In) * int64(l.Out)
+	p.Total = p.Embedding + int64(d.Hidden)
+	var idle int64 // of the experts that a token does not go through
+	for layer := range d.Layers {
+		for _, t := range d.BlockTensors(layer) {
+			p.Total += elements(t.Shape)
+		}
+		for _, l := range d.Linears(layer) {
+			p.Linear += int64(l.In) * int64(l.Out)
+		}
+		if m := d.Mixture; d.Sparse(layer) {
+			p.Linear += int64(d.Hidden) * int64(m.Experts)
+			idle += 3 * int64(d.Hidden) * int64(m.Width) * int64(m.Experts-m.PerToken)
+		}
 	}
+	p.Linear -= idle
 	p.Linear += p.Embedding // the head has the shape of the embedding
 	if !d.TiedHead {
 		p.Total += p.Embedding
 	}
+	p.Active = p.Total - idle
 	return p
 }
 

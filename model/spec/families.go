@@ -18,11 +18,12 @@ const (
 type windowRule int
 
 const (
-	windowNever windowRule = iota
-	windowAll              // sliding_window, unless null, on every layer (Mistral, Phi-3)
-	windowUpper            // with use_sliding_window: layer_types, else layers from max_window_layers on (Qwen)
-	windowNoPE             // with use_sliding_window: layer_types, else the layers without rotary (SmolLM3)
-	windowTypes            // layer_types, else all but every so manyth layer (Gemma 2 and 3)
+	windowNever  windowRule = iota
+	windowAll               // sliding_window, unless null, on every layer (Mistral, Phi-3)
+	windowUpper             // with use_sliding_window: layer_types, else layers from max_window_layers on (Qwen)
+	windowSwitch            // with use_sliding_window: on every layer (Qwen3-MoE)
+	windowNoPE              // with use_sliding_window: layer_types, else the layers without rotary (SmolLM3)
+	windowTypes             // layer_types, else all but every so manyth layer (Gemma 2 and 3)
 )
 
 // family is what transformers' configuration and modeling classes of one model_type fix or default.
@@ -61,7 +62,8 @@ type family struct {
 	windowEvery            int     // every so manyth layer is full
 	windowEveryKey         string  // the key that says otherwise; "" = none
 	localTheta             float64 // of sliding layers; 0 = as all
-	noGGUF                 bool    // no GGUF files of it are read or written
+	mixture                *mixtureRule
+	noGGUF                 bool // no GGUF files of it are read or written
 }
 
 var anyRope = []string{"default", "linear", "dynamic", "llama3", "yarn", "longrope"}
@@ -130,6 +132,20 @@ var families = []family{
 		vocab: 32000, hidden: 4096, intermediate: 11008, layers: 32, heads: 32, maxPositions: 2048,
 		normEps: 1e-6, theta: 10000, bos: 1, eos: []int{2}, pad: -1,
 		bias: biasAttention, mlpBias: true, ropeKinds: anyRope, multipliers: true, noGGUF: true,
+	},
+	{
+		name: "mixtral", architecture: "MixtralForCausalLM",
+		vocab: 32000, hidden: 4096, intermediate: 14336, layers: 32, heads: 32, kvHeads: 8, maxPositions: 131072,
+		normEps: 1e-5, theta: 1000000, bos: 1, eos: []int{2}, pad: -1,
+		windows: windowAll, ropeKinds: anyRope, noGGUF: true,
+		mixture: &mixtureRule{experts: 8, perToken: 2, normalized: true, module: "block_sparse_moe", gate: "w1", up: "w3", down: "w2"},
+	},
+	{
+		name: "qwen3_moe", architecture: "Qwen3MoeForCausalLM",
+		vocab: 151936, hidden: 2048, intermediate: 6144, layers: 24, heads: 32, kvHeads: 4, maxPositions: 32768,
+		normEps: 1e-6, theta: 10000, bos: -1, pad: -1,
+		bias: biasAttention, qkNorm: true, window: 4096, windows: windowSwitch, ropeKinds: anyRope, noGGUF: true,
+		mixture: &mixtureRule{experts: 128, perToken: 8, width: 768, module: "mlp", gate: "gate_proj", up: "up_proj", down: "down_proj"},
 	},
 }
 

@@ -77,7 +77,7 @@ func decoderFromMeta(m *meta, arch string, fam family, hasTensor func(string) bo
 		m.fail(key("attention.value_length"), "is %d, key_length is %d; unequal ones are not supported", v, d.HeadDim)
 	}
 	if m.int(key("expert_count"), 0) > 1 || hasTensor("blk.0.ffn_gate_inp.weight") {
-		m.fail(key("expert_count"), "mixtures of experts are not supported")
+		m.fail(key("expert_count"), "mixtures of experts are not read from GGUF files: use the Hugging Face format")
 		d.FusedMLP = false
 	}
 	if d.Layers > 0 && d.Layers <= maxLayers {

@@ -39,6 +39,12 @@ type golden struct {
 	Window     int       `json:"window"`
 	LocalTheta float64   `json:"local_theta"`
 	Variants   []float64 `json:"variants"` // scale and cap of scores, cap of logits, multipliers of embedding, residual and logits
+	Mixture    *struct {
+		Experts   int    `json:"experts"`
+		PerToken  int    `json:"per_token"`
+		Normalize bool   `json:"normalize"`
+		Plain     []bool `json:"plain"`
+	} `json:"mixture"`
 }
 
 func goldens(t *testing.T) map[string]golden {
@@ -150,6 +156,33 @@ func TestVariantsAgreeWithTransformers(t *testing.T) {
 	}
 }
 
+// TestMixturesAgreeWithTransformers: how many experts there are, how many a token goes through, and where.
+func TestMixturesAgreeWithTransformers(t *testing.T) {
+	met := 0
+	for name, g := range goldens(t) {
+		d := parsed(t, name)
+		if (g.Mixture == nil) != (d.Mixture == nil) {
+			t.Errorf("%s: a mixture %v, transformers has %v", name, d.Mixture, g.Mixture)
+		}
+		if g.Mixture == nil || d.Mixture == nil {
+			continue
+		}
+		met++
+		got, want := *d.Mixture, *g.Mixture
+		if got.Experts != want.Experts || got.PerToken != want.PerToken || got.Normalize != want.Normalize {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+		for layer, plain := range want.Plain {
+			if d.Sparse(layer) == plain {
+				t.Errorf("%s: layer %d has experts: %t, want %t", name, layer, plain, !plain)
+			}
+		}
+	}
+	if met != 5 {
+		t.Errorf("goldens of %d mixtures", met)
+	}
+}
+
 // TestInvFreqAgreesWithTransformers allows two units in the last place of float32: torch's vectorised
 // pow is not correctly rounded, and differs between machines by as much.
 func TestInvFreqAgreesWithTransformers(t *testing.T) {
@@ -205,7 +238,7 @@ func TestPublishedFLOPs(t *testing.T) {
 
 func TestParams(t *testing.T) {
 	d := parsed(t, "llama-3-8b")
-	if got, want := d.Params(), (ParamCount{Total: 8030261248, Linear: 7504658432, Embedding: 525336576}); got != want {
+	if got, want := d.Params(), (ParamCount{Total: 8030261248, Active: 8030261248, Linear: 7504658432, Embedding: 525336576}); got != want {
 		t.Errorf("Llama-3-8B: %+v, want %+v", got, want)
 	}
 	linears, err := MatchLinears(d, nil, nil, true)
@@ -214,6 +247,14 @@ func TestParams(t *testing.T) {
 	}
 	if got := LoRAParams(linears, 16); got != 41943040 { // as PEFT prints for r=16 on all linears
 		t.Errorf("LoRA parameters: %d, want 41943040", got)
+	}
+	for name, billions := range map[string][2]float64{"mixtral-8x7b": {46.7, 12.9}, "qwen3-30b-a3b": {30.5, 3.3}} { // as their makers publish them
+		p := parsed(t, name).Params()
+		for i, n := range []int64{p.Total, p.Active} {
+			if got := float64(n) / 1e9; math.Abs(got-billions[i]) > 0.06 {
+				t.Errorf("%s: %.2f billion parameters, want %.1f", name, got, billions[i])
+			}
+		}
 	}
 	tied := parsed(t, "smollm2-135m")
 	if got := tied.Params(); got.Total != 134515008 || got.Linear != got.Total-61*576 {

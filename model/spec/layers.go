@@ -47,7 +47,7 @@ func windowLayers(f fields, fam family, d *Decoder) []int {
 	case windowNever:
 		return nil
 	case windowAll, windowTypes:
-	case windowUpper, windowNoPE:
+	case windowUpper, windowSwitch, windowNoPE:
 		use = f.bool("use_sliding_window", false)
 	}
 	if use && explicit && window <= 0 {
@@ -88,7 +88,7 @@ func slidingLayers(f fields, fam family, d *Decoder, active bool) ([]bool, bool)
 	for i := range slides {
 		switch fam.windows {
 		case windowNever:
-		case windowAll:
+		case windowAll, windowSwitch:
 			slides[i] = active
 		case windowUpper:
 			slides[i] = active && i >= firstUpper

@@ -14,8 +14,8 @@ const maxPattern = 256
 var nemoNames = map[string][]string{
 	"linear_qkv":  {"q_proj", "k_proj", "v_proj", "qkv_proj"},
 	"linear_proj": {"o_proj"},
-	"linear_fc1":  {"gate_proj", "up_proj", "gate_up_proj"},
-	"linear_fc2":  {"down_proj"},
+	"linear_fc1":  {"gate_proj", "up_proj", "gate_up_proj", "w1", "w3"},
+	"linear_fc2":  {"down_proj", "w2"},
 }
 
 // MatchLinears chooses the linears that get an adapter. With all set, target is not looked at and every

@@ -105,7 +105,8 @@ func decoderFromConfig(f fields, fam family) *Decoder {
 		checkActivation(f)
 	}
 	variantsFromConfig(f, fam, d)
-	refuseUnsupported(f)
+	d.Mixture = mixtureFromConfig(f, fam, d)
+	refuseUnsupported(f, fam)
 	tokenIDs(f, fam, d)
 	if d.Layers > 0 && d.Layers <= maxLayers {
 		d.NoRope = noRopeLayers(f, fam, d.Layers)
@@ -146,13 +147,13 @@ func checkActivation(f fields) {
 }
 
 // refuseUnsupported names what changes the computation and is not supported, instead of ignoring it.
-func refuseUnsupported(f fields) {
+func refuseUnsupported(f fields, fam family) {
 	if f.has("quantization_config") {
 		f.fail("quantization_config", "quantised checkpoints are not supported; use the unquantised model or a GGUF file")
 	}
-	for _, key := range []string{"num_experts", "num_local_experts", "n_routed_experts"} {
-		if f.int(key, 0) > 1 {
-			f.fail(key, "is %s; mixtures of experts are not supported", f.show(key))
+	for _, key := range expertKeys {
+		if fam.mixture == nil && f.int(key, 0) > 1 {
+			f.fail(key, "is %s; a %s model with a mixture of experts is not supported", f.show(key), fam.name)
 		}
 	}
 	for _, key := range []string{"attention_dropout", "resid_pdrop", "embd_pdrop"} {

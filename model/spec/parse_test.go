@@ -25,7 +25,7 @@ func TestParseReportsEveryFaultAtOnce(t *testing.T) {
 		"not a multiple of num_key_value_heads 5", "rms_norm_eps: is 0", `hidden_act: is "gelu"`,
 		"quantization_config: quantised", "attention_dropout: is 0.1", "tie_word_embeddings: is 1",
 		"rope_scaling.low_freq_factor: is missing", "rope_scaling.high_freq_factor: is missing",
-		"rope_theta: is -1", "eos_token_id: item 1", `torch_dtype: is "int4"`, "num_local_experts: is 8; mixtures",
+		"rope_theta: is -1", "eos_token_id: item 1", `torch_dtype: is "int4"`, "num_local_experts: is 8; a llama model with a mixture",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not say %q:\n%v", want, err)
@@ -37,7 +37,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ name, config, want string }{
 		{"not JSON", `{"model_type": `, "not a JSON object"},
 		{"a list", `[1]`, "not a JSON object"},
-		{"unknown", `{"model_type": "mixtral"}`, `unknown model_type "mixtral"; known: gemma2, gemma3_text, granite, llama, mistral, olmo2, phi3, qwen2, qwen3, smollm3`},
+		{"unknown", `{"model_type": "mamba"}`, `unknown model_type "mamba"; known: gemma2, gemma3_text, granite, llama, mistral, mixtral, olmo2, phi3, qwen2, qwen3, qwen3_moe, smollm3`},
 		{"no type", `{"hidden_size": 4}`, "model_type is missing"},
 		{"classifier", `{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}`, "LlamaForSequenceClassification"},
 		{"head_dim missing", `{"model_type": "llama", "hidden_size": 100, "num_attention_heads": 7, "num_key_value_heads": 7}`, "hidden_size: is 100, not a multiple"},
@@ -62,6 +62,12 @@ func TestParseRefuses(t *testing.T) {
 		{"missing factor", `{"model_type": "llama", "rope_parameters": {"rope_type": "linear"}}`, "rope_parameters.factor: is missing"},
 		{"huge", `{"model_type": "llama", "num_hidden_layers": 99999999}`, "num_hidden_layers: is 99999999"},
 		{"huge number", `{"model_type": "llama", "vocab_size": 1e300}`, "vocab_size: is 1e300, must be an integer"},
+		{"auxiliary loss", `{"model_type": "mixtral", "output_router_logits": true}`, "output_router_logits: is true"},
+		{"jitter", `{"model_type": "mixtral", "router_jitter_noise": 0.1}`, "router_jitter_noise: is 0.1"},
+		{"too many picks", `{"model_type": "mixtral", "num_experts_per_tok": 9}`, "num_experts_per_tok: is 9, must be 1 to 8"},
+		{"no experts", `{"model_type": "qwen3_moe", "num_experts": 0}`, "num_experts (num_local_experts): is 0"},
+		{"no width", `{"model_type": "qwen3_moe", "moe_intermediate_size": 0}`, "moe_intermediate_size: is 0"},
+		{"sparse step", `{"model_type": "qwen3_moe", "decoder_sparse_step": 0}`, "decoder_sparse_step: is 0"},
 		{"mrope", `{"model_type": "qwen2", "use_mrope": true}`, "use_mrope"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -92,6 +98,8 @@ func TestLayers(t *testing.T) {
 		{"smollm3 list is longer", `{"model_type": "smollm3", "num_hidden_layers": 2, "no_rope_layers": [0, 1, 0]}`, nil, []bool{true, false}},
 		{"smollm3 everywhere", `{"model_type": "smollm3", "num_hidden_layers": 2, "no_rope_layers": [1, 1]}`, nil, nil},
 		{"smollm3 sliding", `{"model_type": "smollm3", "num_hidden_layers": 2, "no_rope_layer_interval": 2, "use_sliding_window": true, "sliding_window": 9}`, []int{0, 9}, []bool{false, true}},
+		{"mixtral", `{"model_type": "mixtral", "num_hidden_layers": 2}`, nil, nil},
+		{"qwen3-moe everywhere", `{"model_type": "qwen3_moe", "num_hidden_layers": 2, "use_sliding_window": true, "max_window_layers": 1}`, []int{4096, 4096}, nil},
 		{"phi3", `{"model_type": "phi3", "num_hidden_layers": 2, "sliding_window": 2047}`, []int{2047, 2047}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

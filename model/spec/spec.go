@@ -28,15 +28,16 @@ type Decoder struct {
 
 	// What only some families have; a zero value is the plain way.
 	Norms          NormPlacement
-	NormPlusOne    bool    // the weights of norms are stored less one (Gemma)
-	QKNormWide     bool    // QKNorm is over all heads of q and of k together (OLMo 2)
-	AttentionScale float64 // of the scores; 0 = 1/sqrt(HeadDim)
-	AttentionCap   float64 // scores are c*tanh(x/c); 0 = not (Gemma 2)
-	LogitCap       float64 // the same of logits
-	EmbedScale     float64 // multiplies the embedding's rows; 0 = 1 (Gemma, Granite)
-	ResidualScale  float64 // multiplies what attention and MLP add; 0 = 1 (Granite)
-	LogitScale     float64 // multiplies the logits; 0 = 1 (Granite)
-	LocalRope      *Rope   // of the layers with a window; nil = Rope (Gemma 3)
+	NormPlusOne    bool     // the weights of norms are stored less one (Gemma)
+	QKNormWide     bool     // QKNorm is over all heads of q and of k together (OLMo 2)
+	AttentionScale float64  // of the scores; 0 = 1/sqrt(HeadDim)
+	AttentionCap   float64  // scores are c*tanh(x/c); 0 = not (Gemma 2)
+	LogitCap       float64  // the same of logits
+	EmbedScale     float64  // multiplies the embedding's rows; 0 = 1 (Gemma, Granite)
+	ResidualScale  float64  // multiplies what attention and MLP add; 0 = 1 (Granite)
+	LogitScale     float64  // multiplies the logits; 0 = 1 (Granite)
+	LocalRope      *Rope    // of the layers with a window; nil = Rope (Gemma 3)
+	Mixture        *Mixture // experts in the place of MLPs; nil = none (Mixtral, Qwen3-MoE)
 
 	Rope   Rope   // rotary embedding
 	NoRope []bool // per layer: no rotary here (SmolLM3); nil = rotary everywhere

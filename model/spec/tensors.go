@@ -33,9 +33,16 @@ func (d *Decoder) Linears(layer int) []Linear {
 		add("self_attn.v_proj", d.Hidden, kv, d.QKVBias)
 	}
 	add("self_attn.o_proj", q, d.Hidden, d.OBias)
-	if d.FusedMLP {
+	switch {
+	case d.Sparse(layer):
+		for e := range d.Mixture.Experts {
+			x := d.Expert(layer, e)
+			list = append(list, x[:]...)
+		}
+		return list
+	case d.FusedMLP:
 		add("mlp.gate_up_proj", d.Hidden, 2*d.Intermediate, d.MLPBias)
-	} else {
+	default:
 		add("mlp.gate_proj", d.Hidden, d.Intermediate, d.MLPBias)
 		add("mlp.up_proj", d.Hidden, d.Intermediate, d.MLPBias)
 	}
@@ -67,6 +74,10 @@ func (d *Decoder) BlockTensors(layer int) []Tensor {
 	}
 	for i := 1; i < len(norms); i++ {
 		norm(i)
+	}
+	if d.Sparse(layer) {
+		r := d.Router(layer)
+		list = append(list, Tensor{r.Name + ".weight", []int{r.Out, r.In}})
 	}
 	for _, l := range d.Linears(layer) {
 		list = append(list, Tensor{l.Name + ".weight", []int{l.Out, l.In}})

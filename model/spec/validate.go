@@ -8,6 +8,7 @@ const (
 	maxWidth     = 1 << 20
 	maxVocab     = 1 << 24
 	maxPositions = 1 << 30
+	maxExperts   = 1 << 12
 )
 
 // impossible reports every size that no model can have, in the words of config.json.
@@ -41,6 +42,7 @@ func (d *Decoder) impossible() []error {
 		fail("rms_norm_eps: is %g, must lie between 0 and 1", d.NormEps)
 	}
 	faults = append(faults, d.impossibleVariants()...)
+	faults = append(faults, d.Mixture.impossible()...)
 	return append(faults, d.Rope.impossible(d.HeadDim)...)
 }
 

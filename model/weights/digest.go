@@ -55,6 +55,9 @@ func describe(h hash.Hash, d *spec.Decoder) {
 	if own := fmt.Sprintln(d.Norms, d.NormPlusOne, d.QKNormWide, d.AttentionScale, d.AttentionCap, d.LogitCap, d.EmbedScale, d.ResidualScale, d.LogitScale); own != plainVariants {
 		fmt.Fprint(h, own)
 	}
+	if m := d.Mixture; m != nil {
+		fmt.Fprintln(h, m.Experts, m.PerToken, m.Width, m.Normalize, m.Plain)
+	}
 	ropes := []spec.Rope{d.Rope}
 	if d.LocalRope != nil {
 		ropes = append(ropes, *d.LocalRope)

@@ -89,7 +89,7 @@ func (r *Run) base() (name, revision string) {
 	if r.Adapter != nil {
 		return r.Adapter.Base, r.Adapter.Revision
 	}
-	return "", ""
+	return r.From, ""
 }
 
 // datasets are those of the Hub that the run trained on.
@@ -152,9 +152,7 @@ func (r *Run) rows() []row {
 	}
 	add("data", "%s, split %s, as %s", data, c.Dataset.Split, c.Dataset.Kind)
 	add("steps", "%d (%d samples, %d tokens trained on)", s.Step, s.Samples, s.Tokens)
-	if s.Step > 0 {
-		add("samples per step", "%d", s.Samples/int64(s.Step))
-	}
+	add("batch", "%s", batch(c))
 	if a := r.Adapter; a != nil {
 		var names []string
 		for _, m := range a.Modules {
@@ -174,6 +172,22 @@ func (r *Run) rows() []row {
 	}
 	add("training loss", "%s", loss)
 	return out
+}
+
+// batch says of how much a step is. A recipe that leaves it to the number of ranks does not say how many there were.
+func batch(c *configs.Recipe) string {
+	unit := "samples"
+	if c.PackedSequence.PackedSequenceSize > 0 {
+		unit = fmt.Sprintf("rows of %d tokens", c.PackedSequence.PackedSequenceSize)
+	}
+	if n := c.StepScheduler.GlobalBatchSize; n > 0 {
+		return fmt.Sprintf("%d %s", n, unit)
+	}
+	text := fmt.Sprintf("%d %s", c.Dataloader.BatchSize, unit)
+	if n := c.StepScheduler.GradAccSteps; n > 1 {
+		text += fmt.Sprintf(" x %d micro-batches", n)
+	}
+	return text + " on each rank"
 }
 
 // BaseOnHub returns the repository of the base, if the run names one.

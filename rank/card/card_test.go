@@ -171,6 +171,27 @@ func TestModel(t *testing.T) {
 	golden(t, "model.md", r, Facts{Repo: "acme/squad-full", License: License{ID: "other", Name: "a: b", Link: "https://x"}})
 }
 
+// TestMerged: a model that was exported names the base that it was made of.
+func TestMerged(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"config.json": "{}", "model.safetensors": "x", "export.json": `{"base": "meta-llama/Llama-3.2-1B"}`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := uploads(t, r); !slices.Equal(got, []string{"config.json", "model.safetensors"}) {
+		t.Errorf("publishes %q", got)
+	}
+	text, err := r.Card(Facts{Repo: "acme/merged"})
+	if err != nil || !strings.Contains(string(text), "base_model: meta-llama/Llama-3.2-1B\nbase_model_relation: finetune\n") {
+		t.Errorf("the card is %v\n%s", err, text)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	whole := checkpoint(t, recipe, llama(), nil)
 	damaged := checkpoint(t, recipe, llama(), nil)

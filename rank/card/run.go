@@ -1,6 +1,7 @@
 package card
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,6 +26,7 @@ type Run struct {
 	Adapter *export.Adapter // nil: a whole model
 	State   *ckpt.State     // nil: the folder is no checkpoint
 	Recipe  *configs.Recipe // nil if State is
+	From    string          // base of a model that was exported, as export.json names it; "" if it does not
 
 	FirstLoss *float64 // training loss of the first logged step; nil if there is no log
 	Results   []Result // validation up to the checkpoint's step
@@ -58,7 +60,10 @@ func open(path string) (r *Run, err error) {
 		r.Adapter, err = export.ReadPEFT(path)
 		return r, err
 	case has(path, "config.json"):
-		return r, r.checkModel()
+		if err := r.checkModel(); err != nil {
+			return nil, err
+		}
+		return r, r.readExport()
 	case r.State != nil:
 		return nil, errors.New("this checkpoint has weights without a configuration or a tokenizer, which nobody can load: make a model of it with `gorun export --format hf`, and publish that")
 	}
@@ -90,6 +95,23 @@ func (r *Run) checkModel() error {
 		err = errors.New("it has config.json but no weights in safetensors")
 	}
 	return err
+}
+
+// readExport takes the base's name from what an export has left beside the model.
+func (r *Run) readExport() error {
+	text, err := os.ReadFile(filepath.Join(r.Dir, "export.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var report struct{ Base string }
+	if err == nil {
+		err = json.Unmarshal(text, &report)
+	}
+	if err != nil {
+		return fmt.Errorf("export.json: %w", err)
+	}
+	r.From = report.Base
+	return nil
 }
 
 func has(dir, name string) bool {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"gorun/model/export"
+
 	"github.com/gofrs/flock"
 )
 
@@ -72,7 +74,7 @@ func Open(dir string, warn func(string)) (*Dir, error) {
 
 // holder says who holds the lock, as far as the lock file tells.
 func holder(dir string) string {
-	data, err := readFile(filepath.Join(dir, lockFile), 256)
+	data, err := export.ReadBounded(filepath.Join(dir, lockFile), 256)
 	if text := strings.TrimSpace(string(data)); err == nil && text != "" {
 		return text
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"gorun/model/export"
 )
 
 // entry is one checkpoint in a run's folder.
@@ -75,7 +77,7 @@ func lowest(dir string, entries []entry, baseDigest string) (string, error) {
 		if e.err != nil {
 			continue
 		}
-		data, err := readFile(filepath.Join(dir, e.name, stateFile), maxStateBytes)
+		data, err := export.ReadBounded(filepath.Join(dir, e.name, stateFile), maxStateBytes)
 		if err != nil {
 			return "", err
 		}

@@ -72,7 +72,7 @@ func load(path string, read reader) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := readFile(filepath.Join(path, stateFile), maxStateBytes)
+	data, err := export.ReadBounded(filepath.Join(path, stateFile), maxStateBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func load(path string, read reader) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	recipe, err := readFile(filepath.Join(path, recipeFile), maxRecipeBytes)
+	recipe, err := export.ReadBounded(filepath.Join(path, recipeFile), maxRecipeBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"gorun/model/export"
 )
 
 // ErrNotWhole says that a folder is not a whole checkpoint: it was not finished, or files in it are
@@ -106,7 +108,7 @@ func plainName(name string) bool {
 // readManifest reads a checkpoint's manifest and compares the sizes of all files with it. Its errors
 // are ErrNotWhole, but for files that could not be looked at.
 func readManifest(path string) (*manifest, error) {
-	data, err := readFile(filepath.Join(path, manifestFile), maxManifestBytes)
+	data, err := export.ReadBounded(filepath.Join(path, manifestFile), maxManifestBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: no %s", ErrNotWhole, manifestFile)
 	}

@@ -124,9 +124,13 @@ func (s *State) counterFaults() []error {
 	if s.EpochSamples > s.Samples {
 		bad("epoch_samples is %d, more than samples, which is %d", s.EpochSamples, s.Samples)
 	}
-	for name, v := range map[string]*float64{"loss": &s.Loss, "val_loss": s.ValLoss, "best_val_loss": s.BestVal} {
-		if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
-			bad("%s is %v: the run has diverged; resume from an earlier checkpoint with a lower learning rate", name, *v)
+	for _, x := range []struct {
+		name string
+		v    *float64
+	}{{"loss", &s.Loss}, {"val_loss", s.ValLoss}, {"best_val_loss", s.BestVal}} {
+		if x.v != nil && (math.IsNaN(*x.v) || math.IsInf(*x.v, 0)) {
+			bad("%s is %v: the run has diverged; resume from an earlier checkpoint with a lower learning rate", x.name, *x.v)
+			break // the others come from this one
 		}
 	}
 	return faults

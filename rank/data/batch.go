@@ -66,34 +66,46 @@ func bucket(n int) int {
 
 // pad makes a micro-batch of rows rows from samples; missing rows are filled with padding that trains nothing. limit is
 // the length of the set's longest sample, beyond which no row is padded: a set of equal lengths needs no padding.
-func (d *Dataset) pad(rows int, samples []int, padID int32, limit int) Batch {
+func (d *Dataset) pad(rows int, samples []int, padID int32, limit int) (Batch, error) {
 	longest := 0
 	for _, i := range samples {
-		longest = max(longest, len(d.Samples[i].IDs))
+		longest = max(longest, d.length(i))
 	}
 	b := empty(rows, min(bucket(longest), max(1, limit)), padID)
 	b.Samples = samples
 	for r, i := range samples {
-		s := d.Samples[i]
-		copy(b.IDs[r*b.Seq:], s.IDs)
-		copy(b.Labels[r*b.Seq:], s.Labels)
-		b.Valid += s.Valid()
+		if err := d.tokens.fill(i, b.IDs[r*b.Seq:], b.Labels[r*b.Seq:]); err != nil {
+			return b, err
+		}
+		b.Valid += d.valid(i)
 	}
-	return b
+	return b, nil
 }
 
-// Batches lists the whole set in order, in batches of rows rows: for validation.
-func (d *Dataset) Batches(rows int, padID int32) []Batch {
-	var out []Batch
-	limit := d.longest()
-	for part := range slices.Chunk(order(0, 0, len(d.Samples), false), max(1, rows)) {
-		out = append(out, d.pad(rows, part, padID, limit))
+// Batches is the whole set in order, in batches of some rows: for validation.
+type Batches struct {
+	d     *Dataset
+	rows  int
+	padID int32
+}
+
+// Batches deals the set out in batches of rows rows.
+func (d *Dataset) Batches(rows int, padID int32) Batches { return Batches{d, max(1, rows), padID} }
+
+// Len is the number of batches.
+func (b Batches) Len() int { return (b.d.Len() + b.rows - 1) / b.rows }
+
+// At makes batch i.
+func (b Batches) At(i int) (Batch, error) {
+	var samples []int
+	for s := i * b.rows; s < min((i+1)*b.rows, b.d.Len()); s++ {
+		samples = append(samples, s)
 	}
-	return out
+	return b.d.pad(b.rows, samples, b.padID, b.d.Stats().Longest)
 }
 
 // batch makes a micro-batch of the rows [lo, hi) of a deck.
-func (l *dealer) batch(rows deck, lo, hi int) Batch {
+func (l *dealer) batch(rows deck, lo, hi int) (Batch, error) {
 	if l.o.Pack > 0 {
 		return l.d.packed(rows, lo, hi, l.o)
 	}
@@ -103,7 +115,7 @@ func (l *dealer) batch(rows deck, lo, hi int) Batch {
 // packed makes a micro-batch of the rows [lo, hi) of a deck. Rows are always as long as they may be: the few that a
 // window leaves part empty are not worth programs of their own. Each token of padding is a document of its own, so that
 // the longest document, by which attention is cut, is a sample.
-func (d *Dataset) packed(rows deck, lo, hi int, o LoaderOptions) Batch {
+func (d *Dataset) packed(rows deck, lo, hi int, o LoaderOptions) (Batch, error) {
 	b := empty(o.MicroBatch, o.Pack, o.Pad)
 	b.Starts = make([]int32, len(b.IDs))
 	for t := range b.Starts {
@@ -113,17 +125,17 @@ func (d *Dataset) packed(rows deck, lo, hi int, o LoaderOptions) Batch {
 		row := (r - lo) * b.Seq
 		at := row
 		for _, i := range rows.row(r) {
-			s := d.Samples[i]
-			end := at + len(s.IDs)
-			copy(b.IDs[at:], s.IDs)
-			copy(b.Labels[at:], s.Labels)
+			end := at + d.length(i)
+			if err := d.tokens.fill(i, b.IDs[at:], b.Labels[at:]); err != nil {
+				return b, err
+			}
 			b.document(at, end, int32(at-row))
 			b.Samples, b.places = append(b.Samples, i), append(b.places, [2]int{at, end})
-			b.Valid += s.Valid()
+			b.Valid += d.valid(i)
 			at = end
 		}
 	}
-	return b
+	return b, nil
 }
 
 // document makes the tokens [lo, hi) one that starts at place start of its row.
@@ -141,9 +153,8 @@ func (d *Dataset) Largest(o LoaderOptions) (Batch, error) {
 		return Batch{}, err
 	}
 	if o.Pack == 0 {
-		all := order(0, 0, len(d.Samples), false)
-		slices.SortStableFunc(all, func(a, b int) int { return len(d.Samples[b].IDs) - len(d.Samples[a].IDs) })
-		return d.pad(o.MicroBatch, all[:min(o.MicroBatch, len(all))], o.Pad, d.longest()), nil
+		all := d.lengths()
+		return d.pad(o.MicroBatch, all[:min(o.MicroBatch, len(all))], o.Pad, l.longest)
 	}
 	rows := l.rows(0)
 	end := func(lo int) int { return min(lo+o.MicroBatch, rows.rows()) }
@@ -151,11 +162,18 @@ func (d *Dataset) Largest(o LoaderOptions) (Batch, error) {
 	for lo := 0; lo < rows.rows(); lo += o.MicroBatch {
 		valid := 0
 		for _, i := range rows.samples[rows.before(lo):rows.before(end(lo))] {
-			valid += d.Samples[i].Valid()
+			valid += d.valid(i)
 		}
 		if valid > most {
 			at, most = lo, valid
 		}
 	}
-	return d.packed(rows, at, end(at), o), nil
+	return d.packed(rows, at, end(at), o)
+}
+
+// lengths lists samples from the longest to the shortest, those of one length in order.
+func (d *Dataset) lengths() []int {
+	all := order(0, 0, d.Len(), false)
+	slices.SortStableFunc(all, func(a, b int) int { return d.length(b) - d.length(a) })
+	return all
 }

@@ -17,12 +17,16 @@ func TestBucket(t *testing.T) {
 
 // TestPad is derived by hand: rows of 3 and 1 tokens and an empty one, padded to the longest sample of the set, 5.
 func TestPad(t *testing.T) {
-	d := &Dataset{Samples: []Sample{
+	d := setOf([]Sample{
 		{IDs: []int32{1, 2, 3}, Labels: []int32{-100, 3, 4}},
 		{IDs: []int32{5}, Labels: []int32{6}},
 		{IDs: make([]int32, 5), Labels: make([]int32, 5)},
-	}}
-	got := d.pad(3, []int{0, 1}, 9, d.longest())
+	})
+	longest := d.Stats().Longest
+	got, err := d.pad(3, []int{0, 1}, 9, longest)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := Batch{
 		Rows: 3, Seq: 5, Valid: 3, Samples: []int{0, 1},
 		IDs:       []int32{1, 2, 3, 9, 9, 5, 9, 9, 9, 9, 9, 9, 9, 9, 9},
@@ -33,7 +37,7 @@ func TestPad(t *testing.T) {
 		!slices.Equal(got.IDs, want.IDs) || !slices.Equal(got.Positions, want.Positions) || !slices.Equal(got.Labels, want.Labels) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if b := d.pad(2, nil, 9, d.longest()); b.Valid != 0 || b.Rows != 2 || len(b.IDs) != 2*b.Seq {
+	if b, err := d.pad(2, nil, 9, longest); err != nil || b.Valid != 0 || b.Rows != 2 || len(b.IDs) != 2*b.Seq {
 		t.Errorf("no samples: %+v", b)
 	}
 	o := LoaderOptions{Epochs: 1, MicroBatch: 2, GradAcc: 1, DPSize: 1}
@@ -48,13 +52,15 @@ func TestBatches(t *testing.T) {
 		n, rows := rapid.IntRange(1, 90).Draw(t, "samples"), rapid.IntRange(1, 5).Draw(t, "rows")
 		d := numberedSet(n)
 		i := 0
-		for _, b := range d.Batches(rows, -7) {
-			if b.Rows != rows || len(b.IDs) != rows*b.Seq || b.Seq > d.longest() {
+		all, samples := d.Batches(rows, -7), samplesOf(t, d)
+		for k := range all.Len() {
+			b, err := all.At(k)
+			if err != nil || b.Rows != rows || len(b.IDs) != rows*b.Seq || b.Seq > d.Stats().Longest {
 				t.Fatalf("batch %+v", b)
 			}
 			valid := 0
 			for r, sample := range b.Samples {
-				s := d.Samples[i]
+				s := samples[i]
 				row := b.IDs[r*b.Seq : (r+1)*b.Seq]
 				if sample != i || !slices.Equal(row[:len(s.IDs)], s.IDs) || slices.ContainsFunc(row[len(s.IDs):], func(id int32) bool { return id != -7 }) {
 					t.Fatalf("row %d is %v, want sample %d: %v", r, row, i, s.IDs)

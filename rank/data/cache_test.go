@@ -2,12 +2,17 @@ package data
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"gorun/configs"
 )
@@ -21,30 +26,49 @@ func cachedConfig(path string) configs.Dataset {
 	return c
 }
 
+// closed closes a data set at the test's end.
+func closed(t *testing.T, d *Dataset) *Dataset {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// notes is progress of which the notes are kept.
+type notes struct{ text string }
+
+func (n *notes) Begin(string, int, int64) {}
+func (n *notes) Add(int64)                {}
+func (n *notes) End()                     {}
+func (n *notes) Note(line string)         { n.text += line + "\n" }
+
 // TestCache: the second time a data set comes from the cache, to the last field; whatever it is made of makes it another.
 func TestCache(t *testing.T) {
 	path := write(t, "data.jsonl", cachedText()+"{\n")
 	k := Cache{Dir: filepath.Join(t.TempDir(), "tokens"), Tokenizer: "words"}
-	build := func(k Cache, c configs.Dataset, tok Tokenizer, longest int) *Dataset {
+	build := func(k Cache, c configs.Dataset, tok Tokenizer, longest, vocab int) *Dataset {
 		t.Helper()
-		d, err := k.Build(c, tok, longest, 100)
+		d, err := k.Build(c, tok, longest, vocab)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d
+		return closed(t, d)
 	}
-	first := build(k, cachedConfig(path), words{}, 16)
-	second := build(k, cachedConfig(path), words{}, 16)
-	if first.Cached || !second.Cached || first.Skipped != 1 || len(first.Samples) == 0 {
-		t.Fatalf("first %v, second %v, %d samples, %d left out", first.Cached, second.Cached, len(first.Samples), first.Skipped)
+	first := build(k, cachedConfig(path), words{}, 16, 100)
+	second := build(k, cachedConfig(path), words{}, 16, 100)
+	if first.Cached || !second.Cached || first.Skipped != 1 || first.Len() == 0 {
+		t.Fatalf("first %v, second %v, %d samples, %d left out", first.Cached, second.Cached, first.Len(), first.Skipped)
 	}
-	second.Cached = false
-	if !reflect.DeepEqual(first, second) {
-		t.Errorf("from the cache comes\n%+v\nnot\n%+v", second, first)
+	if !reflect.DeepEqual(first.tokens.tail, second.tokens.tail) || !reflect.DeepEqual(first.tokens.places, second.tokens.places) ||
+		!reflect.DeepEqual(samplesOf(t, first), samplesOf(t, second)) {
+		t.Errorf("from the cache comes\n%+v\nnot\n%+v", second.tokens, first.tokens)
 	}
 	workers := cachedConfig(path)
 	workers.NumWorkers = 3
-	if !build(k, workers, words{}, 16).Cached {
+	if !build(k, workers, words{}, 16, 100).Cached {
 		t.Error("the number of goroutines makes another data set")
 	}
 
@@ -53,13 +77,14 @@ func TestCache(t *testing.T) {
 	other := k
 	other.Tokenizer = "other words"
 	for name, d := range map[string]*Dataset{
-		"length":    build(k, cachedConfig(path), words{}, 8),
-		"template":  build(k, cachedConfig(path), words{chat: "x"}, 16),
-		"special":   build(k, cachedConfig(path), words{noEOS: true}, 16),
-		"settings":  build(k, limited, words{}, 16),
-		"tokenizer": build(other, cachedConfig(path), words{}, 16),
-		"the day":   build(k, cachedConfig(path), words{chat: "{{ strftime_now('%d') }}"}, 16),
-		"no folder": build(Cache{}, cachedConfig(path), words{}, 16),
+		"length":     build(k, cachedConfig(path), words{}, 8, 100),
+		"vocabulary": build(k, cachedConfig(path), words{}, 16, 1<<20),
+		"template":   build(k, cachedConfig(path), words{chat: "x"}, 16, 100),
+		"special":    build(k, cachedConfig(path), words{noEOS: true}, 16, 100),
+		"settings":   build(k, limited, words{}, 16, 100),
+		"tokenizer":  build(other, cachedConfig(path), words{}, 16, 100),
+		"the day":    build(k, cachedConfig(path), words{chat: "{{ strftime_now('%d') }}"}, 16, 100),
+		"no folder":  build(Cache{}, cachedConfig(path), words{}, 16, 100),
 	} {
 		if d.Cached {
 			t.Errorf("%s: another data set comes from the cache", name)
@@ -68,22 +93,28 @@ func TestCache(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"text":"other words"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if d := build(k, cachedConfig(path), words{}, 16); d.Cached || len(d.Samples) != 1 {
-		t.Errorf("other contents of the file: %v, %d samples", d.Cached, len(d.Samples))
+	if d := build(k, cachedConfig(path), words{}, 16, 100); d.Cached || d.Len() != 1 {
+		t.Errorf("other contents of the file: %v, %d samples", d.Cached, d.Len())
 	}
 }
 
-// TestCacheDamaged: what is damaged, or cannot be written, is made again, and errors are those of the data.
+// TestCacheDamaged: what is damaged is made again with a word about it, and errors are those of the data.
 func TestCacheDamaged(t *testing.T) {
 	path, dir := write(t, "data.jsonl", cachedText()), t.TempDir()
-	k := Cache{Dir: dir, Tokenizer: "words"}
-	want, err := k.Build(cachedConfig(path), words{}, 16, 100)
-	if err != nil {
-		t.Fatal(err)
+	var said notes
+	k := Cache{Dir: dir, Tokenizer: "words", Progress: &said}
+	build := func() *Dataset {
+		t.Helper()
+		d, err := k.Build(cachedConfig(path), words{}, 16, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return closed(t, d)
 	}
+	want := samplesOf(t, build())
 	files, err := filepath.Glob(filepath.Join(dir, "*"+cacheExt))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%v in the cache (%v)", files, err)
+	if err != nil || len(files) != 1 || said.text != "" {
+		t.Fatalf("%v in the cache, %s (%v)", files, said.text, err)
 	}
 	whole, err := os.ReadFile(files[0])
 	if err != nil {
@@ -91,24 +122,70 @@ func TestCacheDamaged(t *testing.T) {
 	}
 	flipped := bytes.Clone(whole)
 	flipped[len(flipped)/2] ^= 1
-	for name, data := range map[string][]byte{"cut": whole[:len(whole)-3], "empty": {}, "flipped": flipped, "longer": append(bytes.Clone(whole), whole...)} {
+	for name, data := range map[string][]byte{"cut": whole[:len(whole)-3], "empty": {}, "flipped": flipped, "longer": append(bytes.Clone(whole), 0)} {
+		said.text = ""
 		if err := os.WriteFile(files[0], data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		for n, cached := range []bool{false, true} {
-			got, err := k.Build(cachedConfig(path), words{}, 16, 100)
-			if err != nil || got.Cached != cached || !reflect.DeepEqual(got.Samples, want.Samples) {
-				t.Errorf("%s, time %d: from the cache %v, %v", name, n+1, got.Cached, err)
+			if got := build(); got.Cached != cached || !reflect.DeepEqual(samplesOf(t, got), want) {
+				t.Errorf("%s, time %d: from the cache %v", name, n+1, got.Cached)
 			}
 		}
-	}
-	for _, dir := range []string{path, filepath.Join(path, "below")} { // no folder can be there
-		if d, err := (Cache{Dir: dir}).Build(cachedConfig(path), words{}, 16, 100); err != nil || d.Cached {
-			t.Errorf("a cache that cannot be: %v", err)
+		if !strings.Contains(said.text, files[0]+": damaged: ") || !strings.Contains(said.text, "tokenising "+path+" again") || strings.Count(said.text, "\n") != 1 {
+			t.Errorf("%s: said %q", name, said.text)
 		}
 	}
 	_, err = k.Build(cachedConfig(path+".none"), words{}, 16, 100)
 	wantError(t, "no file", err, "data.jsonl.none")
+}
+
+// TestCacheCannotBe: without a folder to write to, data sets are made for this process alone, with a word about it.
+func TestCacheCannotBe(t *testing.T) {
+	path := write(t, "data.jsonl", cachedText())
+	var said notes
+	for _, dir := range []string{path, filepath.Join(path, "below")} {
+		d, err := Cache{Dir: dir, Progress: &said}.Build(cachedConfig(path), words{}, 16, 100)
+		if err != nil || d.Cached || len(samplesOf(t, closed(t, d))) != 100 {
+			t.Errorf("a cache that cannot be: %v", err)
+		}
+	}
+	if strings.Count(said.text, "tokenised data cannot be kept in "+path) != 2 && strings.Count(said.text, path) < 2 {
+		t.Errorf("said %q", said.text)
+	}
+}
+
+// TestCacheSweeps: what a killed process left half written goes, and what others still write stays.
+func TestCacheSweeps(t *testing.T) {
+	path, dir := write(t, "data.jsonl", cachedText()), t.TempDir()
+	for lock := range 16 {
+		put(t, dir, fmt.Sprintf("%s%d", unfinished(fmt.Sprintf("%x", lock)), lock), "left")
+	}
+	d, err := Cache{Dir: dir}.Build(cachedConfig(path), words{}, 16, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed(t, d)
+	if left, err := filepath.Glob(filepath.Join(dir, ".tokens-*")); err != nil || len(left) != 15 {
+		t.Errorf("%d files are left of 16 (%v)", len(left), err)
+	}
+}
+
+// TestCacheOnce: of several processes' worth of goroutines that want a data set at once, one tokenises it.
+func TestCacheOnce(t *testing.T) {
+	path, dir := write(t, "data.jsonl", cachedText()), t.TempDir()
+	var texts atomic.Int64
+	tok := watching{seen: func() { texts.Add(1) }}
+	var all errgroup.Group
+	for range 4 {
+		all.Go(func() error {
+			d, err := Cache{Dir: dir}.Build(cachedConfig(path), tok, 16, 100)
+			return errors.Join(err, d.Close())
+		})
+	}
+	if err := all.Wait(); err != nil || texts.Load() != 100 {
+		t.Errorf("%d texts were tokenised, want 100 (%v)", texts.Load(), err)
+	}
 }
 
 // TestCacheBound: what was used longest ago goes first.
@@ -120,7 +197,7 @@ func TestCacheBound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return d.Cached
+		return closed(t, d).Cached
 	}
 	for _, longest := range []int{8, 9} {
 		cached(0, longest)
@@ -149,31 +226,12 @@ func TestCacheBound(t *testing.T) {
 		}
 		sum += info.Size()
 	}
-	cached(sum+1, 10) // room for two of the three
-	if !cached(0, 8) || cached(0, 9) {
+	cached(sum-1, 10) // room for one beside the newest
+	if !cached(0, 8) || !cached(0, 10) || cached(0, 9) {
 		t.Error("it is not the one used longest ago that went")
 	}
-}
-
-// FuzzCached: any bytes are a data set or an error, and a data set comes back as it was.
-func FuzzCached(f *testing.F) {
-	var b bytes.Buffer
-	if err := encodeDataset(&b, &Dataset{Samples: []Sample{{IDs: []int32{1, 2}, Labels: []int32{Ignored, 3}, Origin: "file:1"}}, Skipped: 1, Reasons: []string{"why"}}); err != nil {
-		f.Fatal(err)
+	cached(1, 11)
+	if !cached(0, 11) || cached(0, 10) {
+		t.Error("a data set above the bound is not kept until the next")
 	}
-	f.Add(b.Bytes())
-	f.Add([]byte(cachedMagic + "\x00\x00\x00\xff\xff\xff\xff\x07\x00\xff\xff\xff\x7f"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := decodeDataset(bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		var again bytes.Buffer
-		if err := encodeDataset(&again, d); err != nil {
-			t.Fatal(err)
-		}
-		if back, err := decodeDataset(&again); err != nil || !reflect.DeepEqual(back, d) {
-			t.Errorf("%+v comes back as %+v (%v)", d, back, err)
-		}
-	})
 }

@@ -15,7 +15,7 @@ func TestBuild(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		return fmt.Sprintf("%d samples, %d skipped, %d cut: %s", len(d.Samples), d.Skipped, d.Truncated, strings.Join(d.Reasons, "; "))
+		return fmt.Sprintf("%d samples, %d skipped, %d cut: %s", d.Len(), d.Skipped, d.Truncated, strings.Join(d.Reasons, "; "))
 	}
 	for _, c := range []struct {
 		name, data      string
@@ -39,7 +39,7 @@ func TestBuild(t *testing.T) {
 	} {
 		cfg := configs.Default().Dataset
 		cfg.PathOrID, cfg.SeqLength, cfg.OnLong, cfg.OnBad, cfg.LimitDatasetSamples, cfg.Compat = write(t, "a.jsonl", c.data), c.seq, c.onLong, c.onBad, c.limit, c.compat
-		if got := describe(Build(cfg, words{}, 100, 50)); !strings.Contains(got, c.wantEnd) {
+		if got := describe(built(t, cfg, words{}, 100, 50)); !strings.Contains(got, c.wantEnd) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.wantEnd)
 		}
 	}
@@ -62,7 +62,12 @@ func TestBuild(t *testing.T) {
 // TestBuildFaults: the first 20 faults are told at once, in order, whatever the number of goroutines.
 func TestBuildFaults(t *testing.T) {
 	cfg := configs.Default().Dataset
-	cfg.PathOrID = write(t, "a.jsonl", strings.Repeat(strings.Split(lined, "\n")[2]+"\n", 30))
+	var long strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&long, `{"context":"c","question":"q","answers":["%s"]}`+"\n", strings.Repeat("a ", 20+i))
+	}
+	cfg.PathOrID = write(t, "a.jsonl", long.String())
+	cfg.SeqLength = 10
 	var all []string
 	for _, cfg.NumWorkers = range []int{0, 1, 3, 64} {
 		_, err := Build(cfg, words{}, 100, 50)
@@ -84,11 +89,11 @@ func TestBuildOrder(t *testing.T) {
 	}
 	cfg.PathOrID = write(t, "a.jsonl", text.String())
 	for _, cfg.NumWorkers = range []int{0, 1, 7, 200} {
-		d, err := Build(cfg, words{}, 100, 50)
+		d, err := built(t, cfg, words{}, 100, 200)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, s := range d.Samples {
+		for i, s := range samplesOf(t, d) {
 			if s.IDs[1] != int32(12+i) || !strings.HasSuffix(s.Origin, fmt.Sprintf(":%d", i+1)) {
 				t.Fatalf("%d goroutines: sample %d is %+v", cfg.NumWorkers, i, s)
 			}
@@ -98,11 +103,11 @@ func TestBuildOrder(t *testing.T) {
 
 func TestMock(t *testing.T) {
 	c := configs.Dataset{Kind: "mock", SeqLength: 5, NumSamples: 3, VocabSize: 4}
-	a, err := Build(c, words{}, 100, 50)
+	a, err := built(t, c, words{}, 100, 50)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range a.Samples {
+	for _, s := range samplesOf(t, a) {
 		if len(s.IDs) != 5 || s.Valid() != 5 {
 			t.Errorf("got %+v", s)
 		}
@@ -112,8 +117,8 @@ func TestMock(t *testing.T) {
 			}
 		}
 	}
-	b, err := Build(c, words{}, 100, 50)
-	if err != nil || fmt.Sprint(a) != fmt.Sprint(b) || a.Stats() != (Stats{3, 15, 15, 5}) {
+	b, err := built(t, c, words{}, 100, 50)
+	if err != nil || fmt.Sprint(samplesOf(t, a)) != fmt.Sprint(samplesOf(t, b)) || a.Stats() != (Stats{3, 15, 15, 5}) {
 		t.Errorf("twice the same: %+v, %+v, %v", a.Stats(), b, err)
 	}
 }

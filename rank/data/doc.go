@@ -4,7 +4,8 @@
 //
 // From file to step: split.go finds the files of a split, open.go unpacks them, record.go, json.go and parquet.go make
 // records of every format alike; squad.go and text.go make samples of records, dataset.go does so on all cores by the
-// recipe's rules; sampler.go deals samples out, batch.go pads them, loader.go works ahead.
+// recipe's rules, into the file that tokens.go describes; cache.go keeps it; sampler.go deals samples out, batch.go pads
+// them, loader.go works ahead.
 //
 // It knows token ids and text, nothing of devices. rank calls it.
 package data

@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
+	"gorun/configs"
 	"gorun/model/tokenizer"
 )
 
@@ -59,6 +60,49 @@ func (letters) Encode(text string, _ bool) (tokenizer.Encoding, error) {
 		e.IDs, e.Offsets = append(e.IDs, int32(text[i])), append(e.Offsets, [2]int{i, i + 1})
 	}
 	return e, nil
+}
+
+// setOf is a data set of samples, in memory.
+func setOf(all []Sample) *Dataset {
+	w, err := newTokenWriter(&spool{}, 0)
+	for i := 0; i < len(all) && err == nil; i++ {
+		err = w.add(all[i])
+	}
+	if err != nil {
+		panic(err)
+	}
+	t, err := w.finish()
+	if err != nil {
+		panic(err)
+	}
+	return newDataset(t)
+}
+
+// samplesOf reads all of a data set.
+func samplesOf(t interface {
+	Helper()
+	Fatal(...any)
+}, d *Dataset) (out []Sample) {
+	t.Helper()
+	for s, err := range d.First(d.Len()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// built is a data set as Build gives it, which the test's end closes.
+func built(t *testing.T, c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, error) {
+	t.Helper()
+	d, err := Build(c, tok, longest, vocab)
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d, err
 }
 
 // put writes a file of dir, packed as its name says.

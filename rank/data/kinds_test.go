@@ -123,7 +123,7 @@ func TestChatParquet(t *testing.T) {
 		{3, []message{{Role: "assistant"}}, "", nil},
 	}, parquet.Compression(&parquet.Zstd))
 	var got []string
-	err := visitParquet(path, func(_ string, r record, _ error) error {
+	err := visitParquet(path, nil, func(_ string, r record, _ error) error {
 		for _, field := range []string{"messages", "tools", "flat", "id", "none"} {
 			raw, ok, err := r.value(field)
 			got = append(got, fmt.Sprint(string(raw), ok, err))
@@ -140,7 +140,7 @@ func TestChatParquet(t *testing.T) {
 	if err != nil || strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%v\n got %s\nwant %s", err, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	err = visitParquet("testdata/pyarrow.parquet", func(_ string, r record, _ error) error {
+	err = visitParquet("testdata/pyarrow.parquet", nil, func(_ string, r record, _ error) error {
 		raw, _, err := r.value("answers")
 		if want := `{"text":["A1","A1b"]`; !strings.HasPrefix(string(raw), want) {
 			t.Errorf("pyarrow: %s, %v, want %s...", raw, err, want)
@@ -152,8 +152,8 @@ func TestChatParquet(t *testing.T) {
 	}
 	c := configs.Default().Dataset
 	c.Kind, c.PathOrID, c.OnBad = "chat", path, "skip"
-	d, err := Build(c, letters{words{chat: chatML}}, 100, 50)
-	if err != nil || len(d.Samples) != 2 || d.Skipped != 1 || !strings.Contains(d.Reasons[0], "row 1: no messages") || shown(d.Samples[0]) != "<user> Hi \"x\" </s>\n<assistant> [[Yo </s>]]" {
+	d, err := built(t, c, letters{words{chat: chatML}}, 100, 256)
+	if err != nil || d.Len() != 2 || d.Skipped != 1 || !strings.Contains(d.Reasons[0], "row 1: no messages") || shown(samplesOf(t, d)[0]) != "<user> Hi \"x\" </s>\n<assistant> [[Yo </s>]]" {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
@@ -161,7 +161,7 @@ func TestChatParquet(t *testing.T) {
 // TestStreaming: of a file whose text is far larger than its tokens, the text is not held: reading it takes about what
 // the samples take.
 func TestStreaming(t *testing.T) {
-	const lines, size = 3000, 20000 // 60 MB of text, a few tokens each
+	const lines, size = 1500, 20000 // 30 MB of text, a few tokens each
 	path := filepath.Join(t.TempDir(), "large.jsonl")
 	f, err := os.Create(path)
 	if err != nil {
@@ -191,9 +191,9 @@ func TestStreaming(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&stats)
 	before := stats.HeapAlloc
-	d, err := Build(c, tok, 100, 50)
-	if err != nil || len(d.Samples) != lines {
-		t.Fatal(len(d.Samples), err)
+	d, err := built(t, c, tok, 100, 1<<20)
+	if err != nil || d.Len() != lines {
+		t.Fatal(err)
 	}
 	if grown := int64(most) - int64(before); grown > lines*size/4 {
 		t.Errorf("reading %d MB holds %d MB", lines*size>>20, grown>>20)

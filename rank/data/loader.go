@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ type Step struct {
 // Loader makes steps ahead of their use, in a goroutine of its own. Close it.
 type Loader struct {
 	steps  chan *Step // closed after the last
+	err    error      // why there are no more; set before steps is closed
 	cancel context.CancelFunc
 	closed <-chan struct{} // cancel was called
 	done   chan struct{}   // the goroutine has ended
@@ -44,13 +46,16 @@ func (d *Dataset) NewLoader(o LoaderOptions) (*Loader, error) {
 	l := &Loader{steps: make(chan *Step, ahead), cancel: cancel, closed: ctx.Done(), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		deal.produce(ctx, at, l.steps)
+		l.err = deal.produce(ctx, at, l.steps)
+		if ctx.Err() == nil {
+			close(l.steps)
+		}
 	}()
 	return l, nil
 }
 
-// produce sends the steps from at to the last, then closes out, unless ctx ends it.
-func (l *dealer) produce(ctx context.Context, at position, out chan<- *Step) {
+// produce sends the steps from at to the last, unless ctx ends it.
+func (l *dealer) produce(ctx context.Context, at position, out chan<- *Step) error {
 	for total := l.total(at); at.step < total; at = l.next(at) {
 		rows := l.rows(at.epoch)
 		end := min(at.row+l.o.globalBatch(), rows.rows())
@@ -59,15 +64,19 @@ func (l *dealer) produce(ctx context.Context, at position, out chan<- *Step) {
 			Samples: rows.before(end) - rows.before(at.row),
 		}
 		for _, hand := range l.hands(at) {
-			step.Micro = append(step.Micro, l.batch(rows, hand[0], hand[1]))
+			b, err := l.batch(rows, hand[0], hand[1])
+			if err != nil {
+				return err
+			}
+			step.Micro = append(step.Micro, b)
 		}
 		select {
 		case out <- step:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 	}
-	close(out)
+	return nil
 }
 
 // Next returns the next step, or io.EOF after the last. It waits no longer than ctx.
@@ -83,7 +92,7 @@ func (l *Loader) Next(ctx context.Context) (*Step, error) {
 	select {
 	case s, ok := <-l.steps:
 		if !ok {
-			return nil, io.EOF
+			return nil, cmp.Or(l.err, io.EOF)
 		}
 		return s, nil
 	case <-ctx.Done():

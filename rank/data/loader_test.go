@@ -14,15 +14,15 @@ import (
 
 // numbered set: sample i has the id i in every one of its 1 + i%70 tokens.
 func numberedSet(n int) *Dataset {
-	d := &Dataset{}
+	var all []Sample
 	for i := range n {
 		s := Sample{IDs: make([]int32, i%70+1), Labels: make([]int32, i%70+1)}
 		for t := range s.IDs {
 			s.IDs[t], s.Labels[t] = int32(i), int32(i)
 		}
-		d.Samples = append(d.Samples, s)
+		all = append(all, s)
 	}
-	return d
+	return setOf(all)
 }
 
 // run takes a loader to its end.

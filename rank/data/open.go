@@ -39,13 +39,14 @@ func format(name string) string {
 	return ""
 }
 
-// open opens a file, unpacking gzip and zstd (known by its name or by its first bytes) and dropping a byte order mark.
-func open(path string) (io.ReadCloser, error) {
+// open opens a file, unpacking gzip and zstd (known by its name or by its first bytes) and dropping a byte order mark. read
+// is told of the bytes that are read of it, unless it is nil.
+func open(path string, read func(bytes int64)) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	u, err := unpack(path, f)
+	u, err := unpack(path, counted{f, read})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("data: %s: %w", path, err), f.Close())
 	}

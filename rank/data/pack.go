@@ -53,7 +53,7 @@ func (d *Dataset) pack(sequence []int, size int) deck {
 	for lo := 0; lo < len(sequence); {
 		hi, tokens := lo, 0
 		for hi < len(sequence) && tokens < windowRows*size {
-			tokens += len(d.Samples[sequence[hi]].IDs)
+			tokens += d.length(sequence[hi])
 			hi++
 		}
 		for _, row := range d.firstFit(sequence[lo:hi], size) {
@@ -69,7 +69,7 @@ func (d *Dataset) pack(sequence []int, size int) deck {
 
 // firstFit packs a window by first fit decreasing; rows hold places in the window.
 func (d *Dataset) firstFit(window []int, size int) [][]int {
-	length := func(place int) int { return len(d.Samples[window[place]].IDs) }
+	length := func(place int) int { return d.length(window[place]) }
 	places := order(0, 0, len(window), false)
 	slices.SortStableFunc(places, func(a, b int) int { return length(b) - length(a) })
 	var rows [][]int

@@ -14,7 +14,7 @@ import (
 
 // visitParquet visits the rows of a parquet file. Columns are found in the file's own schema, since writers differ in
 // the names of a list's inner levels ("list.element", "list.item", "bag.array_element").
-func visitParquet(path string, fn visit) error {
+func visitParquet(path string, read func(bytes int64), fn visit) error {
 	if low := strings.ToLower(path); !strings.HasSuffix(low, ".parquet") {
 		return fmt.Errorf("data: %s: parquet packs its pages itself: unpack the file", path)
 	}
@@ -27,7 +27,7 @@ func visitParquet(path string, fn visit) error {
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
-	err = visitRows(path, f, info.Size(), fn)
+	err = visitRows(path, counted{f, read}, info.Size(), fn)
 	if err != nil && !errors.Is(err, errEnough) {
 		return fmt.Errorf("data: %s: not a whole parquet file: %w", path, err)
 	}

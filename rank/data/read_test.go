@@ -98,7 +98,10 @@ func TestShapesOfAnswers(t *testing.T) {
 }
 
 func TestBrokenData(t *testing.T) {
-	many := strings.Repeat("{oops\n", 50)
+	var many strings.Builder // each broken at another byte
+	for i := range 50 {
+		fmt.Fprintf(&many, "{\"%s\" oops\n", strings.Repeat("a", i))
+	}
 	for _, c := range []struct {
 		name, text string
 		wants      []string
@@ -106,7 +109,9 @@ func TestBrokenData(t *testing.T) {
 		{"a.jsonl", lined + "{oops\n" + `{"context":"x"}`, []string{"a.jsonl:4: not a JSON object", "a.jsonl:5: no question, no answers"}},
 		{"a.jsonl", lined + "[1]\nnull\n", []string{"a.jsonl:4: not a JSON object but a list", "a.jsonl:5: not a JSON object but null"}},
 		{"a.jsonl", "{\"context\":\"\xff\"}", []string{"a.jsonl:1: not UTF-8"}},
-		{"a.jsonl", many, []string{"a.jsonl:1: ", "a.jsonl:20: ", "and 30 more"}},
+		{"a.jsonl", many.String(), []string{"a.jsonl:1: ", "a.jsonl:20: ", "and 30 more"}},
+		{"a.jsonl", strings.Repeat("{oops\n", 3), []string{"a.jsonl:1: ", "(so are ", "a.jsonl:2, ", "a.jsonl:3)"}},
+		{"a.jsonl", strings.Repeat("{oops\n", 50), []string{"a.jsonl:1: ", "(so are 49 more: ", "a.jsonl:5, ...)"}},
 		{"a.json", "{\n\n\"data\": [}", []string{"a.json:3: not JSON"}},
 		{"a.json", "{\"data\": [\n\n", []string{"a.json:3: not JSON", "unexpected end"}},
 		{"a.json", "[\n1,\n{\"context\":1}]", []string{"a.json:2: [0]: not a JSON object but a number", "a.json:3: [1]: no question, no answers"}},
@@ -147,7 +152,7 @@ func TestBrokenData(t *testing.T) {
 		wantError(t, name, err, name)
 	}
 	// Faults beyond the samples that are wanted do not matter.
-	if got, err := SQuAD(write(t, "a.jsonl", lined+many), "", 2); err != nil || len(got) != 2 {
+	if got, err := SQuAD(write(t, "a.jsonl", lined+many.String()), "", 2); err != nil || len(got) != 2 {
 		t.Errorf("the first two of a broken file: %v, %v", got, err)
 	}
 }

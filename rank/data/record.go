@@ -62,7 +62,7 @@ func visitFiles(path, split string, fn visit) error {
 		return err
 	}
 	for _, f := range files {
-		if err := visitFile(f, fn); errors.Is(err, errEnough) {
+		if err := visitFile(f, nil, fn); errors.Is(err, errEnough) {
 			return nil
 		} else if err != nil {
 			return err
@@ -74,21 +74,22 @@ func visitFiles(path, split string, fn visit) error {
 // shownFaults is how many faults are told at once.
 const shownFaults = 20
 
-// report joins faults, at most shownFaults of them.
+// report joins faults, at most shownFaults kinds of them.
 func report(faults []error) error {
+	faults = alike(faults)
 	if n := len(faults) - shownFaults; n > 0 {
 		faults = append(faults[:shownFaults:shownFaults], fmt.Errorf("and %d more", n))
 	}
 	return errors.Join(faults...)
 }
 
-// visitFile visits the records of a file.
-func visitFile(path string, fn visit) error {
+// visitFile visits the records of a file; read is told of the bytes that are read of it, unless it is nil.
+func visitFile(path string, read func(bytes int64), fn visit) error {
 	kind := format(path)
 	if kind == "parquet" {
-		return visitParquet(path, fn)
+		return visitParquet(path, read, fn)
 	}
-	r, err := open(path)
+	r, err := open(path, read)
 	if err != nil {
 		return err
 	}

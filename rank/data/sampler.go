@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -27,7 +28,7 @@ type LoaderOptions struct {
 // check tells whether a loader can be made of the options.
 func (d *Dataset) check(o LoaderOptions) error {
 	switch {
-	case len(d.Samples) < 1:
+	case d.Len() < 1:
 		return fmt.Errorf("data: a loader of no samples")
 	case o.MicroBatch < 1 || o.GradAcc < 1 || o.Epochs < 1 || o.MaxSteps < 0:
 		return fmt.Errorf("data: a loader of %d rows, %d micro-batches, %d epochs, %d steps at most", o.MicroBatch, o.GradAcc, o.Epochs, o.MaxSteps)
@@ -39,9 +40,10 @@ func (d *Dataset) check(o LoaderOptions) error {
 		return fmt.Errorf("data: a loader that packs rows of %d tokens", o.Pack)
 	}
 	if o.Pack > 0 {
-		i := slices.IndexFunc(d.Samples, func(s Sample) bool { return len(s.IDs) > o.Pack })
+		i := slices.IndexFunc(d.tokens.places, func(p place) bool { return int(p.ids) > o.Pack })
 		if i >= 0 {
-			return fmt.Errorf("%s: %d tokens, which do not fit a packed row of %d: raise packed_sequence.packed_sequence_size", d.Samples[i].Origin, len(d.Samples[i].IDs), o.Pack)
+			s, err := d.Sample(i)
+			return errors.Join(fmt.Errorf("%s: %d tokens, which do not fit a packed row of %d: raise packed_sequence.packed_sequence_size", s.Origin, d.length(i), o.Pack), err)
 		}
 	}
 	return nil
@@ -78,14 +80,14 @@ func (d *Dataset) dealer(o LoaderOptions) (*dealer, error) {
 	if err := d.check(o); err != nil {
 		return nil, err
 	}
-	return &dealer{d: d, o: o, longest: d.longest(), epoch: -1}, nil
+	return &dealer{d: d, o: o, longest: d.Stats().Longest, epoch: -1}, nil
 }
 
 // rows are the rows of an epoch.
 func (l *dealer) rows(epoch int) deck {
 	same := l.epoch >= 0 && !l.o.Shuffle
 	if l.epoch != epoch && !same {
-		l.deck = deck{samples: order(l.o.Seed, epoch, len(l.d.Samples), l.o.Shuffle)}
+		l.deck = deck{samples: order(l.o.Seed, epoch, l.d.Len(), l.o.Shuffle)}
 		if l.o.Pack > 0 {
 			l.deck = l.d.pack(l.deck.samples, l.o.Pack)
 		}
@@ -104,7 +106,7 @@ type position struct {
 // start is where the run starts. As an epoch sees every sample once, the samples seen tell epoch and place whatever the
 // size of the steps was.
 func (l *dealer) start() (position, error) {
-	o, n := l.o, int64(len(l.d.Samples))
+	o, n := l.o, int64(l.d.Len())
 	if o.StartSamples > 0 {
 		p := position{step: o.Start, epoch: int(o.StartSamples / n)}
 		seen, ok := int(o.StartSamples%n), true

@@ -85,14 +85,19 @@ func WriteTurns(tok Tokenizer, examples []SQuADExample) error {
 
 // visitSQuAD visits the records of files, or of the set that gorun brings.
 func visitSQuAD(path, split string, fn visit) error {
-	if path != DemoSQuAD {
-		return visitFiles(path, split, fn)
+	if path == DemoSQuAD {
+		return visitDemo(split, fn)
 	}
+	return visitFiles(path, split, fn)
+}
+
+// visitDemo visits the records of the set that gorun brings.
+func visitDemo(split string, fn visit) error {
 	raw := map[string]func() []byte{"train": demo.Train, "validation": demo.Validation}[split]
 	if raw == nil {
-		return fmt.Errorf("data: %s has the splits train and validation, not %q", path, split)
+		return fmt.Errorf("data: %s has the splits train and validation, not %q", DemoSQuAD, split)
 	}
-	return visitReader(path+"/"+split, "json", bytes.NewReader(raw()), fn)
+	return visitReader(DemoSQuAD+"/"+split, "json", bytes.NewReader(raw()), fn)
 }
 
 // exampleOf reads an example from a record.

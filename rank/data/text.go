@@ -24,25 +24,6 @@ func textReader(tok Tokenizer, field string, window int) reader {
 	}
 }
 
-// visitTexts visits the records of files, of which those of plain text are one record each.
-func visitTexts(path, split string, fn visit) error {
-	files, err := resolve(path, split)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if format(f) == "text" {
-			err = visitPlain(f, fn)
-		} else {
-			err = visitFile(f, fn)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // plainRecord is a file of plain text: whatever the field, it is the text.
 type plainRecord string
 
@@ -56,9 +37,9 @@ func (r plainRecord) value(string) (json.RawMessage, bool, error) {
 
 func (r plainRecord) fields() []string { return nil }
 
-// visitPlain visits a file of plain text as one record.
-func visitPlain(path string, fn visit) error {
-	r, err := open(path)
+// visitPlain visits a file of plain text as one record; read is told of the bytes that are read of it, unless it is nil.
+func visitPlain(path string, read func(bytes int64), fn visit) error {
+	r, err := open(path, read)
 	if err != nil {
 		return err
 	}

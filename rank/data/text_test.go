@@ -39,7 +39,7 @@ func TestBuildText(t *testing.T) {
 	c.Kind, c.SeqLength = "text", 3
 	build := func(name, text string) (string, error) {
 		c.PathOrID = write(t, name, text)
-		d, err := Build(c, words{}, 100, 50)
+		d, err := built(t, c, words{}, 100, 50)
 		if err != nil {
 			return "", err
 		}
@@ -73,7 +73,7 @@ func TestBuildText(t *testing.T) {
 	}
 	c.LimitDatasetSamples, c.Columns.Text = 0, "context"
 	c.PathOrID = "testdata/pyarrow.parquet"
-	if d, err := Build(c, words{}, 100, 50); err != nil || len(d.Samples) != 2 || d.Samples[1].Origin != "testdata/pyarrow.parquet: row 1" {
+	if d, err := built(t, c, words{}, 100, 50); err != nil || d.Len() != 2 || samplesOf(t, d)[1].Origin != "testdata/pyarrow.parquet: row 1" {
 		t.Errorf("parquet: %+v, %v", d, err)
 	}
 }

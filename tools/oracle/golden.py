@@ -37,6 +37,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
+import mixture
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "model" / "testdata" / "golden"
 
@@ -58,6 +60,9 @@ class Family:
 
     def __init__(self, config, seq=12, padded=None, modern=False, differs=None, fused=False):
         self.config, self.seq, self.padded, self.modern, self.differs = config, seq, padded or seq, modern, differs
+        if config["model_type"] == "mixtral":
+            self.modules = ["q_proj", "k_proj", "v_proj", "o_proj", "w1", "w2", "w3"]
+            return
         self.modules = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"] if fused else [
             "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -100,6 +105,12 @@ LATER = {
     "olmo2": Family(tiny("olmo2", "Olmo2ForCausalLM", rms_norm_eps=1e-6, rope_theta=500000.0, rope_scaling=None, attention_bias=False, tie_word_embeddings=False, torch_dtype="float32")),
     "granite": Family(tiny("granite", "GraniteForCausalLM", rope_theta=10000.0, rope_scaling=None, attention_bias=False, mlp_bias=False, attention_multiplier=0.2, embedding_multiplier=3.0,
                            residual_multiplier=0.4, logits_scaling=2.5, tie_word_embeddings=True, torch_dtype="bfloat16"), differs={"residual_multiplier": 1.0}),
+    "mixtral": Family(tiny("mixtral", "MixtralForCausalLM", num_local_experts=4, num_experts_per_tok=2, rope_theta=1000000.0, sliding_window=None, output_router_logits=False,
+                           router_aux_loss_coef=0.02, tie_word_embeddings=False, torch_dtype="bfloat16"), differs={"num_experts_per_tok": 1}),
+    "qwen3_moe": Family(tiny("qwen3_moe", "Qwen3MoeForCausalLM", rms_norm_eps=1e-6, head_dim=8, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=False,
+                             decoder_sparse_step=1, mlp_only_layers=[], attention_bias=False, rope_theta=1000000.0, rope_scaling=None, sliding_window=None, use_sliding_window=False,
+                             max_window_layers=2, output_router_logits=False, router_aux_loss_coef=0.001, tie_word_embeddings=False, torch_dtype="bfloat16"),
+                        differs={"norm_topk_prob": True}),
 }
 SEEDS = [*sorted(FAMILIES), *LATER]
 FAMILIES |= LATER
@@ -132,6 +143,10 @@ def make_base(f, rng, folder):
 
 
 def load(folder, **override):
+    return mixture.unfused(as_transformers(folder, **override))
+
+
+def as_transformers(folder, **override):
     return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32, **override).eval()
 
 
@@ -277,6 +292,7 @@ def make(name, folder):
         for k, g in gradients(load_adapter(folder), ids, labels).items():
             out[f"{case}.grad.{k}"] = g
         if case == "plain":
+            mixture.checked(as_transformers, folder, ids)
             if f.differs:
                 feature_works(f, folder, ids)
             for k, g in gradients(load(folder), ids, labels).items():

@@ -71,10 +71,15 @@ HUB = {
     "gemma3-scaled": {"model_type": "gemma3_text", "hidden_size": 256, "num_attention_heads": 8, "num_hidden_layers": 7, "head_dim": 32, "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5e5}, "sliding_attention": {"rope_type": "default", "rope_theta": 2e4}}},
     "olmo-2-7b": {"architectures": ["Olmo2ForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "eos_token_id": 100257, "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 11008, "max_position_embeddings": 4096, "model_type": "olmo2", "num_attention_heads": 32, "num_hidden_layers": 32, "num_key_value_heads": 32, "pad_token_id": 100277, "rms_norm_eps": 1e-06, "rope_scaling": None, "rope_theta": 500000, "tie_word_embeddings": False, "torch_dtype": "float32", "vocab_size": 100352},
     "granite-3.1-2b": {"architectures": ["GraniteForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "attention_multiplier": 0.015625, "bos_token_id": 0, "embedding_multiplier": 12.0, "eos_token_id": 0, "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 8192, "logits_scaling": 8.0, "max_position_embeddings": 131072, "mlp_bias": False, "model_type": "granite", "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8, "pad_token_id": 0, "residual_multiplier": 0.22, "rms_norm_eps": 1e-05, "rope_scaling": None, "rope_theta": 5000000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "vocab_size": 49155},
+    "mixtral-8x7b": {"architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mixtral", "num_attention_heads": 32, "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8, "num_local_experts": 8, "output_router_logits": False, "rms_norm_eps": 1e-05, "rope_theta": 1000000.0, "router_aux_loss_coef": 0.02, "sliding_window": None, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "vocab_size": 32000},
+    "qwen3-30b-a3b": {"architectures": ["Qwen3MoeForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 151643, "decoder_sparse_step": 1, "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 40960, "max_window_layers": 48, "mlp_only_layers": [], "model_type": "qwen3_moe", "moe_intermediate_size": 768, "norm_topk_prob": True, "num_attention_heads": 32, "num_experts": 128, "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 4, "output_router_logits": False, "rms_norm_eps": 1e-06, "rope_scaling": None, "rope_theta": 1000000.0, "router_aux_loss_coef": 0.001, "sliding_window": None, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "use_sliding_window": False, "vocab_size": 151936},
+    "qwen3-moe-mixed": {"model_type": "qwen3_moe", "hidden_size": 256, "num_hidden_layers": 5, "num_attention_heads": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 2, "mlp_only_layers": [1]},
     "defaults-gemma2": {"model_type": "gemma2", "num_hidden_layers": 2},
     "defaults-gemma3": {"model_type": "gemma3_text", "num_hidden_layers": 2},
     "defaults-olmo2": {"model_type": "olmo2", "num_hidden_layers": 1},
     "defaults-granite": {"model_type": "granite", "num_hidden_layers": 1},
+    "defaults-mixtral": {"model_type": "mixtral", "num_hidden_layers": 1},
+    "defaults-qwen3-moe": {"model_type": "qwen3_moe", "num_hidden_layers": 1},
 }
 
 
@@ -113,9 +118,11 @@ def describe(name, raw):
         small = load_config(dict(raw, num_hidden_layers=1, layer_types=None))
         ropes = rope_goldens(small, model)
     tied = bool(config.tie_word_embeddings)
-    tensors = {k: list(v.shape) for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")}
+    tensors = published(config, {k: list(v.shape) for k, v in model.state_dict().items() if not (tied and k == "lm_head.weight")})
     last = config.num_hidden_layers - 1
     keep = {k: v for k, v in tensors.items() if "layers." not in k or k.startswith((f"model.layers.{last}.",))}
+    if mixture := mixtures(config):
+        keep = {k: v for k, v in keep.items() if ".experts." not in k or f".experts.{mixture['experts'] - 1}." in k}
     eos = config.eos_token_id
     return {
         "name": name,
@@ -137,7 +144,37 @@ def describe(name, raw):
         "params": sum(math.prod(v) for v in tensors.values()),
         "ropes": ropes,
         **variants(config),
+        **({"mixture": mixture} if mixture else {}),
     }
+
+
+def mixtures(config):
+    """Experts in the place of MLPs."""
+    if config.model_type not in ("mixtral", "qwen3_moe"):
+        return None
+    out = {"experts": config.num_local_experts, "per_token": config.num_experts_per_tok, "normalize": getattr(config, "norm_topk_prob", True)}
+    if config.model_type == "qwen3_moe":
+        step, only = config.decoder_sparse_step, config.mlp_only_layers
+        out["plain"] = [(i + 1) % step != 0 or i in only for i in range(config.num_hidden_layers)]
+    return out
+
+
+def published(config, tensors):
+    """Names and shapes as checkpoints have them: transformers holds the experts of a layer in one tensor."""
+    names = {"mixtral": ("block_sparse_moe", "w1", "w3", "w2"), "qwen3_moe": ("mlp", "gate_proj", "up_proj", "down_proj")}.get(config.model_type)
+    if not names:
+        return tensors
+    module, gate, up, down = names
+    out = {}
+    for key, shape in tensors.items():
+        prefix, _, leaf = key.rpartition(".mlp.experts.")
+        if prefix:
+            for e in range(shape[0]):
+                for name in (gate, up) if leaf == "gate_up_proj" else (down,):
+                    out[f"{prefix}.{module}.experts.{e}.{name}.weight"] = [shape[1] // (2 if name == gate or name == up else 1), shape[2]]
+        else:
+            out[key.replace(".mlp.gate.weight", f".{module}.gate.weight")] = shape
+    return out
 
 
 def variants(config):
