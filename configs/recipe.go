@@ -108,6 +108,7 @@ type Dataset struct {
 	NumWorkers          int     `toml:"num_workers" range:"[0,1024]" doc:"Goroutines that tokenise; 0 = one per core."`
 	VocabSize           int     `toml:"vocab_size" range:">=0" doc:"mock only: ids are below this; 0 = the model's vocabulary."`
 	NumSamples          int     `toml:"num_samples" range:">=0" doc:"mock only: how many samples of seq_length tokens."`
+	MinLength           int     `toml:"min_length" range:">=0" doc:"mock only: lengths are spread evenly from so many tokens to seq_length; 0 = all are seq_length."`
 	Columns             Columns `toml:"columns" doc:"Names of the columns or JSON fields to read."`
 }
 

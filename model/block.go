@@ -124,8 +124,12 @@ func (b block) attend(e *emit, a *acts) attender {
 	q := e.heads(a.q, d.Heads, b.qNorm, b.rope && !turned)
 	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope && !turned)
 	v := e.heads(a.v, d.KVHeads, -1, false)
-	// cuDNN refuses a single token; packed rows and parts of rows it is not asked for.
-	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() && !e.cfg.Split.Context.split() {
+	return b.attender(e, q, k, v)
+}
+
+// attender is the attention of heads q [B,H,S,E], k and v [B,K,S,E].
+func (b block) attender(e *emit, q, k, v hlo.Value) attender {
+	if b.flashes(e) {
 		return newFlash(e, q, k, v, b.window)
 	}
 	return newAttention(e, q, k, v, b.window)

@@ -9,22 +9,23 @@ import (
 // emit carries what every piece of a block's program needs.
 type emit struct {
 	*hlo.Graph
-	cfg     Config
-	part    *spec.Decoder // what this part computes of the decoder's heads and features
-	rows    int           // B
-	seq     int           // S, of the tokens that are here
-	chunks  []chunk       // where in their rows those tokens are
-	w       []hlo.Value   // the group's parameters
-	cos     hlo.Value     // [B,S,Rot/2] float32
-	sin     hlo.Value
-	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
-	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
-	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
-	counted hlo.Value // [T] float32, of tokens that the auxiliary loss is of; invalid without that
-	push    hlo.Value // gradient of the auxiliary loss by each expert's probability, of any token [E]; invalid but in backward
-	grads   map[int]hlo.Value
-	stacks  stacks
-	shares  map[int][]share // of gradients, by parameter
+	cfg       Config
+	part      *spec.Decoder // what this part computes of the decoder's heads and features
+	rows      int           // B
+	seq       int           // S, of the tokens that are here
+	chunks    []chunk       // where in their rows those tokens are
+	w         []hlo.Value   // the group's parameters
+	cos       hlo.Value     // [B,S,Rot/2] float32
+	sin       hlo.Value
+	starts    hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
+	reach     int       // keys that a query of packed rows may see, itself included; 0 = all before it
+	documents documents // of packed rows, for cuDNN's attention
+	dropKey   hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
+	counted   hlo.Value // [T] float32, of tokens that the auxiliary loss is of; invalid without that
+	push      hlo.Value // gradient of the auxiliary loss by each expert's probability, of any token [E]; invalid but in backward
+	grads     map[int]hlo.Value
+	stacks    stacks
+	shares    map[int][]share // of gradients, by parameter
 }
 
 // c converts to the compute dtype.

@@ -145,8 +145,6 @@ func (j *Job) attention() string {
 	switch refused := j.Config.FlashRefused(); {
 	case j.Config.Flash:
 		return "cuDNN"
-	case j.Recipe.PackedSequence.PackedSequenceSize > 0:
-		return "blockwise (packed rows)"
 	case j.Config.Target == model.CUDA && refused != nil:
 		return fmt.Sprintf("blockwise (%v)", refused)
 	}

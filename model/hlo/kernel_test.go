@@ -38,6 +38,9 @@ func twins(t *testing.T, name string, shapes []device.Shape, write func(g *hlo.G
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *dump != "" {
+		dumpKernels(t, src)
+	}
 	p, err := dev.Compile(src)
 	if err != nil {
 		t.Fatal(err)
