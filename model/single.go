@@ -31,7 +31,7 @@ func plain(d *spec.Decoder) bool {
 func (b block) singleKernels(cfg Config, rows, capacity int) (s single, ok bool) {
 	d := cfg.Decoder
 	normed := slices.Contains([]int{b.norm1, b.norm2}, -1) || max(b.normAfter1, b.normAfter2, b.qNorm, b.kNorm) >= 0
-	if !cfg.Kernels || cfg.KernelsRefused() != nil || b.mixture != nil || normed || !plain(d) {
+	if !cfg.Kernels || cfg.Float8 || cfg.KernelsRefused() != nil || b.mixture != nil || normed || !plain(d) {
 		return s, false
 	}
 	product := func(l linear, pieces []int, k kernels.Few) kernels.Few {
