@@ -55,18 +55,6 @@ func (h *Host) AllReduceMemory(what string, dst, src []byte, t dtypes.DType) err
 	})
 }
 
-// AllToAllMemory sends part p of src to rank p and fills part p of dst with what rank p sends here.
-func (h *Host) AllToAllMemory(what string, dst, src []byte) error {
-	if len(src) != len(dst) || len(dst)%h.size != 0 {
-		return fmt.Errorf("all-to-all %s: %d bytes into %d among %d ranks", what, len(src), len(dst), h.size)
-	}
-	return h.run(allToAll, what, len(src), func(r ring) error {
-		from, to := h.equalParts(src), h.equalParts(dst)
-		copy(to[h.rank][0], from[h.rank][0])
-		return r.all(from, to)
-	})
-}
-
 // GatherMemory fills dst[r] with rank r's src on rank 0, which knows how long it is. On the others dst is nil.
 func (h *Host) GatherMemory(what string, dst [][]byte, src []byte) error {
 	if h.rank == 0 && (len(dst) != h.size || len(dst[0]) != len(src)) || h.rank > 0 && dst != nil {

@@ -49,17 +49,6 @@ func (r ring) scatter(types []dtypes.DType, parts []message, out message) error 
 	return nil
 }
 
-// all exchanges parts: part p of send goes to rank p, whose part for this rank lands in recv[p]. The own part is left.
-func (r ring) all(send, recv []message) error {
-	for s := 1; s < r.size; s++ {
-		to, from := r.at(r.rank+s), r.at(r.rank-s)
-		if err := r.exchange(r.call, to, send[to], from, recv[from]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // first sends every rank's message to rank 0, whose own is left.
 func (r ring) first(send message, recv []message) error {
 	if r.rank > 0 {

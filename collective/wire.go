@@ -11,11 +11,10 @@ const (
 	allGather op = iota + 1
 	reduceScatter
 	allReduce
-	allToAll
 	gather
 )
 
-var opNames = map[op]string{allGather: "all-gather", reduceScatter: "reduce-scatter", allReduce: "all-reduce", allToAll: "all-to-all", gather: "gather"}
+var opNames = map[op]string{allGather: "all-gather", reduceScatter: "reduce-scatter", allReduce: "all-reduce", gather: "gather"}
 
 // call is one collective in progress.
 type call struct {
