@@ -27,11 +27,7 @@ func (d *Decoding) Score(p Params, b Batch) ([]float32, error) {
 	r.starts = r.upload(b.Starts, b.Rows, b.Seq)
 	r.rows, r.labels = r.upload(rows, len(rows)), r.upload(labels, len(rows))
 	d.blocks(p, r)
-	root := p.Root()
-	if r.err != nil || root == nil {
-		return nil, r.End()
-	}
-	logp, err := r.score(d.cfg, root)
+	logp, err := r.score(d.cfg, p.Root())
 	if end := r.End(); end != nil {
 		return nil, end
 	}

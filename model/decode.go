@@ -68,7 +68,7 @@ func (d *Decoding) Feed(p Params, ids, positions, last []int32) ([]float32, erro
 	}
 	r.rows = r.upload(rows, d.rows)
 	root := p.Root()
-	if r.err != nil || root == nil {
+	if r.fails(root) {
 		return nil, r.End()
 	}
 	prog, err := d.m.logits(d.cfg, r.shape)

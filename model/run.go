@@ -1,6 +1,8 @@
 package model
 
 import (
+	"errors"
+
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
@@ -8,7 +10,7 @@ import (
 
 // Run takes one micro-batch through the model. It owns every activation; the caller passes parameters in and takes
 // gradients out. After the first error its methods do nothing and return nil, as they do without parameters (the caller's
-// own error); End returns that error and frees all.
+// own error), but for Score, which fails; End returns that error and frees all.
 type Run struct {
 	m     *Model
 	shape Shape
@@ -195,11 +197,22 @@ func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*d
 	return loss, grads
 }
 
+// errNoParams is what a run ends with that was given no parameters and has to return what they give.
+var errNoParams = errors.New("model: no parameters were given: whoever holds them has failed, or was told to stop")
+
+// fails tells whether the run has failed, as it does without the root group's parameters.
+func (r *Run) fails(root []*device.Buffer) bool {
+	if r.err == nil && root == nil {
+		r.err = errNoParams
+	}
+	return r.err != nil
+}
+
 // Score returns the log-probability of each supervised position's label, in the order of positions.
 func (r *Run) Score(root []*device.Buffer) ([]float32, error) { return r.score(r.m.cfg, root) }
 
 func (r *Run) score(cfg Config, root []*device.Buffer) ([]float32, error) {
-	if r.err != nil || root == nil { // whoever has no root knows why
+	if r.fails(root) {
 		return nil, r.err
 	}
 	p, err := r.m.score(cfg, r.shape)
