@@ -48,15 +48,27 @@ for kind in $what; do
 		done
 		;;
 	ranks)
+		cd "$bin" || exit 2
+		run doctor 60 ./gorun --device cuda doctor
+		cat "$out/doctor.log"
 		cd "$bin/src/rank" || exit 2
-		GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0 run test.ranks 300 "$bin/rank.test" -test.v -test.run 'TestGPU'
-		grep -E '^ +.*_test\.go:[0-9]+: |^ *--- |^panic' "$out/test.ranks.log"
+		# With every rank on a GPU of its own where there are as many, and once more with one GPU for all ranks.
+		export GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0
+		run test.ranks 300 "$bin/rank.test" -test.v -test.run 'TestGPU'
+		CUDA_VISIBLE_DEVICES=0 run test.shared 300 "$bin/rank.test" -test.v -test.run 'TestGPU'
+		unset GORUN_TEST_DEVICE XLA_FLAGS
+		grep -E '^ +.*_test\.go:[0-9]+: |^ *--- |^panic' "$out/test.ranks.log" "$out/test.shared.log"
 		cd "$bin" || exit 2
 		run collectives 120 ./gorun --device cuda bench collectives --ranks 2 --max 1073741824 --rounds 20
 		cat "$out/collectives.log"
-		for set in "" distributed.reshard_after_forward=false distributed.dp_replicate_size=2 distributed.tp_size=2; do
-			run "ranks.${set:-fsdp}" 180 ./gorun --device cuda bench --gpus 2 --base mock:llama3-8b --batch-size 2 --seq-length 4096 ${set:+--set $set}
-			cat "$out/ranks.${set:-fsdp}.log"
+		for work in "llama3-8b 2 4096" "llama3.2-1b 8 512"; do
+			set -- $work
+			run "one.$1" 180 ./gorun --device cuda bench --base "mock:$1" --batch-size "$2" --seq-length "$3"
+			cat "$out/one.$1.log"
+			for mesh in "" distributed.reshard_after_forward=false distributed.dp_replicate_size=2 distributed.tp_size=2; do
+				run "ranks.$1.${mesh:-fsdp}" 180 ./gorun --device cuda bench --gpus 2 --base "mock:$1" --batch-size "$2" --seq-length "$3" ${mesh:+--set $mesh}
+				cat "$out/ranks.$1.${mesh:-fsdp}.log"
+			done
 		done
 		;;
 	peers)

@@ -19,36 +19,31 @@ type Comm interface {
 	// AllReduce sums tensors over the ranks.
 	AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error)
 
-	// PrepareAllGather and PrepareReduceScatter take the memory of the results; Work.Start gives the collective to the
-	// device, in the order in which works were prepared. What is passed in stays as it is until Work.Wait.
-	PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
-	PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error)
+	// StartAllGather, StartReduceScatter and StartAllReduce give the collective to the device and return while data moves.
+	// What is passed in stays as it is until Work.Wait.
+	StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
+	StartReduceScatter(what string, whole []*device.Buffer) (Work, error)
+	StartAllReduce(what string, tensors []*device.Buffer) (Work, error)
 }
 
-// Work is a collective in three parts, for a device of its own to go on with what it was given while data moves. Start
-// may hold the host until the device has come to where the work was prepared, so it is best called when the device has
-// been given something more. Wait is called once, after Start: it returns the results and makes whatever the device is
-// given from then on come after them, without waiting for the device.
+// Work is a collective that was started, for a device of its own to go on meanwhile with what it was given. Wait is called
+// once, by the goroutine that started it: it returns the results and makes whatever the device is given from then on come
+// after them, without waiting for the device.
 type Work interface {
-	Start() error
 	Wait() ([]*device.Buffer, error)
 }
 
 // done is the Work of a collective that has ended.
 type done []*device.Buffer
 
-func (done) Start() error                      { return nil }
 func (d done) Wait() ([]*device.Buffer, error) { return d, nil }
 
 // ended is a collective's outcome as Work.
 func ended(results []*device.Buffer, err error) (Work, error) { return done(results), err }
 
-// outcome takes a prepared collective to its results.
+// outcome takes a started collective to its results.
 func outcome(w Work, err error) ([]*device.Buffer, error) {
 	if err != nil {
-		return nil, err
-	}
-	if err := w.Start(); err != nil {
 		return nil, err
 	}
 	return w.Wait()
@@ -78,12 +73,17 @@ func (Solo) AllReduce(_ string, tensors []*device.Buffer) ([]*device.Buffer, err
 	return tensors, nil
 }
 
-// PrepareAllGather is AllGather.
-func (s Solo) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+// StartAllGather is AllGather.
+func (s Solo) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
 	return ended(s.AllGather(what, shards, whole))
 }
 
-// PrepareReduceScatter is ReduceScatter.
-func (s Solo) PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// StartReduceScatter is ReduceScatter.
+func (s Solo) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
 	return ended(s.ReduceScatter(what, whole))
+}
+
+// StartAllReduce is AllReduce.
+func (s Solo) StartAllReduce(what string, tensors []*device.Buffer) (Work, error) {
+	return ended(s.AllReduce(what, tensors))
 }

@@ -21,8 +21,11 @@ type Fabric struct {
 	lib  *csrc.NCCL
 	cuda csrc.CUDA
 	open func() (queue, error) // makes a stream
-	stop chan struct{}         // ends the watch
-	work sync.WaitGroup        // the watch
+	stop chan struct{}         // ends the watch and the carrier
+	work sync.WaitGroup        // the watch and the carrier
+
+	given   chan *work // for the carrier, in order
+	orderly bool       // programs have collectives of their own: a work is queued when it has been given
 
 	making sync.Mutex    // held while the world is split
 	world  csrc.NCCLComm // protected by making; not valid when it is gone
@@ -48,22 +51,54 @@ func (j *Job) NewFabric(lib *csrc.NCCL, dev *device.Client) (*Fabric, error) {
 	})
 }
 
-// stream is a device.Stream as a queue.
-type stream struct{ *device.Stream }
+// stream is a device.Stream as a queue, and point its marks.
+type (
+	stream struct{ *device.Stream }
+	point  struct{ device.Mark }
+)
 
-func (s stream) MarkOn(other csrc.Stream) (mark, error) { return s.Stream.MarkOn(other) }
-
-func (s stream) Publish(m mark, buffers []*device.Buffer) ([]*device.Buffer, error) {
-	return s.Stream.Publish(m.(device.Mark), buffers)
+func (s stream) MarkOn(other csrc.Stream) (mark, error) {
+	m, err := s.Stream.MarkOn(other)
+	return point{m}, err
 }
 
+func (s stream) Publish(m mark, buffers []*device.Buffer) ([]*device.Buffer, error) {
+	return s.Stream.Publish(m.(point).Mark, buffers)
+}
+
+func (p point) Since(earlier mark) (time.Duration, error) { return p.Mark.Since(earlier.(point).Mark) }
+
 func (j *Job) newFabric(lib *csrc.NCCL, cuda csrc.CUDA, open func() (queue, error)) (*Fabric, error) {
-	f := &Fabric{job: j, lib: lib, cuda: cuda, open: open, stop: make(chan struct{})}
+	f := &Fabric{job: j, lib: lib, cuda: cuda, open: open, stop: make(chan struct{}), given: make(chan *work, 16)}
 	if err := f.join(); err != nil {
 		return nil, fmt.Errorf("join NCCL %s: %w", version(lib.Version()), f.fail(err))
 	}
 	f.work.Go(f.watch)
+	f.work.Go(f.carry)
 	return f, nil
+}
+
+// carry queues what the step's goroutine gives. NCCL takes up to a millisecond of a thread for a group, and the step's
+// goroutine has programs to queue meanwhile. There is one carrier for all communicators: their order on the device is the
+// same on every rank.
+func (f *Fabric) carry() {
+	for {
+		select {
+		case w := <-f.given:
+			w.begin()
+		case <-f.stop:
+			return
+		}
+	}
+}
+
+// give has the carrier queue a work. Programs with collectives queue them from the step's goroutine, so there the order of
+// those and of ours is that of the step: it waits for the carrier.
+func (f *Fabric) give(w *work) {
+	f.given <- w
+	if f.orderly {
+		<-w.begun
+	}
 }
 
 // version is NCCL's version number as people write it.
@@ -138,13 +173,21 @@ func (f *Fabric) fail(err error) error {
 	return f.job.fail(fmt.Errorf("rank %d: %w", f.job.cfg.Rank, err))
 }
 
+// CommOfPrograms makes a communicator for the collectives of programs, as Comm does for those of the step.
+func (f *Fabric) CommOfPrograms(name string, ranks []int) (Comm, error) {
+	f.orderly = true
+	return f.comm(name, ranks, true)
+}
+
 // Comm makes the communicator of the given ranks, this one among them, in the order given. The ranks of a mesh call it
 // together, each for its own ranks along the same axes; name is the same on all. One rank alone is a Solo.
-func (f *Fabric) Comm(name string, ranks []int) (Comm, error) {
+func (f *Fabric) Comm(name string, ranks []int) (Comm, error) { return f.comm(name, ranks, false) }
+
+func (f *Fabric) comm(name string, ranks []int, programs bool) (Comm, error) {
 	if len(ranks) == 1 {
 		return Solo{}, nil
 	}
-	n := &NCCL{name: name, size: len(ranks), ranks: ranks, fabric: f}
+	n := &NCCL{name: name, programs: programs, size: len(ranks), ranks: ranks, fabric: f}
 	color := ranks[0]
 	for i, r := range ranks {
 		color = min(color, r)

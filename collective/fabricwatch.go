@@ -45,6 +45,8 @@ func (f *Fabric) all() []*NCCL {
 
 // look asks NCCL for errors of the communicator and the device for what it has done.
 func (n *NCCL) look() error {
+	n.looking.Lock()
+	defer n.looking.Unlock()
 	if n.mu.TryLock() {
 		var err error
 		if !n.ended {
@@ -69,8 +71,12 @@ func (n *NCCL) look() error {
 		case !passed:
 			return nil
 		}
+		took, err := p.mark.Since(p.from)
+		if err != nil {
+			return fmt.Errorf("%s number %d: %w", opNames[p.op], p.seq, err)
+		}
 		p.end(nil)
-		n.forget()
+		n.forget(took)
 	}
 }
 
@@ -83,10 +89,15 @@ func (n *NCCL) oldest() (pending, bool) {
 	return n.pending[0], true
 }
 
-// forget drops the oldest of what is pending.
-func (n *NCCL) forget() {
+// forget drops the oldest of what is pending, which took so long.
+func (n *NCCL) forget(took time.Duration) {
 	n.waiting.Lock()
 	defer n.waiting.Unlock()
+	n.traffic.Moving += took
+	if n.programs {
+		n.traffic.Exposed += took
+	}
+	n.pending[0].from.Free()
 	n.pending[0].mark.drop()
 	n.pending = n.pending[1:]
 }
@@ -124,7 +135,7 @@ func (f *Fabric) Close() error {
 	f.abort() // of what could not be finished
 	for _, n := range f.all() {
 		for _, ok := n.oldest(); ok; _, ok = n.oldest() {
-			n.forget()
+			n.forget(0)
 		}
 		errs = append(errs, n.queue.Close())
 	}

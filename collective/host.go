@@ -82,14 +82,19 @@ func (h *Host) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 	})
 }
 
-// PrepareAllGather is AllGather: the host's cores have enough to do while data moves.
-func (h *Host) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+// StartAllGather is AllGather: the host's cores have enough to do while data moves.
+func (h *Host) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
 	return ended(h.AllGather(what, shards, whole))
 }
 
-// PrepareReduceScatter is ReduceScatter.
-func (h *Host) PrepareReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// StartReduceScatter is ReduceScatter.
+func (h *Host) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
 	return ended(h.ReduceScatter(what, whole))
+}
+
+// StartAllReduce is AllReduce.
+func (h *Host) StartAllReduce(what string, tensors []*device.Buffer) (Work, error) {
+	return ended(h.AllReduce(what, tensors))
 }
 
 // onBuffers runs f on the memory of buffers and of new ones of the shapes out, which it returns.

@@ -19,7 +19,7 @@ type JobConfig struct {
 
 	StartTimeout time.Duration // for all ranks to arrive
 	Timeout      time.Duration // for one collective or exchange
-	Observe      func(Event)   // told of every collective, from the goroutine that issues it; may be nil
+	Observe      func(Event)   // told of every collective, from any goroutine; may be nil
 }
 
 // validate reports all faults at once.

@@ -15,13 +15,13 @@ var started = []struct {
 	start func(c Comm, whole, part *device.Buffer) (Work, error)
 }{
 	{allReduce, 2, func(c Comm, whole, _ *device.Buffer) (Work, error) {
-		return ended(c.AllReduce("bench", []*device.Buffer{whole}))
+		return c.StartAllReduce("bench", []*device.Buffer{whole})
 	}},
 	{allGather, 1, func(c Comm, whole, part *device.Buffer) (Work, error) {
-		return c.PrepareAllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
+		return c.StartAllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
 	}},
 	{reduceScatter, 1, func(c Comm, whole, _ *device.Buffer) (Work, error) {
-		return c.PrepareReduceScatter("bench", []*device.Buffer{whole})
+		return c.StartReduceScatter("bench", []*device.Buffer{whole})
 	}},
 }
 

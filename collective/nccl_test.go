@@ -29,13 +29,25 @@ var fakeLibrary = sync.OnceValues(func() (*csrc.NCCL, error) {
 })
 
 // idle is a queue of a device that has always done everything.
-type idle struct{}
+type idle struct{ dev *device.Client }
 
+func (i idle) Room(shapes []device.Shape) (room []*device.Buffer, err error) {
+	for _, s := range shapes {
+		b, err := i.dev.Uninitialized(s)
+		if err != nil {
+			return nil, err
+		}
+		room = append(room, b)
+	}
+	return room, nil
+}
 func (idle) Handle() csrc.Stream { return 0 }
 func (idle) Close() error        { return nil }
 func (idle) Passed() (bool, error) {
 	return true, nil
 }
+func (idle) Since(mark) (time.Duration, error)  { return time.Millisecond, nil }
+func (idle) Waited() (time.Duration, error)     { return time.Microsecond, nil }
 func (idle) Free()                              {}
 func (i idle) MarkOn(csrc.Stream) (mark, error) { return i, nil }
 func (idle) After(buffers ...*device.Buffer) error {
@@ -117,9 +129,9 @@ func TestNCCL(t *testing.T) {
 	devicetest.CPUOnly(t)
 	dev := devicetest.Open(t)
 	for _, n := range []int{2, 3, 4} {
-		exact(t, dev, split(t, fabrics(t, joinAll(t, n, nil), idle{}), "dp", everyone(n)))
+		exact(t, dev, split(t, fabrics(t, joinAll(t, n, nil), idle{dev}), "dp", everyone(n)))
 	}
-	f := fabrics(t, joinAll(t, 4, nil), idle{})
+	f := fabrics(t, joinAll(t, 4, nil), idle{dev})
 	dp := split(t, f, "dp", func(r int) []int { return []int{r % 2, r%2 + 2} })
 	tp := split(t, f, "tp", func(r int) []int { return []int{r/2*2 + 1, r / 2 * 2} }) // the odd rank first
 	for _, comms := range [][]Comm{{dp[0], dp[2]}, {dp[1], dp[3]}, {tp[1], tp[0]}, {tp[3], tp[2]}} {
@@ -140,7 +152,7 @@ func TestNCCLInPrograms(t *testing.T) {
 	devicetest.CPUOnly(t)
 	const n, part = 3, 8
 	dev, f32 := devicetest.Open(t), dtypes.Float32
-	comms := split(t, fabrics(t, joinAll(t, n, nil), idle{}), "tp", everyone(n))
+	comms := split(t, fabrics(t, joinAll(t, n, nil), idle{dev}), "tp", everyone(n))
 	sum := encode(f32, sumOf(n, 0, n*part))
 	errs := each(comms, func(c Comm) error {
 		q := c.(csrc.StreamCommunicator)
@@ -173,6 +185,43 @@ func TestNCCLInPrograms(t *testing.T) {
 	})
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNCCLStarts: a rank starts collectives and goes on before the others have come to them; they keep their order. What
+// they take of the device is added up, and only what programs wait for counts as exposed.
+func TestNCCLStarts(t *testing.T) {
+	devicetest.CPUOnly(t)
+	dev := devicetest.Open(t)
+	f := fabrics(t, joinAll(t, 2, nil), idle{dev})
+	comms := split(t, f, "dp", everyone(2))
+	x, err := dev.Scalar(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Free()
+	var works []Work
+	for _, c := range comms {
+		for _, what := range []string{"first", "second", "third"} {
+			w, err := c.StartAllReduce(what, []*device.Buffer{x})
+			if err != nil {
+				t.Fatal(err)
+			}
+			works = append(works, w)
+		}
+	}
+	for _, w := range works {
+		sum, err := w.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := sum[0].ToScalar(); err != nil || v != 6 {
+			t.Errorf("the sum is %g (%v), want 6", v, err)
+		}
+		device.FreeAll(sum)
+	}
+	if got, err := f[0].Traffic(); err != nil || got.Moving != 3*time.Millisecond || got.Exposed != time.Microsecond {
+		t.Errorf("traffic of three collectives of a millisecond, waited for once: %+v, %v", got, err)
 	}
 }
 
@@ -216,13 +265,13 @@ func TestNCCLFailures(t *testing.T) {
 		{name: "a rank does not come", timeout: 300 * time.Millisecond, others: second, rank2: wait,
 			want: "rank 2 has not come beyond all-reduce first, number 1"},
 		{name: "NCCL fails", fail: "2", others: second, rank2: second, want: "rank 0: number 2: nccl: remote process exited"},
-		{name: "the device is stuck", timeout: 300 * time.Millisecond, q: stuck{}, others: wait, rank2: wait,
+		{name: "the device is stuck", timeout: 300 * time.Millisecond, q: stuck{idle{dev}}, others: wait, rank2: wait,
 			want: "dp: all-reduce number 1 has taken longer than it may: all ranks have arrived"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("FAKE_NCCL_FAIL", c.fail)
 			if c.q == nil {
-				c.q = idle{}
+				c.q = idle{dev}
 			}
 			jobs := joinAll(t, 3, func(j *JobConfig) {
 				if c.timeout > 0 {

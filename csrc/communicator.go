@@ -1,11 +1,6 @@
 package csrc
 
-import (
-	"fmt"
-	"sync"
-
-	"github.com/gomlx/compute/dtypes"
-)
+import "github.com/gomlx/compute/dtypes"
 
 // Communicator is what the collectives of programs on the CPU run on: this process's end of a set that talks, each
 // member of which runs the same collectives in the same order. The memory is dense and the calls return when it has been
@@ -35,22 +30,13 @@ type StreamCommunicator interface {
 	QueueReduceScatter(what string, dst, src uintptr, count int, t dtypes.DType, s Stream) error
 }
 
-// registry keeps communicators by number. Programs name them so: a number is data of a program's text, so it is the same
-// in every process of a run, and executables in the cache stay good from run to run.
-type registry struct {
-	mu   sync.Mutex
-	list []registeredComm
-}
-
-// registeredComm is a communicator for programs on the CPU or on a GPU; neither = the number is free.
+// registeredComm is a communicator for programs on the CPU or on a GPU.
 type registeredComm struct {
 	host   Communicator
 	queued StreamCommunicator
 }
 
-func (r registeredComm) free() bool { return r.host == nil && r.queued == nil }
-
-var communicators registry
+var communicators = registry[registeredComm]{what: "communicator"}
 
 // RegisterCommunicator gives a communicator the lowest free number. A process with several clients registers each
 // client's own.
@@ -61,32 +47,5 @@ func RegisterStreamCommunicator(c StreamCommunicator) int32 {
 	return communicators.add(registeredComm{queued: c})
 }
 
-func (r *registry) add(c registeredComm) int32 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, old := range r.list {
-		if old.free() {
-			r.list[i] = c
-			return int32(i)
-		}
-	}
-	r.list = append(r.list, c)
-	return int32(len(r.list) - 1)
-}
-
 // UnregisterCommunicator frees a number; programs that name it fail from then on.
-func UnregisterCommunicator(number int32) {
-	r := &communicators
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list[number] = registeredComm{}
-}
-
-func (r *registry) get(number int32) (registeredComm, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if number < 0 || int(number) >= len(r.list) || r.list[number].free() {
-		return registeredComm{}, fmt.Errorf("a program names communicator %d, which this process does not have", number)
-	}
-	return r.list[number], nil
-}
+func UnregisterCommunicator(number int32) { communicators.remove(number) }

@@ -7,7 +7,7 @@
 
 #include "library.h"
 
-enum { NOT_FOUND = 5, CUDA_ERROR_NOT_READY = 600, STREAM_NON_BLOCKING = 1, EVENT_DISABLE_TIMING = 2 };
+enum { NOT_FOUND = 5, CUDA_ERROR_NOT_READY = 600, STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0 };
 
 struct gorun_cuda {
   void *context;
@@ -24,6 +24,7 @@ struct gorun_cuda {
   int (*event_destroy)(void *);
   int (*event_record)(void *, void *);
   int (*event_query)(void *);
+  int (*event_elapsed)(float *, void *, void *);
   int (*memset_async)(uintptr_t, unsigned char, size_t, void *);
 };
 
@@ -56,6 +57,7 @@ static int load(gorun_cuda *c, char **err) {
       {"cuEventDestroy_v2", (void **)&c->event_destroy},
       {"cuEventRecord", (void **)&c->event_record},
       {"cuEventQuery", (void **)&c->event_query},
+      {"cuEventElapsedTime", (void **)&c->event_elapsed},
       {"cuMemsetD8Async", (void **)&c->memset_async},
       {NULL, NULL},
   };
@@ -107,7 +109,7 @@ int gorun_cuda_stream_destroy(const gorun_cuda *c, intptr_t stream, char **err) 
 int gorun_cuda_event_create(const gorun_cuda *c, void **event, char **err) {
   int rc = gorun_cuda_enter(c, err);
   if (rc) return rc;
-  TRY(c, "create an event", c->event_create(event, EVENT_DISABLE_TIMING));
+  TRY(c, "create an event", c->event_create(event, EVENT_DEFAULT));
   return 0;
 }
 
@@ -131,6 +133,13 @@ int gorun_cuda_event_done(const gorun_cuda *c, void *event, int *done, char **er
   rc = c->event_query(event);
   *done = !rc;
   return rc && rc != CUDA_ERROR_NOT_READY ? fail(c, rc, "work on the device", err) : 0;
+}
+
+int gorun_cuda_event_elapsed(const gorun_cuda *c, void *begin, void *end, float *milliseconds, char **err) {
+  int rc = gorun_cuda_enter(c, err);
+  if (rc) return rc;
+  TRY(c, "time between events", c->event_elapsed(milliseconds, begin, end));
+  return 0;
 }
 
 int gorun_cuda_stream_wait(const gorun_cuda *c, intptr_t stream, void *event, char **err) {

@@ -8,7 +8,10 @@ package csrc
 */
 import "C"
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // CUDA is the driver and one NVIDIA device, in the context that XLA's plugin uses too. It is never closed.
 type CUDA struct{ c *C.gorun_cuda }
@@ -67,6 +70,14 @@ func (c CUDA) Passed(m Mark) (bool, error) {
 	var msg *C.char
 	rc := C.gorun_cuda_event_done(c.c, m.p, &done, &msg)
 	return done != 0, check("cuda", rc, msg)
+}
+
+// Between is the time from one mark to another on the device, which has come to both.
+func (c CUDA) Between(begin, end Mark) (time.Duration, error) {
+	var ms C.float
+	var msg *C.char
+	rc := C.gorun_cuda_event_elapsed(c.c, begin.p, end.p, &ms, &msg)
+	return time.Duration(float64(ms) * float64(time.Millisecond)), check("cuda", rc, msg)
 }
 
 // Wait makes what is queued on the stream from now on wait for the mark.

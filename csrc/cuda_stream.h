@@ -18,11 +18,14 @@ int gorun_cuda_enter(const gorun_cuda *c, char **err);
 int gorun_cuda_stream_create(const gorun_cuda *c, intptr_t *stream, char **err);
 int gorun_cuda_stream_destroy(const gorun_cuda *c, intptr_t stream, char **err);
 
-// An event keeps no time.
+// An event keeps the time at which the device came to it.
 int gorun_cuda_event_create(const gorun_cuda *c, void **event, char **err);
 int gorun_cuda_event_destroy(const gorun_cuda *c, void *event, char **err);
 int gorun_cuda_event_record(const gorun_cuda *c, void *event, intptr_t stream, char **err);
 int gorun_cuda_event_done(const gorun_cuda *c, void *event, int *done, char **err);
+
+// gorun_cuda_event_elapsed is the time between two events that are done.
+int gorun_cuda_event_elapsed(const gorun_cuda *c, void *begin, void *end, float *milliseconds, char **err);
 
 // gorun_cuda_stream_wait makes what is queued on the stream from now on wait for the event.
 int gorun_cuda_stream_wait(const gorun_cuda *c, intptr_t stream, void *event, char **err);

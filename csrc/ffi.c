@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { METADATA_EXTENSION = 1, REGISTER_SLOT = 2 };
+enum { METADATA_EXTENSION = 1, REGISTER_SLOT = 2, S32 = 4 };
 
 typedef struct {
   size_t size;
@@ -38,6 +38,22 @@ void *ffi_stream(ffi_call *c, void **stream) {
   void *error = ((void *(*)(void *))c->api->fn[FFI_STREAM_GET])(&a);
   *stream = a.stream;
   return error;
+}
+
+void *ffi_attribute(ffi_call *c, const char *name, int type) {
+  for (int64_t i = 0; i < c->attributes.n; i++) {
+    ffi_bytes *b = c->attributes.names[i];
+    if (b->n == strlen(name) && !memcmp(b->data, name, b->n)) return c->attributes.types[i] == type ? c->attributes.values[i] : NULL;
+  }
+  return NULL;
+}
+
+const int32_t *ffi_int32(ffi_call *c, const char *name) {
+  struct {
+    int dtype;
+    void *value;
+  } *scalar = ffi_attribute(c, name, FFI_SCALAR);
+  return scalar && scalar->dtype == S32 ? scalar->value : NULL;
 }
 
 int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits, char **err) {

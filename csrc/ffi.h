@@ -68,6 +68,18 @@ void *ffi_error(ffi_call *c, int code, const char *message);
 // ffi_stream tells the CUDA stream that a call is to work on; it returns NULL or an error.
 void *ffi_stream(ffi_call *c, void **stream);
 
+// ffi_attribute finds an attribute of a call by name; NULL if there is none of that type.
+enum { FFI_SCALAR = 3, FFI_STRING = 4 };
+void *ffi_attribute(ffi_call *c, const char *name, int type);
+
+// ffi_int32 is the value of an attribute of type i32; NULL if there is none.
+const int32_t *ffi_int32(ffi_call *c, const char *name);
+
+typedef struct {  // the value of a string attribute
+  const char *data;
+  size_t n;
+} ffi_bytes;
+
 // gorun_ffi_register makes a handler known to the plugin as the target `name` of custom calls on `platform`; traits as
 // its metadata has them.
 int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits,

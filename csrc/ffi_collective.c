@@ -1,29 +1,10 @@
 #include "ffi_collective.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "_cgo_export.h"
 
-enum { INVALID_ARGUMENT = 3, ATTRIBUTE_SCALAR = 3, ATTRIBUTE_STRING = 4, S32 = 4 };
-
-typedef struct {
-  int dtype;
-  void *value;
-} scalar;
-
-typedef struct {
-  const char *data;
-  size_t n;
-} bytes;
-
-static void *attribute(ffi_call *c, const char *name, int type) {
-  for (int64_t i = 0; i < c->attributes.n; i++) {
-    bytes *b = c->attributes.names[i];
-    if (b->n == strlen(name) && !memcmp(b->data, name, b->n)) return c->attributes.types[i] == type ? c->attributes.values[i] : NULL;
-  }
-  return NULL;
-}
+enum { INVALID_ARGUMENT = 3 };
 
 static int64_t elements(const ffi_buffer *b) {
   int64_t n = 1;
@@ -35,13 +16,13 @@ void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call 
   if (c->args.n != 2 || c->results.n != 2)
     return ffi_error(c, INVALID_ARGUMENT, "a collective takes an array and a token and returns an array and a token");
   ffi_buffer *src = c->args.values[0], *dst = c->results.values[0];
-  scalar *comm = attribute(c, "comm", ATTRIBUTE_SCALAR);
-  bytes *what = attribute(c, "what", ATTRIBUTE_STRING);
-  if (!comm || comm->dtype != S32 || !what)
+  const int32_t *comm = ffi_int32(c, "comm");
+  ffi_bytes *what = ffi_attribute(c, "what", FFI_STRING);
+  if (!comm || !what)
     return ffi_error(c, INVALID_ARGUMENT, "a collective has the attributes comm (i32) and what (string)");
   if (src->dtype != dst->dtype) return ffi_error(c, INVALID_ARGUMENT, "a collective's result has the type of its argument");
   *out = (gorun_collective_call){.op = op,
-                                 .comm = *(int32_t *)comm->value,
+                                 .comm = *comm,
                                  .what = what->data,
                                  .what_n = what->n,
                                  .dtype = src->dtype,

@@ -10,7 +10,6 @@ import "C"
 
 import (
 	"fmt"
-	"sync"
 	"unsafe"
 
 	"github.com/gomlx/compute/dtypes"
@@ -23,46 +22,15 @@ const (
 	ReduceScatterTarget = "gorun_reduce_scatter"
 )
 
-// registered remembers the plugins that know the collectives: a name can be made known only once.
-var registered = struct {
-	sync.Mutex
-	plugins map[*C.gorun_api]bool
-}{plugins: map[*C.gorun_api]bool{}}
+var collectives = customCalls{calls: []customCall{
+	{AllReduceTarget, C.gorun_host_all_reduce, C.gorun_cuda_all_reduce, 0},
+	{AllGatherTarget, C.gorun_host_all_gather, C.gorun_cuda_all_gather, 0},
+	{ReduceScatterTarget, C.gorun_host_reduce_scatter, C.gorun_cuda_reduce_scatter, 0},
+}}
 
 // RegisterCollectives makes the collectives known to the plugin's programs on a platform, "cpu" or "cuda". Programs that
 // have them can be compiled or loaded only afterwards.
-func (p *Plugin) RegisterCollectives(platform string) error {
-	registered.Lock()
-	defer registered.Unlock()
-	if registered.plugins[p.api] {
-		return nil
-	}
-	named := map[string]string{"cpu": "Host", "cuda": "CUDA"}[platform]
-	to := C.CString(named)
-	defer C.free(unsafe.Pointer(to))
-	for _, t := range []struct {
-		name       string
-		host, cuda unsafe.Pointer
-	}{
-		{AllReduceTarget, C.gorun_host_all_reduce, C.gorun_cuda_all_reduce},
-		{AllGatherTarget, C.gorun_host_all_gather, C.gorun_cuda_all_gather},
-		{ReduceScatterTarget, C.gorun_host_reduce_scatter, C.gorun_cuda_reduce_scatter},
-	} {
-		handler := t.host
-		if named == "CUDA" {
-			handler = t.cuda
-		}
-		name := C.CString(t.name)
-		var msg *C.char
-		rc := C.gorun_ffi_register(p.api, name, to, (*C.ffi_handler)(handler), 0, &msg)
-		C.free(unsafe.Pointer(name))
-		if err := check("register "+t.name, rc, msg); err != nil {
-			return err
-		}
-	}
-	registered.plugins[p.api] = true
-	return nil
-}
+func (p *Plugin) RegisterCollectives(platform string) error { return collectives.register(p, platform) }
 
 // elementTypes are XLA's numbers of the element types that collectives move.
 var elementTypes = map[C.int]dtypes.DType{4: dtypes.Int32, 11: dtypes.Float32, 16: dtypes.BFloat16}

@@ -8,10 +8,7 @@ package csrc
 */
 import "C"
 
-import (
-	"sync"
-	"unsafe"
-)
+import "unsafe"
 
 // KernelTarget is the custom call that launches a kernel of ours: its operands and then its results are the kernel's
 // parameters, its attribute "kernel" (i64) is the kernel's number.
@@ -25,36 +22,11 @@ type Launch struct {
 	Shared  int // bytes of dynamic shared memory
 }
 
-// kernelPlugins remembers the plugins that know KernelTarget: a name can be made known only once.
-var kernelPlugins = struct {
-	sync.Mutex
-	known map[*C.gorun_api]bool
-}{known: map[*C.gorun_api]bool{}}
+var kernelCalls = customCalls{calls: []customCall{{KernelTarget, C.gorun_ffi_kernel_host, C.gorun_ffi_kernel_cuda, C.FFI_RECORDS}}}
 
 // RegisterKernels makes KernelTarget known to the plugin's programs on a platform, "cuda" or "cpu". Programs that call
 // kernels can be compiled or loaded only afterwards.
-func (p *Plugin) RegisterKernels(platform string) error {
-	k := &kernelPlugins
-	k.Lock()
-	defer k.Unlock()
-	if k.known[p.api] {
-		return nil
-	}
-	xla, handler, traits := "CUDA", (*C.ffi_handler)(C.gorun_ffi_kernel_cuda), C.int(C.FFI_RECORDS)
-	if platform == "cpu" {
-		xla, handler, traits = "Host", (*C.ffi_handler)(C.gorun_ffi_kernel_host), 0
-	}
-	name, on := C.CString(KernelTarget), C.CString(xla)
-	defer C.free(unsafe.Pointer(name))
-	defer C.free(unsafe.Pointer(on))
-	var msg *C.char
-	rc := C.gorun_ffi_register(p.api, name, on, handler, traits, &msg)
-	if err := check("register "+KernelTarget, rc, msg); err != nil {
-		return err
-	}
-	k.known[p.api] = true
-	return nil
-}
+func (p *Plugin) RegisterKernels(platform string) error { return kernelCalls.register(p, platform) }
 
 // NVRTC is CUDA's run-time compiler. Its methods may be called from several goroutines.
 type NVRTC struct{ Major, Minor int }

@@ -249,28 +249,6 @@ int gorun_copy_to_memory(const gorun_api *api, void *buffer, void *memory, void 
   return rc;
 }
 
-// PJRT aborts the process when a view has no delete callback; the owner of the memory frees it, not the view.
-static void view_deleted(void *pointer, void *arg) {
-  (void)pointer;
-  (void)arg;
-}
-
-int gorun_view(const gorun_api *api, void *client, void *device, void *pointer, int type, const int64_t *dims,
-               size_t num_dims, intptr_t stream, void **buffer, char **err) {
-  args_view a = {.size = sizeof a,
-                 .client = client,
-                 .pointer = pointer,
-                 .dims = dims,
-                 .num_dims = num_dims,
-                 .type = type,
-                 .device = device,
-                 .on_delete = view_deleted,
-                 .stream = stream};
-  int rc = call(api, FN_CLIENT_VIEW, &a, err);
-  *buffer = a.buffer;
-  return rc;
-}
-
 int gorun_uninitialized(const gorun_api *api, void *client, void *device, int type, const int64_t *dims, size_t num_dims,
                         void **buffer, char **err) {
   args_uninitialized a = {

@@ -258,16 +258,6 @@ func (p *Plugin) CopyTo(b Buffer, m Memory) (Buffer, error) {
 	return out, check("copy", rc, msg)
 }
 
-// View makes a buffer over device memory that somebody else owns and keeps alive. On CUDA, stream is XLA's own
-// external stream (work queued there before is waited for); 0 elsewhere.
-func (p *Plugin) View(c Client, d Device, pointer uintptr, dtype int, dims []int64, stream uintptr) (Buffer, error) {
-	var b Buffer
-	var msg *C.char
-	dp, dn := cDims(dims)
-	rc := C.gorun_view(p.api, c.p, d.p, *(*unsafe.Pointer)(unsafe.Pointer(&pointer)), C.int(dtype), dp, dn, C.intptr_t(stream), &b.p, &msg)
-	return b, check("view", rc, msg)
-}
-
 // Uninitialized makes a buffer whose contents are undefined until somebody writes them.
 func (p *Plugin) Uninitialized(c Client, d Device, dtype int, dims []int64) (Buffer, error) {
 	var b Buffer

@@ -46,8 +46,6 @@ int gorun_execute(const gorun_api *api, void *executable, void *const *args, siz
 int gorun_upload(const gorun_api *api, void *client, void *device, void *memory, const void *data, int type,
                  const int64_t *dims, size_t num_dims, void **buffer, char **err);
 int gorun_copy_to_memory(const gorun_api *api, void *buffer, void *memory, void **copy, char **err);
-int gorun_view(const gorun_api *api, void *client, void *device, void *pointer, int type, const int64_t *dims,
-               size_t num_dims, intptr_t stream, void **buffer, char **err);
 int gorun_uninitialized(const gorun_api *api, void *client, void *device, int type, const int64_t *dims, size_t num_dims,
                         void **buffer, char **err);
 int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void **event, char **err);

@@ -59,7 +59,6 @@ enum {  // slots of PJRT_Api
   FN_BUFFER_READY = 72,
   FN_BUFFER_POINTER = 73,
   FN_BUFFER_COPY_TO_MEMORY = 92,
-  FN_CLIENT_VIEW = 93,
   FN_MEMORY_STATS = 96,
   FN_BUFFER_COPY_RAW = 100,
   FN_CLIENT_UNINITIALIZED = 112,
@@ -209,22 +208,6 @@ typedef struct {
   size_t size;
   void *ext;
   void *client;
-  void *pointer;
-  const int64_t *dims;
-  size_t num_dims;
-  int type;
-  void *layout, *device;
-  void (*on_delete)(void *, void *);
-  void *on_delete_arg;
-  intptr_t stream;
-  void *buffer;  // out
-  void *memory;
-} args_view;
-
-typedef struct {
-  size_t size;
-  void *ext;
-  void *client;
   const int64_t *dims;
   size_t num_dims;
   int type;
@@ -247,7 +230,7 @@ typedef struct {
   bool largest_set;
   int64_t limit;  // out
   bool limit_set;
-  int64_t more[10];  // counters we do not read
+  int64_t more[12];  // counters we do not read, each with whether it is set
 } args_device_memory;
 
 typedef struct {  // PJRT_ExecuteOptions

@@ -3,9 +3,6 @@
 #define GORUN_PJRT_STREAM_H
 #include "pjrt.h"
 
-// gorun_stream_external is the stream whose queue a view made with it waits for.
-int gorun_stream_external(const gorun_api *api, void *device, intptr_t *stream, char **err);
-
 // gorun_stream_wait_buffer makes what is queued on the stream from now on wait for the buffer's contents.
 int gorun_stream_wait_buffer(const gorun_api *api, intptr_t stream, void *buffer, char **err);
 #endif

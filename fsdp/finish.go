@@ -20,10 +20,12 @@ type Outcome struct {
 }
 
 // Finish divides the sums once by the number of valid tokens of all ranks, clips to the norm most (0 = no clipping) and
-// updates this rank's shards. It waits for nothing on a device of its own: Step.Read does.
+// leaves this rank's shards to be updated, each before it is next needed. It waits for nothing on a device of its own:
+// Step.Read does.
 func (p *Pass) Finish(lr, most float64) (*Step, error) {
 	defer p.free()
-	p.reduce()
+	p.settle()
+	p.Fail(p.s.bringAll()) // of the step before, where this pass did not need a group
 	if p.failed() {
 		return nil, p.err
 	}
@@ -43,18 +45,11 @@ func (p *Pass) Finish(lr, most float64) (*Step, error) {
 // the same gradients, so only losses and tokens are summed over them; those of Tensor have the same losses and tokens,
 // so only squares are.
 func (p *Pass) totals() (squares *device.Buffer, step *Step, err error) {
-	var parts []*device.Buffer
-	defer func() { device.FreeAll(parts) }()
-	for l, g := range p.s.groups {
-		grads := p.s.counted(g, p.reduced[l])
-		if len(grads) == 0 {
-			continue
+	var parts []*device.Buffer // in the order of groups, so that the sum is the same whatever came first
+	for _, sq := range p.squares {
+		if sq != nil {
+			parts = append(parts, sq)
 		}
-		sq, err := p.s.maths.Squares(grads)
-		if err != nil {
-			return nil, nil, fmt.Errorf("gradient norm of %s: %w", g.name, err)
-		}
-		parts = append(parts, sq)
 	}
 	step = &Step{}
 	defer func() {
@@ -110,37 +105,21 @@ func (s *State) counted(g *group, reduced []*device.Buffer) (out []*device.Buffe
 	return out
 }
 
+// update says what the step is that groups are to be brought to.
 func (p *Pass) update(step *Step, squares *device.Buffer, lr, most float64) error {
 	s := p.s
 	scale, norm, err := s.maths.Clip(squares, step.tokens, most)
 	if err != nil {
 		return fmt.Errorf("clip: %w", err)
 	}
-	defer scale.Free()
 	step.norm = norm
 	hyper, err := s.maths.Hyper(s.steps+1, lr)
 	if err != nil {
+		scale.Free()
 		return err
 	}
-	defer hyper.Free()
-	for l, g := range s.groups {
-		if p.reduced[l] == nil {
-			continue
-		}
-		old := make([]*device.Buffer, len(g.trained))
-		for j, i := range g.trained {
-			old[j] = g.shards[i]
-		}
-		s.settle(l)
-		next, m1, m2, err := s.maths.Update(old, g.m1, g.m2, p.reduced[l], g.rates, hyper, scale)
-		if err != nil {
-			return fmt.Errorf("update %s: %w", g.name, err)
-		}
-		for j, i := range g.trained {
-			g.shards[i] = next[j]
-		}
-		g.m1, g.m2 = m1, m2
-	}
+	s.update = &update{p.reduced, hyper, scale}
+	p.reduced = make([][]*device.Buffer, len(s.groups))
 	s.steps++
 	return nil
 }

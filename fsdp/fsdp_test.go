@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -41,30 +39,40 @@ type recorder struct {
 	say func(format string, args ...any)
 }
 
-// recorded is a work that tells when it is started.
-type recorded struct {
-	collective.Work
-	start func()
+func (r recorder) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
+	r.say("all-gather %s", what)
+	return r.Comm.StartAllGather(what, shards, whole)
 }
 
-func (w recorded) Start() error {
-	w.start()
-	return w.Work.Start()
+func (r recorder) StartReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
+	r.say("reduce-scatter %s", what)
+	return r.Comm.StartReduceScatter(what, whole)
 }
 
-func (r recorder) PrepareAllGather(what string, shards []*device.Buffer, whole []device.Shape) (collective.Work, error) {
-	w, err := r.Comm.PrepareAllGather(what, shards, whole)
-	return recorded{w, func() { r.say("all-gather %s", what) }}, err
-}
-
-func (r recorder) PrepareReduceScatter(what string, whole []*device.Buffer) (collective.Work, error) {
-	w, err := r.Comm.PrepareReduceScatter(what, whole)
-	return recorded{w, func() { r.say("reduce-scatter %s", what) }}, err
+func (r recorder) StartAllReduce(what string, tensors []*device.Buffer) (collective.Work, error) {
+	r.say("all-reduce %s", what)
+	return r.Comm.StartAllReduce(what, tensors)
 }
 
 func (r recorder) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {
 	r.say("all-reduce %s", what)
 	return r.Comm.AllReduce(what, tensors)
+}
+
+// spoken is maths that tells of squares and updates.
+type spoken struct {
+	hostMaths
+	say func(format string, args ...any)
+}
+
+func (m spoken) Squares(grads []*device.Buffer) (*device.Buffer, error) {
+	m.say("squares")
+	return m.hostMaths.Squares(grads)
+}
+
+func (m spoken) Update(p, m1, m2, grads []*device.Buffer, rates []float64, hyper, scale *device.Buffer) (np, nm1, nm2 []*device.Buffer, err error) {
+	m.say("update")
+	return m.hostMaths.Update(p, m1, m2, grads, rates, hyper, scale)
 }
 
 // rank is one rank of a test: its state, and what it was seen to do.
@@ -89,7 +97,12 @@ type mesh struct {
 // open makes a mesh's ranks; each gets its own state.
 func open(t *testing.T, m mesh) []*rank {
 	t.Helper()
-	dev := devicetest.Open(t)
+	return openOn(t, devicetest.Open(t), m)
+}
+
+// openOn is open for a test of several meshes.
+func openOn(t *testing.T, dev *device.Client, m mesh) []*rank {
+	t.Helper()
 	ranks := make([]*rank, m.replicate*m.shard)
 	comms := func(n int, name string) (out []collective.Comm) {
 		if n == 1 {
@@ -111,7 +124,7 @@ func open(t *testing.T, m mesh) []*rank {
 			if h, ok := aside[s].(*collective.Host); ok {
 				r.aside = h
 			}
-			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, hostMaths{dev}, layout())
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, spoken{hostMaths{dev}, r.say}, layout())
 			for g, group := range layout() {
 				for i, p := range group.Params {
 					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
@@ -214,7 +227,7 @@ func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, er
 	if err != nil {
 		return Outcome{}, err
 	}
-	r.say("update")
+	r.say("end of the step")
 	return s.Read()
 }
 
@@ -276,103 +289,11 @@ func sameTensors(t *testing.T, what string, got, want []Tensor) {
 	}
 }
 
-// TestReading: what is read while steps go on is the state as it was, on one rank and on several, and a state may be read
-// again and closed meanwhile.
-func TestReading(t *testing.T) {
-	for _, shard := range []int{1, 3} {
-		ranks := open(t, mesh{replicate: 1, shard: shard})
-		step := func(_ int, r *rank) error {
-			_, err := r.step(t.Context(), []int{1, 2}, false)
-			return err
-		}
-		together(t, ranks, step)
-		want, got, now := make([][]Tensor, shard), make([][]Tensor, shard), make([][]Tensor, shard)
-		readings := make([]*Reading, shard)
-		together(t, ranks, func(n int, r *rank) (err error) {
-			want[n], err = r.all()
-			readings[n] = r.Read()
-			return err
-		})
-		together(t, ranks, step)
-		together(t, ranks, step)
-		together(t, ranks, func(n int, r *rank) (err error) {
-			if got[n], err = r.whole(readings[n]); err != nil {
-				return err
-			}
-			now[n], err = r.all()
-			if r.Read(); readings[n].Steps() != 1 || r.Steps() != 3 || readings[n].Waited() < 0 { // closing the state waits for it
-				t.Errorf("%d steps, and %d since", readings[n].Steps(), r.Steps())
-			}
-			return err
-		})
-		sameTensors(t, fmt.Sprint(shard, " ranks"), got[0], want[0])
-		if len(want[0]) == 0 || slices.Equal(now[0][0].Data, want[0][0].Data) {
-			t.Error("two steps later nothing has changed")
-		}
-	}
-}
-
-// TestReadingFails: what a rank cannot read or nobody keeps is an error with its name, and nobody waits for it.
-func TestReadingFails(t *testing.T) {
-	r := open(t, mesh{replicate: 1, shard: 1})[0]
-	full := errors.New("full")
-	err := r.Read().Each(nil, func(Tensor) error { return full })
-	if !errors.Is(err, full) || !strings.Contains(err.Error(), "keep ") {
-		t.Errorf("nobody keeps it: %v", err)
-	}
-	g := r.groups[1]
-	g.m1[0].Free()
-	err = r.Read().Each(nil, func(Tensor) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "for a checkpoint: read "+g.params[g.trained[0]].Name) {
-		t.Errorf("it cannot be read: %v", err)
-	}
-}
-
-// TestRestore: what 3 ranks read, 2 ranks restore.
-func TestRestore(t *testing.T) {
-	three, two := open(t, mesh{replicate: 1, shard: 3}), open(t, mesh{replicate: 1, shard: 2})
-	var saved []Tensor
-	together(t, three, func(n int, r *rank) error {
-		if _, err := r.step(t.Context(), []int{n}, false); err != nil {
-			return err
-		}
-		tensors, err := r.all()
-		if n == 0 {
-			saved = tensors
-		}
-		return err
-	})
-	together(t, two, func(n int, r *rank) error {
-		err := r.Restore(1, func(name string) (Saved, error) {
-			x := saved[slices.IndexFunc(saved, func(x Tensor) bool { return x.Name == name })]
-			return Saved{rowsOf(x.Param, x.Data), rowsOf(x.Param, x.M1), rowsOf(x.Param, x.M2)}, nil
-		})
-		if err != nil {
-			return err
-		}
-		again, err := r.all()
-		if err != nil || r.Steps() != 1 {
-			return fmt.Errorf("rank %d: %d steps, %w", n, r.Steps(), err)
-		}
-		for i := range again {
-			if !slices.Equal(again[i].Data, saved[i].Data) || !slices.Equal(again[i].M2, saved[i].M2) {
-				t.Errorf("rank %d: %s differs", n, saved[i].Name)
-			}
-		}
-		return nil
-	})
-}
-
-// rowsOf fills from a whole tensor.
-func rowsOf(p Param, data []byte) Fill {
-	row := p.Shape.Bytes() / p.Shape.Dims[0]
-	return func(lo, hi int, dst []byte) error { copy(dst, data[lo*row:hi*row]); return nil }
-}
-
 // TestTensor: of two ranks that hold parts of the parameters a and the same of all others, both clip by the norm of the
 // whole, and what is read has both parts of a.
 func TestTensor(t *testing.T) {
-	alone := open(t, mesh{replicate: 1, shard: 1})[0]
+	dev := devicetest.Open(t)
+	alone := openOn(t, dev, mesh{replicate: 1, shard: 1})[0]
 	if _, err := alone.step(t.Context(), []int{1}, false); err != nil {
 		t.Fatal(err)
 	}
@@ -396,8 +317,8 @@ func TestTensor(t *testing.T) {
 		}
 		device.FreeAll(grads)
 	}
-	ranks := open(t, mesh{replicate: 1, shard: 1})
-	ranks = append(ranks, open(t, mesh{replicate: 1, shard: 1})...)
+	ranks := openOn(t, dev, mesh{replicate: 1, shard: 1})
+	ranks = append(ranks, openOn(t, dev, mesh{replicate: 1, shard: 1})...)
 	for i, c := range collective.Loopback(t.Context(), "tp", 2, time.Minute) {
 		ranks[i].ranks.Tensor = recorder{c, ranks[i].say}
 	}
@@ -437,68 +358,6 @@ func TestTensor(t *testing.T) {
 }
 
 func twice(b []byte) []byte { return slices.Concat(b, b) }
-
-// TestTraces shows the order of everything in a pass, which is a contract between ranks: testdata/*.txt (-rewrite).
-func TestTraces(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		mesh    mesh
-		remat   bool
-		samples []int
-	}{
-		{"step", mesh{replicate: 1, shard: 2}, false, []int{1}},
-		{"accumulation", mesh{replicate: 1, shard: 2}, false, []int{1, 2}},
-		{"remat", mesh{replicate: 1, shard: 2}, true, []int{1}},
-		{"keep-after-forward", mesh{replicate: 1, shard: 2, keep: true}, false, []int{1}},
-		{"hsdp", mesh{replicate: 2, shard: 2}, false, []int{1}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			ranks := open(t, c.mesh)
-			together(t, ranks, func(_ int, r *rank) error {
-				_, err := r.step(t.Context(), c.samples, c.remat)
-				return err
-			})
-			for n, r := range ranks {
-				if !slices.Equal(r.trace, ranks[0].trace) {
-					t.Errorf("rank %d goes another way than rank 0:\n%s", n, strings.Join(r.trace, "\n"))
-				}
-			}
-			golden(t, c.name, strings.Join(ranks[0].trace, "\n")+"\n")
-		})
-	}
-	t.Run("forward", func(t *testing.T) {
-		ranks := open(t, mesh{replicate: 1, shard: 2})
-		together(t, ranks, func(_ int, r *rank) error {
-			p := r.Begin(t.Context())
-			p.Root()
-			for l := range blocks {
-				p.Unshard(l)
-				p.Prefetch(l + 1)
-				r.say("forward block %d", l)
-				p.Reshard(l)
-			}
-			return p.Close()
-		})
-		golden(t, "forward", strings.Join(ranks[0].trace, "\n")+"\n")
-	})
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".txt")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != got {
-		t.Errorf("%s (-rewrite) differs; got:\n%s", path, got)
-	}
-}
 
 // TestHeld: what a rank holds falls as one over the number of ranks, but for the rows that fill the last shards:
 // tensors of 7 and 2 rows among 4 ranks take the room of 8 and 4.

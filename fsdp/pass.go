@@ -19,26 +19,26 @@ type Pass struct {
 	copies  [][]*device.Buffer // per group: on the device, of shards that lie in host memory
 	grads   [][]*device.Buffer // per group: sums over micro-batches
 	reduced [][]*device.Buffer // per group: this rank's shard of the sum over ranks
+	squares []*device.Buffer   // per group: the sum of its squares that counts on this rank; nil = none
 	losses  []*device.Buffer
 	tokens  int
 
-	gathers  []*work // per group: a prefetch that nobody has needed yet
-	reduces  *work   // the last reduce-scatter, of group reducing, while its outcome is not needed
-	reducing int
-	prepared []*work // what start is to start, in order
+	gathers  []collective.Work // per group: a prefetch that nobody has needed yet
+	reducing []*reduction      // what is under way, in order
 }
 
-// work is a collective of a pass.
-type work struct {
-	collective.Work
-	started bool
+// reduction is a group's gradients on their way over the ranks: summed over Shard first, then over Replicate.
+type reduction struct {
+	group int
+	work  collective.Work
+	shard []*device.Buffer // nil until it is summed over Shard
 }
 
 // Begin opens a pass. Cancelling ctx ends it with the context's error.
 func (s *State) Begin(ctx context.Context) *Pass {
 	n := len(s.groups)
 	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), copies: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n),
-		gathers: make([]*work, n)}
+		gathers: make([]collective.Work, n), squares: make([]*device.Buffer, n)}
 }
 
 // Fail keeps the first error.
@@ -71,11 +71,6 @@ func (p *Pass) Unshard(l int) []*device.Buffer {
 	if p.failed() {
 		return nil
 	}
-	if w := p.gathers[l]; w != nil && !w.started {
-		if p.start(); p.err != nil {
-			return nil
-		}
-	}
 	if w := p.gathers[l]; w != nil {
 		p.gathers[l] = nil
 		var err error
@@ -84,6 +79,9 @@ func (p *Pass) Unshard(l int) []*device.Buffer {
 		}
 		if p.s.ranks.Shard.Size() > 1 { // else the copies are what is whole
 			p.dropCopies(l)
+		}
+		if l == p.RootGroup() && p.s.keepsRoot() {
+			p.s.root = p.whole[l]
 		}
 	}
 	return p.whole[l]
@@ -95,18 +93,26 @@ func (p *Pass) Prefetch(l int) {
 	if l < 0 || l >= len(p.whole) || p.failed() || p.whole[l] != nil || p.gathers[l] != nil {
 		return
 	}
+	if l == p.RootGroup() && p.s.root != nil {
+		p.whole[l] = p.s.root
+		return
+	}
 	g := p.s.groups[l]
+	if err := p.s.bring(l); err != nil {
+		p.Fail(err)
+		return
+	}
 	shards, err := p.onDevice(l)
 	if err != nil {
 		p.Fail(fmt.Errorf("copy %s to the device: %w", g.name, err))
 		return
 	}
-	w, err := p.s.ranks.Shard.PrepareAllGather(g.name, shards, g.whole)
+	w, err := p.s.ranks.Shard.StartAllGather(g.name, shards, g.whole)
 	if err != nil {
 		p.Fail(err)
 		return
 	}
-	p.gathers[l] = p.prepare(w)
+	p.gathers[l] = w
 }
 
 // onDevice is this rank's shards of group l where a collective or a program can have them: of those in host memory,
@@ -132,37 +138,10 @@ func (p *Pass) dropCopies(l int) {
 	p.copies[l] = nil
 }
 
-// prepare notes a work that start is to start.
-func (p *Pass) prepare(w collective.Work) *work {
-	x := &work{Work: w}
-	p.prepared = append(p.prepared, x)
-	return x
-}
-
-// start gives the device what was prepared, behind what it was given since: it is called where a block's program has been
-// queued, or where an outcome is needed.
-func (p *Pass) start() {
-	for _, w := range p.prepared {
-		if p.failed() {
-			break
-		}
-		w.started = true
-		if err := w.Start(); err != nil {
-			p.Fail(err)
-		}
-	}
-	p.prepared = nil
-}
-
-// Reshard frees what Unshard gathered, once the program that needs it has been queued, and starts what Prefetch prepared.
-// On one rank only copies of what lies in host memory are there to free.
+// Reshard frees what Unshard gathered, once the program that needs it has been queued. On one rank only copies of what lies
+// in host memory are there to free.
 func (p *Pass) Reshard(l int) {
-	p.start()
-	p.reshard(l)
-}
-
-func (p *Pass) reshard(l int) {
-	if p.s.ranks.Shard.Size() > 1 {
+	if p.s.ranks.Shard.Size() > 1 && (l != p.RootGroup() || p.s.root == nil) {
 		device.FreeAll(p.whole[l])
 	}
 	p.whole[l] = nil
@@ -172,9 +151,8 @@ func (p *Pass) reshard(l int) {
 // ReshardAfterForward is Reshard where the backward pass is to gather the group again. The last block stays whole
 // whatever the policy: its backward pass comes next.
 func (p *Pass) ReshardAfterForward(l int) {
-	p.start()
 	if p.s.ranks.ReshardAfterForward && l != p.RootGroup()-1 {
-		p.reshard(l)
+		p.Reshard(l)
 	}
 }
 
@@ -209,49 +187,78 @@ func (p *Pass) Accumulate(l int, grads []*device.Buffer) {
 }
 
 // ReduceScatter sums group l's accumulated gradients over the ranks and keeps this rank's shard. The device goes on
-// meanwhile: the sum is waited for by the next ReduceScatter, or by Finish.
+// meanwhile: each sum is waited for by the next ReduceScatter, or by Finish.
 func (p *Pass) ReduceScatter(l int) {
 	p.reduce()
 	if p.failed() || p.grads[l] == nil {
 		return
 	}
-	w, err := p.s.ranks.Shard.PrepareReduceScatter(p.s.groups[l].name, p.grads[l])
+	w, err := p.s.ranks.Shard.StartReduceScatter(p.s.groups[l].name, p.grads[l])
 	if err != nil {
 		p.Fail(err)
 		return
 	}
-	p.reduces, p.reducing = p.prepare(w), l
+	p.reducing = append(p.reducing, &reduction{group: l, work: w})
 }
 
-// reduce takes the outcome of the last ReduceScatter.
+// reduce takes each reduction one sum further.
 func (p *Pass) reduce() {
-	if p.reduces == nil {
-		return
+	under := p.reducing
+	p.reducing = nil
+	for _, r := range under {
+		sum, err := r.work.Wait()
+		if err != nil {
+			p.Fail(err)
+			device.FreeAll(r.shard)
+			continue
+		}
+		if r.shard != nil {
+			device.FreeAll(r.shard)
+			p.keep(r.group, sum)
+			continue
+		}
+		if p.s.ranks.Shard.Size() > 1 {
+			device.FreeAll(p.grads[r.group])
+		}
+		p.grads[r.group] = nil
+		p.replicate(r.group, sum)
 	}
-	if !p.reduces.started {
-		p.start()
-	}
-	l := p.reducing
-	shard, err := p.reduces.Wait()
-	p.reduces = nil
-	if err != nil {
-		p.Fail(err)
-		return
-	}
-	if p.s.ranks.Shard.Size() > 1 {
-		device.FreeAll(p.grads[l])
-	}
-	p.grads[l], p.reduced[l] = nil, shard
+}
+
+// replicate takes the sum over Shard of a group's gradients on to Replicate.
+func (p *Pass) replicate(l int, shard []*device.Buffer) {
 	if p.s.ranks.Replicate.Size() == 1 || p.failed() {
+		p.keep(l, shard)
 		return
 	}
-	sum, err := p.s.ranks.Replicate.AllReduce(p.s.groups[l].name, shard)
+	w, err := p.s.ranks.Replicate.StartAllReduce(p.s.groups[l].name, shard)
 	if err != nil {
 		p.Fail(err)
+		device.FreeAll(shard)
 		return
 	}
-	device.FreeAll(shard)
-	p.reduced[l] = sum
+	p.reducing = append(p.reducing, &reduction{l, w, shard})
+}
+
+// keep takes a group's gradients summed over all ranks. Their squares are summed now, while the device has blocks to compute,
+// rather than in Finish, where it would wait for the host to queue the programs of all groups.
+func (p *Pass) keep(l int, shard []*device.Buffer) {
+	p.reduced[l] = shard
+	counted := p.s.counted(p.s.groups[l], shard)
+	if len(counted) == 0 || p.failed() {
+		return
+	}
+	var err error
+	if p.squares[l], err = p.s.maths.Squares(counted); err != nil {
+		p.Fail(fmt.Errorf("gradient norm of %s: %w", p.s.groups[l].name, err))
+	}
+}
+
+// settle takes all reductions to their end.
+func (p *Pass) settle() {
+	for len(p.reducing) > 0 {
+		p.reduce()
+	}
 }
 
 // Close ends a pass that is not finished: a forward pass, or one given up.
@@ -261,19 +268,19 @@ func (p *Pass) Close() error {
 }
 
 func (p *Pass) free() {
-	p.reduce()
+	p.settle()
 	for l := range p.whole {
 		if w := p.gathers[l]; w != nil { // nobody has needed it, but its memory is free only after it
 			p.whole[l], _ = w.Wait()
 			p.gathers[l] = nil
 		}
 		if p.whole[l] != nil {
-			p.reshard(l)
+			p.Reshard(l)
 		}
 		p.dropCopies(l) // of a gathering that failed
 		device.FreeAll(p.grads[l], p.reduced[l])
 		p.grads[l], p.reduced[l] = nil, nil
 	}
-	device.FreeAll(p.losses)
-	p.losses = nil
+	device.FreeAll(p.losses, p.squares)
+	p.losses, p.squares = nil, nil
 }

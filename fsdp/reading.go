@@ -48,6 +48,7 @@ type Gatherer interface {
 // way at a time: Read waits for the one before. Its memory is the host's, as much as the shards.
 func (s *State) Read() *Reading {
 	s.settle(len(s.groups) - 1)
+	behind := s.bringAll()
 	r := &Reading{steps: s.steps, shard: s.ranks.Shard.Size(), tensor: s.ranks.Tensor.Size()}
 	var ends []int // per group: how many tensors there are up to its end
 	var all []held
@@ -57,13 +58,14 @@ func (s *State) Read() *Reading {
 		r.groups = append(r.groups, make(chan struct{}))
 	}
 	r.batches = batches(all)
-	go r.read(ends, s.ranks.Tensor.Rank() == 0)
+	go r.read(ends, s.ranks.Tensor.Rank() == 0, behind)
 	s.reading = r
 	return r
 }
 
-// read brings this rank's shards to the host, in order; first tells whether it has those that all parts have alike.
-func (r *Reading) read(ends []int, first bool) {
+// read brings this rank's shards to the host, in order; first tells whether it has those that all parts have alike, and
+// failed why it is to bring nothing.
+func (r *Reading) read(ends []int, first bool, failed error) {
 	done, group := 0, 0
 	tell := func() {
 		for ; group < len(ends) && ends[group] <= done; group++ {
@@ -71,7 +73,6 @@ func (r *Reading) read(ends []int, first bool) {
 		}
 	}
 	tell()
-	var failed error
 	for _, b := range r.batches {
 		if failed == nil {
 			b.data = make([]byte, b.size(r.shard, first))

@@ -13,6 +13,7 @@ type Saved struct{ Data, M1, M2 Fill }
 // rows are read but those that are held here.
 func (s *State) Restore(steps int, get func(name string) (Saved, error)) error {
 	s.settle(len(s.groups) - 1)
+	s.dropUpdate()
 	for _, g := range s.groups {
 		if len(g.m1) != len(g.trained) {
 			g.m1, g.m2 = make([]*device.Buffer, len(g.trained)), make([]*device.Buffer, len(g.trained))

@@ -64,7 +64,9 @@ type State struct {
 	groups []*group
 	steps  int // optimizer steps taken
 
-	reading *Reading // under way; nil = none
+	update  *update          // of the last step; nil = all groups have it
+	root    []*device.Buffer // the root group whole, once it was gathered, if nothing of it is trained
+	reading *Reading         // under way; nil = none
 }
 
 type group struct {
@@ -137,7 +139,7 @@ func (s *State) upload(p Param, fill Fill) (*device.Buffer, error) {
 func (s *State) offloaded(p Param) bool { return s.ranks.Offload && !p.Trained }
 
 // Load uploads this rank's shard of parameter i of a group, asking fill for its rows only. Several parameters may be
-// loaded at once.
+// loaded at once, all before the first pass.
 func (s *State) Load(groupIndex, i int, fill Fill) error {
 	g := s.groups[groupIndex]
 	b, err := s.upload(g.params[i], fill)
@@ -149,8 +151,17 @@ func (s *State) Load(groupIndex, i int, fill Fill) error {
 	return nil
 }
 
+// keepsRoot tells whether the root group stays whole from pass to pass: where it never changes, and is gathered at all. It
+// is whole at the fullest moment of every pass.
+func (s *State) keepsRoot() bool {
+	return len(s.groups[len(s.groups)-1].trained) == 0 && s.ranks.Shard.Size() > 1
+}
+
 // ZeroMoments starts the optimizer from nothing.
 func (s *State) ZeroMoments() error {
+	if err := s.bringAll(); err != nil {
+		return fmt.Errorf("fsdp: %w", err)
+	}
 	s.settle(len(s.groups) - 1)
 	s.steps = 0
 	zero := func(int, int, []byte) error { return nil }
@@ -176,6 +187,8 @@ func (s *State) Steps() int { return s.steps }
 // Close frees all buffers.
 func (s *State) Close() {
 	s.settle(len(s.groups) - 1)
+	s.dropUpdate()
+	device.FreeAll(s.root)
 	for _, g := range s.groups {
 		device.FreeAll(g.shards, g.m1, g.m2)
 	}

@@ -21,9 +21,11 @@ type BenchResult struct {
 	Median    float64       `json:"median_step_s"`
 	Best      float64       `json:"best_step_s"`
 	Worst     float64       `json:"worst_step_s"`
-	TokS      float64       `json:"tok_s"`   // tokens per second of the median step, and per rank if there are several
-	TFLOPS    float64       `json:"tflop_s"` // by NeMo AutoModel's formula
-	DeviceGiB float64       `json:"mem_gib"` // peak of the device's allocator
+	TokS      float64       `json:"tok_s"`          // tokens per second of the median step, and per rank if there are several
+	TFLOPS    float64       `json:"tflop_s"`        // by NeMo AutoModel's formula
+	Moving    float64       `json:"moving_step_s"`  // between GPUs: of a step, this long data moved for collectives,
+	Exposed   float64       `json:"exposed_step_s"` // and this long programs waited for it
+	DeviceGiB float64       `json:"mem_gib"`        // peak of the device's allocator
 	FirstLoss float64       `json:"first_loss"`
 	Loss      float64       `json:"loss"`     // of the last step
 	Platform  string        `json:"platform"` // "cpu", "cuda"
@@ -69,10 +71,12 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 		return nil, err
 	}
 	defer loader.Close()
-	b := benchmark{trainer: t, loader: loader, result: res, start: start}
-	if err := b.run(ctx, warmup, steps); err != nil {
+	b := benchmark{trainer: t, loader: loader, result: res, start: start, warmup: warmup, steps: steps}
+	if err := b.run(ctx); err != nil {
 		return nil, err
 	}
+	moved := b.after.Sub(b.before)
+	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(steps), moved.Exposed.Seconds()/float64(steps)
 	sorted := slices.Sorted(slices.Values(res.Steps))
 	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
 	if res.Programs, err = b.programs(ctx); err != nil {
@@ -96,16 +100,20 @@ type benchmark struct {
 	loader *data.Loader
 	result *BenchResult
 	start  time.Time // of everything
+	warmup int       // steps that do not count
+	steps  int       // that do
 	read   int       // steps whose outcome has been read
 	at     time.Time // when the last one was
 	tokens int       // of the last step
+
+	before, after collective.Traffic // the steps that count, as far as the device is known to have come
 }
 
 // run takes the steps and leaves the times of those that count in the result.
-func (b *benchmark) run(ctx context.Context, warmup, steps int) error {
+func (b *benchmark) run(ctx context.Context) error {
 	var ahead *fsdp.Step // queued, not read
 	b.at = time.Now()
-	for range warmup + steps + 1 {
+	for range b.warmup + b.steps + 1 {
 		batch, err := b.loader.Next(ctx)
 		if err != nil {
 			return err
@@ -132,7 +140,7 @@ func (b *benchmark) run(ctx context.Context, warmup, steps int) error {
 	if err := b.take(ahead); err != nil {
 		return err
 	}
-	b.result.Steps = b.result.Steps[warmup : warmup+steps]
+	b.result.Steps = b.result.Steps[b.warmup : b.warmup+b.steps]
 	return nil
 }
 
@@ -153,7 +161,13 @@ func (b *benchmark) take(step *fsdp.Step) error {
 	b.result.Steps = append(b.result.Steps, now.Sub(b.at).Seconds())
 	b.read++
 	b.at = now
-	return nil
+	if b.read <= b.warmup {
+		b.before, err = b.world.traffic()
+		b.after = b.before
+	} else if b.read <= b.warmup+b.steps {
+		b.after, err = b.world.traffic()
+	}
+	return err
 }
 
 // ProgramTime is what the executions of one program took in a step.

@@ -88,7 +88,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if o.Pack > 0 {
 		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
 	}
-	row("data", "%s", describe(r.Dataset.PathOrID, r.Dataset.Split, j.Train))
+	row("data", "%s", describe(cmp.Or(r.Dataset.PathOrID, r.Dataset.Kind), r.Dataset.Split, j.Train))
 	for _, name := range j.valNames {
 		c := r.ValidationDataset[name]
 		set := describe(c.PathOrID, c.Split, j.Val[name])

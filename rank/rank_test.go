@@ -14,14 +14,12 @@ import (
 	"testing"
 
 	"gorun/configs"
+	"gorun/csrc/device/devicetest"
 	"gorun/model/infer"
 	"gorun/model/safetensors"
 	"gorun/model/spec"
 	"gorun/model/tinymodel"
 )
-
-// cacheDir keeps compiled programs between tests.
-var cacheDir string
 
 func TestMain(m *testing.M) {
 	if os.Getenv("GORUN_TEST_DEVICE") == "" && os.Getenv("XLA_FLAGS") == "" {
@@ -30,13 +28,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "gorun-rank-*")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	m.Run()
-	_ = os.RemoveAll(dir)
+	devicetest.Main(m)
 }
 
 func mustTrain(t *testing.T, r *configs.Recipe) string {
@@ -244,6 +236,11 @@ func TestSession(t *testing.T) {
 				t.Errorf("greedy took %d, the likeliest is %d", step.ID, step.Likeliest[0].ID)
 			}
 		}
+	}
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.ScoreIDs(stopped, prompt); !errors.Is(err, context.Canceled) {
+		t.Errorf("scoring what is not wanted any more: %v", err)
 	}
 }
 

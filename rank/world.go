@@ -90,6 +90,23 @@ func (w *world) comm(name string, axes ...collective.Axis) (collective.Comm, err
 	return w.job.Comm(name, w.mesh.Ranks(axes...)), nil
 }
 
+// commOfPrograms makes the communicator of an axis for collectives inside programs.
+func (w *world) commOfPrograms(axis collective.Axis) (collective.Comm, error) {
+	name, ranks := axis.String()+" in programs", w.mesh.Ranks(axis)
+	if w.fabric != nil {
+		return w.fabric.CommOfPrograms(name, ranks)
+	}
+	return w.job.Comm(name, ranks), nil
+}
+
+// traffic is what collectives between GPUs took so far; between CPUs it is not known.
+func (w *world) traffic() (collective.Traffic, error) {
+	if w.fabric == nil {
+		return collective.Traffic{}, nil
+	}
+	return w.fabric.Traffic()
+}
+
 // ranks is where fsdp's state lies.
 func (w *world) ranks(reshard, offload bool) (r fsdp.Ranks, err error) {
 	if w.job == nil {
@@ -131,7 +148,7 @@ func (w *world) split(dev *device.Client, s model.Split) (model.Split, func(), e
 		if a.to.Parts < 2 {
 			continue
 		}
-		comm, err := w.comm(a.axis.String()+" in programs", a.axis)
+		comm, err := w.commOfPrograms(a.axis)
 		if err != nil {
 			return s, all, err
 		}

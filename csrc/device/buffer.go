@@ -49,16 +49,6 @@ func (c *Client) Scalar(v float32) (*Buffer, error) {
 	return FromSlice(c, dtypes.Float32, []float32{v})
 }
 
-// View makes a buffer over device memory that somebody else owns and keeps alive for as long as the buffer lives.
-// On CUDA, stream must be XLA's own external stream; work queued there before is waited for.
-func (c *Client) View(pointer uintptr, shape Shape, stream uintptr) (*Buffer, error) {
-	h, err := c.plugin.View(c.client, c.device, pointer, int(shape.DType), dims64(shape.Dims), stream)
-	if err != nil {
-		return nil, fmt.Errorf("device: %s: %w", shape, err)
-	}
-	return c.own(h, shape), nil
-}
-
 // Uninitialized makes a buffer with undefined contents, for somebody to write through Pointer or HostMemory before any
 // program reads it.
 func (c *Client) Uninitialized(shape Shape) (*Buffer, error) {

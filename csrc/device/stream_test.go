@@ -3,11 +3,14 @@ package device_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gomlx/compute/dtypes"
 
+	"gorun/csrc"
 	"gorun/csrc/device"
 	"gorun/csrc/device/devicetest"
 	"gorun/tools/skip"
@@ -59,6 +62,68 @@ func slow(n, times int) device.Source {
 	return device.Source{Name: "slow", Code: []byte(b.String()), Inputs: []device.Shape{s, s}, Outputs: []device.Shape{s}}
 }
 
+// TestStreamPrograms: the programs by which a stream takes room and publishes do what they say, on a CPU too: room has the
+// shapes that are asked for, and what is published is the very memory, once the joiner has been called, or not at all if it
+// fails.
+func TestStreamPrograms(t *testing.T) {
+	devicetest.CPUOnly(t) // TestStream has them on a GPU
+	c := devicetest.Open(t)
+	if err := c.RegisterStreams(); err != nil {
+		t.Fatal(err)
+	}
+	joins, refuse := 0, error(nil)
+	number := csrc.RegisterJoiner(func(csrc.Stream) error {
+		joins++
+		return refuse
+	})
+	defer csrc.UnregisterJoiner(number)
+	for _, shapes := range [][]device.Shape{{f32(3)}, {f32(4, 2), device.MakeShape(dtypes.BFloat16, 5), f32(1)}} {
+		room := run(t, c, device.RoomSource(shapes))
+		var want []uintptr
+		for i, b := range room {
+			if !b.Shape().Equal(shapes[i]) {
+				t.Errorf("room for %s is %s", shapes[i], b.Shape())
+			}
+			want = append(want, must(b.Pointer())(t))
+		}
+		for i, b := range run(t, c, device.PublishSource(number, shapes), room...) {
+			if at := must(b.Pointer())(t); at != want[i] {
+				t.Errorf("%s was at %x, is published at %x", shapes[i], want[i], at)
+			}
+			b.Free()
+		}
+	}
+	if joins != 2 {
+		t.Errorf("%d joins, want 2", joins)
+	}
+	refuse = errors.New("the stream is gone")
+	p := must(c.Compile(device.PublishSource(number, []device.Shape{f32(3)})))(t)
+	room := run(t, c, device.RoomSource([]device.Shape{f32(3)}))
+	out, err := p.Execute(room...)
+	if err == nil { // it may fail later too
+		err = out[0].Await()
+	}
+	if err == nil || !strings.Contains(err.Error(), refuse.Error()) {
+		t.Errorf("a join that fails: %v", err)
+	}
+	device.FreeAll(room, out)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// run compiles and executes a program.
+func run(t *testing.T, c *device.Client, src device.Source, args ...*device.Buffer) []*device.Buffer {
+	t.Helper()
+	p := must(c.Compile(src))(t)
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return must(p.Execute(args...))(t)
+}
+
 // TestStream: programs see what a stream wrote, and a stream that takes memory which a program still uses comes after it.
 func TestStream(t *testing.T) {
 	const n, times = 4096, 40
@@ -87,7 +152,7 @@ func TestStream(t *testing.T) {
 		was := must(x.Pointer())(t)
 		out := must(p.Execute(x, one))(t) // reads x at its end, long from now
 		x.Free()
-		y := must(c.Uninitialized(device.MakeShape(dtypes.Float32, n, n)))(t)
+		y := must(s.Room([]device.Shape{x.Shape()}))(t)[0]
 		reused = reused || must(y.Pointer())(t) == was
 		if err := errors.Join(s.After(y), s.Zero(y, 0, y.Shape().Bytes())); err != nil {
 			t.Fatal(err)
@@ -107,6 +172,49 @@ func TestStream(t *testing.T) {
 	}
 	if !reused {
 		t.Error("no buffer took the memory of the freed one: the test shows nothing")
+	}
+}
+
+// TestStreamRunsAhead: while the device computes, the host queues as many rooms and publications as eight blocks of a
+// sharded model need, of as many tensors, without waiting.
+func TestStreamRunsAhead(t *testing.T) {
+	const n, tensors, blocks = 4096, 24, 8
+	c, s := openStream(t)
+	p := must(c.Compile(slow(n, 100)))(t)
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	x := must(device.FromSlice(c, dtypes.Float32, make([]float32, n*n), n, n))(t)
+	defer x.Free()
+	shapes := slices.Repeat([]device.Shape{f32(1024)}, tensors)
+	block := func() device.Mark {
+		room := must(s.Room(shapes))(t)
+		if err := errors.Join(s.After(room[tensors-1]), s.Zero(room[0], 0, 4096)); err != nil {
+			t.Fatal(err)
+		}
+		m := must(s.Mark())(t)
+		device.FreeAll(must(s.Publish(m, room))(t))
+		return m
+	}
+	block().Free() // compiles
+	device.FreeAll(must(p.Execute(x, x))(t))
+	out := must(p.Execute(x, x))(t)
+	defer device.FreeAll(out)
+	first := block()
+	for range blocks - 1 {
+		block().Free()
+	}
+	if passed, err := first.Passed(); err != nil || passed {
+		t.Errorf("the device has come to the first block (%t, %v): the host waited for it", passed, err)
+	}
+	first.Free()
+	if err := out[0].Await(); err != nil {
+		t.Fatal(err)
+	}
+	if waited, err := s.Waited(); err != nil || waited > 50*time.Millisecond {
+		t.Errorf("XLA waited for the stream for %s (%v), which does nothing that lasts", waited, err)
 	}
 }
 

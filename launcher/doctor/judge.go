@@ -87,7 +87,7 @@ func (j *judge) gpu(f *Facts, i int) {
 		j.say(status, check, "look after its cooling, power and clock settings: it slows all ranks down", "at %d of %d MHz because of %s", h.ClockMHz, h.MaxClockMHz, list(h.Slowed))
 	}
 	if len(j.out) == sound {
-		j.say(OK, check, "", "%s, %s, %d of %d MHz", g.Name, size(g.Memory), h.ClockMHz, h.MaxClockMHz)
+		j.say(OK, check, "", "%s, %s, up to %d MHz", g.Name, size(g.Memory), h.MaxClockMHz)
 	}
 }
 

@@ -1,0 +1,146 @@
+package collective
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"gorun/csrc"
+	"gorun/csrc/device"
+)
+
+// work is a collective on a communicator's stream.
+type work struct {
+	n        *NCCL
+	op       op
+	what     string
+	bytes    int
+	group    []csrc.NCCLOp
+	in, made []*device.Buffer
+
+	begun chan struct{} // closed when it is queued, or has failed
+	mark  *shared       // behind it
+	err   error
+}
+
+// begin queues it.
+func (w *work) begin() {
+	w.mark, w.err = w.n.run(w.op, w.what, w.bytes, w.group, w.n.queue.Handle(), w.prepare)
+	close(w.begun)
+}
+
+// prepare makes the stream wait for all buffers, and clears what a reduce-scatter of uneven rows leaves.
+func (w *work) prepare() error {
+	n := w.n
+	if err := n.queue.After(append(w.in[:len(w.in):len(w.in)], w.made[len(w.made)-1])...); err != nil || w.op != reduceScatter {
+		return err
+	}
+	for i, b := range w.made {
+		s := b.Shape()
+		lo, hi := Part(w.in[i].Shape().Dims[0], n.size, n.rank)
+		if used := (hi - lo) * (s.Bytes() / max(1, s.Dims[0])); used < s.Bytes() {
+			if err := n.queue.Zero(b, used, s.Bytes()-used); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Wait implements Work.
+func (w *work) Wait() ([]*device.Buffer, error) {
+	<-w.begun
+	if w.err != nil {
+		return nil, w.fail(w.err)
+	}
+	defer w.mark.drop()
+	out, err := w.n.queue.Publish(w.mark.mark, w.made)
+	if err != nil {
+		return nil, w.fail(err)
+	}
+	return out, nil
+}
+
+// fail gives the results' memory back and says what failed.
+func (w *work) fail(err error) error {
+	device.FreeAll(w.made)
+	return fmt.Errorf("%s %s: %s: %w", opNames[w.op], w.what, w.n.name, err)
+}
+
+// pending is a collective that the device may not have done.
+type pending struct {
+	call
+	from mark // where it began
+	mark *shared
+	end  func(error)
+}
+
+// shared is a mark that both the watch and the caller look at; the second to let go of it frees it.
+type shared struct {
+	mark
+	users atomic.Int32
+}
+
+func share(m mark) *shared {
+	s := &shared{mark: m}
+	s.users.Store(2)
+	return s
+}
+
+func (s *shared) drop() {
+	if s.users.Add(-1) == 0 {
+		s.Free()
+	}
+}
+
+// run queues a group of collectives on a stream, after whatever prepare queues, and returns a mark behind them, for the
+// caller to drop.
+func (n *NCCL) run(o op, what string, bytes int, group []csrc.NCCLOp, s csrc.Stream, prepare func() error) (*shared, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended {
+		return nil, n.fabric.cause()
+	}
+	n.seq++
+	p := pending{call: call{o, n.seq, time.Now().Add(n.fabric.job.cfg.Timeout)}}
+	p.end = n.fabric.job.flight.begin(Event{Op: opNames[o], What: what, Comm: n.name, Seq: n.seq}, bytes)
+	if err := n.enqueue(&p, group, s, prepare); err != nil {
+		err = n.fabric.fail(fmt.Errorf("number %d: %w", p.seq, err))
+		p.end(err)
+		return nil, err
+	}
+	n.waiting.Lock()
+	n.pending = append(n.pending, p)
+	n.waiting.Unlock()
+	return p.mark, nil
+}
+
+// enqueue does the work of run, and leaves p's marks.
+func (n *NCCL) enqueue(p *pending, group []csrc.NCCLOp, s csrc.Stream, prepare func() error) (err error) {
+	if err := prepare(); err != nil {
+		return err
+	}
+	if p.from, err = n.queue.MarkOn(s); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			p.from.Free()
+		}
+	}()
+	f := n.fabric
+	if err := f.lib.Run(f.cuda, n.comm, group, s); err != nil {
+		return err
+	}
+	if err := f.settle(n.comm, p.deadline); err != nil {
+		if err == errLate { //nolint:errorlint // settle's own
+			err = fmt.Errorf("it has taken longer than it may: %s", f.job.missing(p.call, n.name, n.ranks))
+		}
+		return err
+	}
+	m, err := n.queue.MarkOn(s)
+	if err == nil {
+		p.mark = share(m)
+	}
+	return err
+}
