@@ -129,7 +129,7 @@ const drain = time.Second
 func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error) {
 	dir := filepath.Join(a.cfg.RunDir(), fmt.Sprintf("attempt_%d", p.Gen), strconv.Itoa(r.rank))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("--log-dir: %w", err)
+		return nil, logFault(err)
 	}
 	show := a.cfg.LocalFilter == nil
 	for _, local := range a.cfg.LocalFilter {
@@ -138,7 +138,7 @@ func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error)
 	stream := func(id int, name string, to *console) (io.Writer, error) {
 		f, err := os.Create(filepath.Join(dir, name+".log"))
 		if err != nil {
-			return nil, fmt.Errorf("--log-dir: %w", err)
+			return nil, logFault(err)
 		}
 		files = append(files, f)
 		log := &spared{log: f, lost: func(err error) {

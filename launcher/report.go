@@ -27,9 +27,14 @@ const verdictFile = "verdict.json"
 // nodes, those of the first generation do so when it starts: one that comes later may share the folder with them.
 func (a *Agent) forget() error {
 	if err := os.Remove(filepath.Join(a.cfg.RunDir(), verdictFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("--log-dir: %w", err)
+		return logFault(err)
 	}
 	return nil
+}
+
+// logFault says what to do about a folder of logs that cannot be used.
+func logFault(err error) error {
+	return fmt.Errorf("--log-dir: name a folder that can be written to and has room: %w", err)
 }
 
 // announce prints the line and keeps the verdict, unless it is about ranks of other nodes only. A disk that is slow holds

@@ -14,6 +14,7 @@ type acts struct {
 	gate, up  hlo.Value // [T,F]
 	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them; of experts [slots,2F]
 	tMLP, tDn hlo.Value
+	loads     hlo.Value // of the router, for the auxiliary loss; never saved
 	yo, yd    hlo.Value // what o and down give [T,D]; kept where these are normed
 	h2        hlo.Value // norm of x2, where it came with x2; never saved
 }
@@ -58,7 +59,7 @@ func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 // forwardDown fills yd from gate and up, or gateUp; of experts it is all, from x2 on.
 func (b block) forwardDown(e *emit, a *acts) {
 	if b.mixture != nil {
-		a.yd, a.gateUp = b.mixture.forward(e, b.inputMLP(e, a), e.cfg.Remat == RematNone)
+		a.yd, a.gateUp, a.loads = b.mixture.forward(e, b.inputMLP(e, a), e.cfg.Remat == RematNone)
 		return
 	}
 	if k, ok := b.gatedKernel(e); ok {

@@ -117,8 +117,8 @@ func (f forest) fill(t *testing.T, b *bench, w params, capacity int) *model.Deco
 // TestBranches: branches against a shared beginning score as each does with the beginning in front, twice in a row, and
 // what is generated afterwards has not seen them.
 func TestBranches(t *testing.T) {
-	dev := devicetest.Open(t)
-	for _, family := range []string{"llama2", "mistral", "gemma2"} { // plain; windows; soft caps and norms of results
+	asShipped, hasty := devicetest.Open(t), devicetest.OpenHasty(t)
+	for family, dev := range map[string]*device.Client{"llama2": asShipped, "mistral": hasty, "gemma2": hasty} { // plain; windows; soft caps and norms of results
 		t.Run(family, func(t *testing.T) {
 			g := openGolden(t, dev, family)
 			b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters()})

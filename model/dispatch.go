@@ -48,11 +48,7 @@ func (m mixture) dispatch(e *emit, r routing) dispatch {
 	d.slots = m.blocks(tokens, d.rows) * d.rows
 	whole := func(x hlo.Value) hlo.Value { return e.To(x, dtypes.Int32) }
 
-	chosen := e.Full(dtypes.Float32, 0, r.probs.Dims()...)
-	for _, p := range r.picks {
-		chosen = e.Select(p.hot, e.Const(dtypes.Float32, 1), chosen)
-	}
-	nth := whole(e.Cumulate(chosen)) // of an expert's tokens each is, from 1
+	nth := whole(e.Cumulate(r.chosen(e))) // of an expert's tokens each is, from 1
 	count := e.Slice(nth, 0, tokens-1, tokens)
 	blocks := e.Div(e.Add(count, e.int(d.rows-1)), e.int(d.rows))
 	// Along the experts, how many blocks and how many experts with tokens there are up to each.

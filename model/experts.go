@@ -7,11 +7,16 @@ import (
 )
 
 // forward is the sum of what each token's experts give, times their weights, of h [T,D] in the compute dtype: [T,D] in
-// the compute dtype. With keep it also returns gate and up of every slot [slots,2F], else nothing.
+// the compute dtype. With keep it also returns gate and up of every slot [slots,2F], else nothing; and where the auxiliary
+// loss is on, the router's loads.
 //
 // The weight is multiplied into what down is given, so that what comes out of slots is only added up.
-func (m mixture) forward(e *emit, h hlo.Value, keep bool) (y, gateUp hlo.Value) {
-	d := m.dispatch(e, m.route(e, h))
+func (m mixture) forward(e *emit, h hlo.Value, keep bool) (y, gateUp, loads hlo.Value) {
+	r := m.route(e, h)
+	if e.counted.Valid() {
+		loads = r.loads(e)
+	}
+	d := m.dispatch(e, r)
 	xs := e.Rows(h, d.token)
 	state := []hlo.Value{e.Full(e.cfg.Compute, 0, d.slots, m.hidden)}
 	if keep {
@@ -30,7 +35,7 @@ func (m mixture) forward(e *emit, h hlo.Value, keep bool) (y, gateUp hlo.Value) 
 	if keep {
 		gateUp = state[1]
 	}
-	return e.c(d.back(e, state[0])), gateUp
+	return e.c(d.back(e, state[0])), gateUp, loads
 }
 
 // gatedInput is gate and up of an expert for rows x [n,D], side by side [n,2F], in the compute dtype.

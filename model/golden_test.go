@@ -32,6 +32,8 @@ type golden struct {
 // cases are the batches of golden.safetensors.
 var cases = []string{"plain", "padded"}
 
+func TestMain(m *testing.M) { devicetest.Main(m) }
+
 func openGolden(t *testing.T, dev *device.Client, family string) *golden {
 	t.Helper()
 	dir := filepath.Join("testdata", "golden", family)
@@ -240,7 +242,7 @@ func (b *bench) checkGradients(g *golden, prefix string, grads [][][]float32) {
 // TestGolden holds the model to transformers and PEFT, family by family, in float32: log-probabilities, losses, and
 // the gradient of every tensor, whatever is computed again in the backward pass.
 func TestGolden(t *testing.T) {
-	asShipped, hasty := goldenDevice(t, nil), goldenDevice(t, devicetest.Hasty)
+	asShipped, hasty := devicetest.Open(t), devicetest.OpenHasty(t)
 	t.Run("families", func(t *testing.T) {
 		for _, family := range families(t) {
 			dev := hasty
@@ -255,26 +257,6 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-// goldenDevice is a device of the test's own, with a cache of executables: families share many programs.
-func goldenDevice(t *testing.T, flags map[string]string) *device.Client {
-	t.Helper()
-	config := devicetest.Config(t)
-	config.CacheDir, config.Flags = t.TempDir(), flags
-	dev, err := device.Open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if n := dev.LiveBuffers(); n != 0 && !t.Failed() {
-			t.Errorf("the test leaks %d device buffers", n)
-		}
-		if err := dev.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return dev
-}
-
 func (g *golden) checkAll(t *testing.T) {
 	lora := func(r model.Remat) func(*testing.T) { return func(t *testing.T) { g.checkLoRA(t, r) } }
 	full := func(r model.Remat) func(*testing.T) { return func(t *testing.T) { g.checkFull(t, r) } }
@@ -283,6 +265,9 @@ func (g *golden) checkAll(t *testing.T) {
 	t.Run("decoding", g.checkDecoding)
 	t.Run("lora", lora(model.RematNone))
 	t.Run("full fine-tuning", full(model.RematNone))
+	if g.Decoder.Mixture != nil {
+		t.Run("training", g.checkTraining)
+	}
 	if filepath.Base(g.Path) == "mixtral" { // its experts are Qwen3-MoE's, its attention Llama's
 		return
 	}

@@ -20,6 +20,8 @@ type emit struct {
 	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
 	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
 	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
+	counted hlo.Value // [T] float32, of tokens that the auxiliary loss is of; invalid without that
+	push    hlo.Value // gradient of the auxiliary loss by each expert's probability, of any token [E]; invalid but in backward
 	grads   map[int]hlo.Value
 	stacks  stacks
 	shares  map[int][]share // of gradients, by parameter

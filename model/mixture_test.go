@@ -1,7 +1,10 @@
 package model_test
 
 import (
+	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -75,4 +78,17 @@ func TestIdleExperts(t *testing.T) {
 	if idle != 6 {
 		t.Errorf("%d gradients of the idle expert, want 6", idle)
 	}
+}
+
+// checkTraining takes the golden steps of LoRA.
+func (g *golden) checkTraining(t *testing.T) {
+	k := &kind{golden: g, base: g.values}
+	text, err := os.ReadFile(filepath.Join(g.Path, "curves.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &k.curves); err != nil {
+		t.Fatal(err)
+	}
+	g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters()}).checkTraining(k)
 }

@@ -63,31 +63,39 @@ func (c Config) stream(s Shape) device.Shape {
 	return device.MakeShape(c.Compute, c.streamRows(s), c.Decoder.Hidden)
 }
 
-// buildForward is the program: parameters, context, x -> y, saved...
+// buildForward is the program: parameters, context, x -> y, saved..., and, with the auxiliary loss, the router's loads.
 func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, error) {
 	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
+		b.countedTokens(e)
 		b.stack(e)
 		y, a := b.forward(e, g.Input(cfg.stream(s)))
 		out := []hlo.Value{y}
 		for _, v := range b.saved(e, &a) {
 			out = append(out, *v)
 		}
+		if a.loads.Valid() {
+			out = append(out, a.loads)
+		}
 		return out
 	})
 }
 
-// buildBackward is the program: parameters, context, x, saved..., dy (donated) -> dx, gradients... in float32. saved are
-// the shapes that forward returns.
+// buildBackward is the program: parameters, context, x, saved..., with the auxiliary loss its push, dy (donated) -> dx,
+// gradients... in float32. saved are the shapes that forward returns.
 func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
 	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
+		b.countedTokens(e)
 		x := g.Input(cfg.stream(s))
 		b.stack(e)
 		var a acts
 		b.restore(e, x, &a, saved)
+		if b.balanced(cfg) {
+			e.push = g.Input(device.MakeShape(dtypes.Float32, b.mixture.experts))
+		}
 		dx := b.backward(e, x, a, g.Donated(cfg.stream(s), 0))
 		return append([]hlo.Value{dx}, e.gradients(b.group)...)
 	})

@@ -48,6 +48,15 @@ func (m mixture) route(e *emit, h hlo.Value) routing {
 	return r
 }
 
+// chosen is 1 where an expert is among a token's picks, else 0 [T,E].
+func (r routing) chosen(e *emit) hlo.Value {
+	chosen := e.Full(dtypes.Float32, 0, r.probs.Dims()...)
+	for _, p := range r.picks {
+		chosen = e.Select(p.hot, e.Const(dtypes.Float32, 1), chosen)
+	}
+	return chosen
+}
+
 // routeBackward turns the gradients of the picks' weights [T] into that of h [T,D] float32, through the probabilities of
 // the experts that were picked: which were is constant. With w_k = p_k/sum(p), dp_k = (dw_k - sum(dw w))/sum(p); and with
 // p = softmax(l), dl = p (dp - sum(dp p)). It records the router's gradient in full fine-tuning.
@@ -64,6 +73,9 @@ func (m mixture) routeBackward(e *emit, r routing, dWeights []hlo.Value) hlo.Val
 	dp := e.Full(dtypes.Float32, 0, r.probs.Dims()...)
 	for i, p := range r.picks {
 		dp = e.Select(p.hot, e.Like(dWeights[i], dp, 0), dp)
+	}
+	if e.push.Valid() {
+		dp = e.Add(dp, e.Mul(e.Like(e.counted, dp, 0), e.Like(e.push, dp, 1)))
 	}
 	dl := e.Mul(r.probs, e.Sub(dp, e.Like(e.Sum(e.Mul(dp, r.probs), 1), dp, 0)))
 	if e.cfg.Full {

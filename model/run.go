@@ -22,6 +22,11 @@ type Run struct {
 	x                          []*device.Buffer   // input of each block, and the last block's output
 	saved                      [][]*device.Buffer // what each block's forward saved
 	dx                         *device.Buffer
+
+	counted       *device.Buffer // for the auxiliary loss (balance.go), as all that follows
+	loads         []*device.Buffer
+	push          *device.Buffer
+	balanceFactor float64
 }
 
 // Begin uploads a micro-batch.
@@ -44,6 +49,7 @@ func (m *Model) Begin(b Batch) *Run {
 	if b.Keys != nil && m.cfg.Dropout > 0 && r.err == nil {
 		r.keys, r.err = device.FromSlice(m.dev, dtypes.Uint32, b.Keys, b.keyDims()...)
 	}
+	r.balance(b)
 	return r
 }
 
@@ -124,6 +130,9 @@ func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*
 		}
 		args = append(args, r.keys, id)
 	}
+	if r.counted != nil && r.m.blocks[layer].mixture != nil {
+		args = append(args, r.counted)
+	}
 	return append(args, more...)
 }
 
@@ -134,6 +143,10 @@ func (r *Run) Forward(layer int, w []*device.Buffer) {
 	}
 	p, err := r.m.forward(layer, r.shape, r.keys != nil, r.m.cfg.Remat)
 	if out := r.execute(p, err, r.context(layer, w, r.x[layer])...); r.err == nil {
+		if r.m.blocks[layer].balanced(r.m.cfg) {
+			last := len(out) - 1
+			r.loads, out = append(r.loads, out[last]), out[:last]
+		}
 		r.x, r.saved[layer] = append(r.x, out[0]), out[1:]
 	}
 }
@@ -146,6 +159,7 @@ func (r *Run) Infer(layer int, w []*device.Buffer) {
 	p, err := r.m.forward(layer, r.shape, r.keys != nil, RematFull)
 	if out := r.execute(p, err, r.context(layer, w, r.x[layer])...); r.err == nil {
 		r.x[layer].Free()
+		device.FreeAll(out[1:])
 		r.x = append(r.x, out[0])
 	}
 }
@@ -163,7 +177,7 @@ func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*d
 		return nil, nil
 	}
 	r.dx = out[0]
-	loss, out = out[1], out[2:]
+	loss, out = r.balancedLoss(out[1]), out[2:]
 	grads = map[int]*device.Buffer{}
 	for _, i := range []int{rt.norm, rt.head} {
 		if rt.trains(i) {
@@ -201,6 +215,9 @@ func (r *Run) Backward(layer int, w []*device.Buffer) []*device.Buffer {
 	}
 	p, err := r.m.backward(layer, r.shape, r.keys != nil)
 	args := append([]*device.Buffer{r.x[layer]}, r.saved[layer]...)
+	if r.m.blocks[layer].balanced(r.m.cfg) {
+		args = append(args, r.push)
+	}
 	out := r.execute(p, err, r.context(layer, w, append(args, r.dx)...)...)
 	if r.err != nil {
 		return nil
@@ -239,7 +256,8 @@ func (r *Run) EmbedBackward(grads map[int]*device.Buffer) []*device.Buffer {
 
 // End frees what the run holds and returns its first error.
 func (r *Run) End() error {
-	device.FreeAll(r.x, r.turns, []*device.Buffer{r.ids, r.positions, r.rows, r.labels, r.starts, r.keys, r.dx})
+	device.FreeAll(r.x, r.turns, []*device.Buffer{r.ids, r.positions, r.rows, r.labels, r.starts, r.keys, r.dx, r.counted, r.push})
 	device.FreeAll(r.saved...)
+	device.FreeAll(r.loads)
 	return r.err
 }

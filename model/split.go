@@ -43,6 +43,9 @@ func (s Split) Check(d *spec.Decoder) error {
 			faults = append(faults, fmt.Errorf("model: part %d of %d on the %s axis: parts count from 0", a.Index, a.Parts, a.name))
 		}
 	}
+	if s.Context.split() && d.Mixture != nil && d.Mixture.Balance > 0 {
+		faults = append(faults, errors.New("model: the auxiliary loss of a router is of whole rows: choose 1 context-parallel part, or output_router_logits = false in config.json"))
+	}
 	if n := s.Tensor.Parts; n > 1 {
 		if d.QKNorm && d.QKNormWide {
 			faults = append(faults, fmt.Errorf("model: the heads of a %s model share the norms of q and k: they cannot be split over tensor-parallel parts", d.Family))

@@ -249,16 +249,17 @@ func TestSplitFamilies(t *testing.T) {
 		"qwen2":     {{tensor, true, model.RematNone, 0}},   // biases
 		"qwen3":     {{tensor, true, model.RematFull, 0}},   // norms of heads
 		"mistral":   {{context, false, model.RematNone, 0}}, // a window
+		"smollm2":   nil,                                    // its blocks are llama3's
 		"smollm3":   {{context, false, model.RematNone, 0}}, // layers without rotary
 		"gemma2":    {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
 		"gemma3":    {{tensor, false, model.RematFull, 0}},  // two rotary embeddings
 		"olmo2":     {{context, true, model.RematNone, 0}},  // norms over all heads
 		"mixtral":   {{context, false, model.RematNone, 0}}, // experts
-		"qwen3_moe": {},                                     // the same experts
+		"qwen3_moe": nil,                                    // the same experts
 	}
 	for _, family := range families(t) {
-		list := variants[family]
-		if list == nil {
+		list, own := variants[family]
+		if !own {
 			list = []variant{{tensor, false, model.RematNone, 0}}
 		}
 		for _, v := range list {
@@ -400,6 +401,11 @@ func TestSplitFaults(t *testing.T) {
 	_, err = model.New(nil, model.Config{Decoder: experts, Compute: dtypes.Float32, Split: model.Split{Tensor: model.Axis{Parts: 2}}})
 	if err == nil || !strings.Contains(err.Error(), "experts of a llama model cannot be split") {
 		t.Errorf("experts, split: %v", err)
+	}
+	experts.Mixture.Balance = 0.1
+	_, err = model.New(nil, model.Config{Decoder: experts, Compute: dtypes.Float32, Split: model.Split{Context: model.Axis{Parts: 2}}})
+	if err == nil || !strings.Contains(err.Error(), "auxiliary loss of a router is of whole rows") {
+		t.Errorf("an auxiliary loss, split by tokens: %v", err)
 	}
 	for _, c := range []struct {
 		split model.Split

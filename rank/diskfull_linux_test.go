@@ -50,3 +50,40 @@ func TestDiskFull(t *testing.T) {
 	}
 	sameRun(t, dir, whole)
 }
+
+// TestExportNoRoom: an export that its disk has no room for, or that may not be written, says where and what to do, and
+// leaves nothing.
+func TestExportNoRoom(t *testing.T) {
+	if os.Geteuid() != 0 {
+		skip.Because(t, "mounting a small file system needs root")
+	}
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); err != nil {
+		skip.Because(t, "mounting is not permitted: "+err.Error())
+	}
+	defer func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	base := openTiny(t)
+	try := func(want ...string) {
+		t.Helper()
+		for _, format := range []string{FormatHF, FormatGGUF} {
+			_, err := Export(t.Context(), base, tinyAdapter(base), ExportOptions{Format: format, DType: "f32", Out: filepath.Join(disk, "out"), MaxShard: 1 << 30, Device: testDevice(t)})
+			for _, w := range want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("%s: %v, want %q in it", format, err, w)
+				}
+			}
+			if left, err := os.ReadDir(disk); err != nil || len(left) > 0 {
+				t.Errorf("%s: left %v (%v)", format, left, err)
+			}
+		}
+	}
+	try("no room in "+disk+" for the export", "free space there")
+	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	try(disk+" cannot be written to", "another folder", "read-only file system")
+}

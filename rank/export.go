@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/gomlx/compute/dtypes"
+	"golang.org/x/sys/unix"
 
 	"gorun/model/export"
 	"gorun/model/gguf"
@@ -84,32 +86,56 @@ func Export(ctx context.Context, base *Base, from *export.Adapter, o ExportOptio
 	if err := e.settle(); err != nil {
 		return nil, err
 	}
-	out, err := filepath.Abs(o.Out)
+	out, tmp, err := beside(o.Out)
 	if err != nil {
 		return nil, err
+	}
+	if r, err = e.writeTo(ctx, tmp); err == nil {
+		err = os.Rename(tmp, out)
+	}
+	if err != nil {
+		return nil, errors.Join(explainRoom(err, filepath.Dir(out)), os.RemoveAll(tmp))
+	}
+	return r, nil
+}
+
+// beside makes the folder that an export is written in, beside that which it becomes.
+func beside(path string) (out, tmp string, err error) {
+	if out, err = filepath.Abs(path); err != nil {
+		return "", "", err
 	}
 	if _, err := os.Lstat(out); err == nil {
-		return nil, fmt.Errorf("%s is there already: name a folder that is not, or remove it", o.Out)
+		return "", "", fmt.Errorf("%s is there already: name a folder that is not, or remove it", path)
 	}
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return nil, err
+	if err = os.MkdirAll(filepath.Dir(out), 0o755); err == nil {
+		tmp, err = os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".*.tmp")
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".*.tmp")
-	if err != nil {
-		return nil, err
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return "", "", fmt.Errorf("%s cannot be written to: write the export to another folder, or change its permissions: %w", filepath.Dir(out), err)
+	} else if err != nil {
+		return "", "", explainRoom(err, filepath.Dir(out))
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(tmp))
-		}
-	}()
 	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp's is for its owner alone
-		return nil, err
+		return "", "", errors.Join(err, os.RemoveAll(tmp))
 	}
+	return out, tmp, nil
+}
+
+// explainRoom adds what to do to the errors of a full disk.
+func explainRoom(err error, dir string) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) {
+		return fmt.Errorf("no room in %s for the export: free space there, or write it to a folder on another disk; nothing is left of it: %w", dir, err)
+	}
+	return err
+}
+
+// writeTo writes, verifies and reports an export in the folder tmp.
+func (e *exporter) writeTo(ctx context.Context, tmp string) (*Report, error) {
 	if err := e.write(tmp); err != nil {
 		return nil, err
 	}
-	r = &Report{Gorun: o.Version, Format: o.Format, DType: e.DType, Base: cmp.Or(o.From.Base, base.Path), BaseDigest: base.Digest(), Adapter: o.From.Adapter, MaxLoraRank: e.maxLoraRank}
+	r := &Report{Gorun: e.Version, Format: e.Format, DType: e.DType, Base: cmp.Or(e.From.Base, e.base.Path), BaseDigest: e.base.Digest(), Adapter: e.From.Adapter, MaxLoraRank: e.maxLoraRank}
+	var err error
 	if r.Check, err = e.verify(ctx, tmp); err != nil {
 		return nil, fmt.Errorf("verify the export: %w", err)
 	}
@@ -120,10 +146,7 @@ func Export(ctx context.Context, base *Base, from *export.Adapter, o ExportOptio
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, reportFile), append(text, '\n'), 0o644); err != nil {
-		return nil, err
-	}
-	return r, os.Rename(tmp, out)
+	return r, os.WriteFile(filepath.Join(tmp, reportFile), append(text, '\n'), 0o644)
 }
 
 // merges tells whether the format holds the base's weights.

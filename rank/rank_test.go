@@ -14,14 +14,12 @@ import (
 	"testing"
 
 	"gorun/configs"
+	"gorun/csrc/device/devicetest"
 	"gorun/model/infer"
 	"gorun/model/safetensors"
 	"gorun/model/spec"
 	"gorun/model/tinymodel"
 )
-
-// cacheDir keeps compiled programs between tests.
-var cacheDir string
 
 func TestMain(m *testing.M) {
 	if os.Getenv("GORUN_TEST_DEVICE") == "" && os.Getenv("XLA_FLAGS") == "" {
@@ -30,13 +28,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	dir, err := os.MkdirTemp("", "gorun-rank-*")
-	if err != nil {
-		panic(err)
-	}
-	cacheDir = dir
-	m.Run()
-	_ = os.RemoveAll(dir)
+	devicetest.Main(m)
 }
 
 func mustTrain(t *testing.T, r *configs.Recipe) string {

@@ -31,7 +31,6 @@ func TestRankProcess(t *testing.T) {
 	if path == "" {
 		return
 	}
-	cacheDir = os.Getenv("GORUN_TEST_CACHE")
 	p, err := PlaceFrom(os.Getenv)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +98,7 @@ func startRanks(t *testing.T, r *configs.Recipe, world int, more func(rank int) 
 	out := make([]*process, world)
 	for rank := range out {
 		p := &process{Cmd: exec.Command(os.Args[0], "-test.run=^TestRankProcess$")}
-		p.Env = append(os.Environ(), rankRecipe+"="+path, "GORUN_TEST_CACHE="+cacheDir, "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port,
+		p.Env = append(os.Environ(), rankRecipe+"="+path, "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port,
 			fmt.Sprint("RANK=", rank), fmt.Sprint("LOCAL_RANK=", rank), fmt.Sprint("WORLD_SIZE=", world), "GORUN_JOB_KEY="+strings.Repeat("5a", 32))
 		if more != nil {
 			p.Env = append(p.Env, more(rank)...)

@@ -106,5 +106,5 @@ func train(ctx context.Context, t *testing.T, r *configs.Recipe) (string, error)
 func testDevice(t *testing.T) Device {
 	t.Helper()
 	c := devicetest.Config(t)
-	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: cacheDir}
+	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: c.CacheDir}
 }

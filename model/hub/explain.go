@@ -19,7 +19,7 @@ func (c *Client) explain(r Repo, revision string, err error) error {
 		}
 		return fmt.Errorf("%s: %w: %s (%w)", r, kind, words, err)
 	}
-	if networkFault(err) {
+	if networkFault(err) || nameless(err) {
 		return fmt.Errorf("%s: %s cannot be reached: check the network and the proxy (HTTPS_PROXY), or name a mirror in HF_ENDPOINT: %w", r, c.base.Host, err)
 	}
 	return fmt.Errorf("%s: %w", r, err)

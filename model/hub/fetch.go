@@ -67,7 +67,7 @@ func (c *Client) Fetch(ctx context.Context, r Request) (*Snapshot, error) {
 		return s, err
 	}
 	s, err := c.fetchAmong(ctx, r)
-	if err == nil || ctx.Err() != nil || !transient(err) {
+	if err == nil || ctx.Err() != nil || !transient(err) && !nameless(err) {
 		return s, c.explain(r.Repo, r.Revision, err)
 	}
 	cached, _, missing := c.lookup(&r)

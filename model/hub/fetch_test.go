@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -158,6 +159,13 @@ func TestOffline(t *testing.T) {
 	}
 }
 
+// noNames is a network whose name service knows nobody.
+type noNames struct{}
+
+func (noNames) RoundTrip(r *http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: r.URL.Hostname(), IsNotFound: true}}
+}
+
 // TestUnreachable: what is whole in the cache does, without the Hub.
 func TestUnreachable(t *testing.T) {
 	s := start(t)
@@ -166,6 +174,15 @@ func TestUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nowhere := client(t, s, reader, func(cfg *Config) { cfg.Cache, cfg.Endpoint = c.cfg.Cache, "http://hub.invalid" })
+	nowhere.http = &http.Client{Transport: noNames{}}
+	for state, c := range map[string]*Client{"without a name": nowhere, "there": c} {
+		if got, err := c.Fetch(t.Context(), request(t, model)); err != nil || got.Path != online.Path {
+			t.Errorf("the Hub is %s: %+v, %v", state, got, err)
+		}
+	}
+	_, err = nowhere.Fetch(t.Context(), request(t, dataset))
+	says(t, err, nil, "hub.invalid cannot be reached", "HTTPS_PROXY", "HF_ENDPOINT")
 	s.Fault("/revision/", int(c.pace.tries), hubtest.Status(503))
 	for _, state := range []string{"in trouble", "gone"} {
 		got, err := c.Fetch(t.Context(), request(t, model))

@@ -98,6 +98,13 @@ func networkFault(err error) bool {
 	return errors.As(err, &op)
 }
 
+// nameless tells whether the name of the Hub, or of where it sends us, leads nowhere. That is how it looks without a network
+// too, where the name service knows of nothing.
+func nameless(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
+}
+
 func untrusted(err error) bool {
 	var (
 		verify    *tls.CertificateVerificationError

@@ -40,10 +40,11 @@ type golden struct {
 	LocalTheta float64   `json:"local_theta"`
 	Variants   []float64 `json:"variants"` // scale and cap of scores, cap of logits, multipliers of embedding, residual and logits
 	Mixture    *struct {
-		Experts   int    `json:"experts"`
-		PerToken  int    `json:"per_token"`
-		Normalize bool   `json:"normalize"`
-		Plain     []bool `json:"plain"`
+		Experts   int     `json:"experts"`
+		PerToken  int     `json:"per_token"`
+		Normalize bool    `json:"normalize"`
+		Balance   float64 `json:"balance"`
+		Plain     []bool  `json:"plain"`
 	} `json:"mixture"`
 }
 
@@ -169,7 +170,7 @@ func TestMixturesAgreeWithTransformers(t *testing.T) {
 		}
 		met++
 		got, want := *d.Mixture, *g.Mixture
-		if got.Experts != want.Experts || got.PerToken != want.PerToken || got.Normalize != want.Normalize {
+		if got.Experts != want.Experts || got.PerToken != want.PerToken || got.Normalize != want.Normalize || got.Balance != want.Balance {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 		for layer, plain := range want.Plain {

@@ -8,11 +8,12 @@ import (
 // Mixture describes MLPs of many experts, of which a router picks a few for each token (Shazeer et al. 2017,
 // arXiv:1701.06538, as Mixtral and Qwen3-MoE have them).
 type Mixture struct {
-	Experts   int    // in every block that has them
-	PerToken  int    // experts that each token goes through
-	Width     int    // features of one expert's gated MLP
-	Normalize bool   // the probabilities of a token's experts are scaled to the sum 1
-	Plain     []bool // per layer: the MLP is a plain one of Intermediate features; nil = in none
+	Experts   int     // in every block that has them
+	PerToken  int     // experts that each token goes through
+	Width     int     // features of one expert's gated MLP
+	Normalize bool    // the probabilities of a token's experts are scaled to the sum 1
+	Balance   float64 // weight of the auxiliary loss in training; 0 = none
+	Plain     []bool  // per layer: the MLP is a plain one of Intermediate features; nil = in none
 
 	Module         string // of router and experts in a block: "mlp", "block_sparse_moe"
 	Gate, Up, Down string // an expert's linears: "gate_proj", "w1"
@@ -51,7 +52,7 @@ func mixtureFromConfig(f fields, fam family, d *Decoder) *Mixture {
 		m.Plain = plainLayers(f, d.Layers)
 	}
 	if f.bool("output_router_logits", false) {
-		f.fail("output_router_logits", "is true: the auxiliary loss of router_aux_loss_coef is not supported; set it to false, as published models do")
+		m.Balance = f.float("router_aux_loss_coef", 0.001)
 	}
 	if f.float("router_jitter_noise", 0) != 0 {
 		f.fail("router_jitter_noise", "is %s; noise inside the model is not supported, set it to 0.0", f.show("router_jitter_noise"))
@@ -105,6 +106,9 @@ func (m *Mixture) impossible() []error {
 		return nil
 	}
 	var faults []error
+	if !(m.Balance >= 0 && m.Balance < 1e9) {
+		faults = append(faults, fmt.Errorf("router_aux_loss_coef: is %g, must be positive", m.Balance))
+	}
 	for _, size := range []struct {
 		name        string
 		value, most int

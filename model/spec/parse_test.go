@@ -62,7 +62,7 @@ func TestParseRefuses(t *testing.T) {
 		{"missing factor", `{"model_type": "llama", "rope_parameters": {"rope_type": "linear"}}`, "rope_parameters.factor: is missing"},
 		{"huge", `{"model_type": "llama", "num_hidden_layers": 99999999}`, "num_hidden_layers: is 99999999"},
 		{"huge number", `{"model_type": "llama", "vocab_size": 1e300}`, "vocab_size: is 1e300, must be an integer"},
-		{"auxiliary loss", `{"model_type": "mixtral", "output_router_logits": true}`, "output_router_logits: is true"},
+		{"auxiliary loss", `{"model_type": "mixtral", "output_router_logits": true, "router_aux_loss_coef": -1}`, "router_aux_loss_coef: is -1"},
 		{"jitter", `{"model_type": "mixtral", "router_jitter_noise": 0.1}`, "router_jitter_noise: is 0.1"},
 		{"too many picks", `{"model_type": "mixtral", "num_experts_per_tok": 9}`, "num_experts_per_tok: is 9, must be 1 to 8"},
 		{"no experts", `{"model_type": "qwen3_moe", "num_experts": 0}`, "num_experts (num_local_experts): is 0"},

@@ -109,7 +109,7 @@ LATER = {
                            router_aux_loss_coef=0.02, tie_word_embeddings=False, torch_dtype="bfloat16"), differs={"num_experts_per_tok": 1}),
     "qwen3_moe": Family(tiny("qwen3_moe", "Qwen3MoeForCausalLM", rms_norm_eps=1e-6, head_dim=8, num_experts=5, num_experts_per_tok=3, moe_intermediate_size=12, norm_topk_prob=False,
                              decoder_sparse_step=1, mlp_only_layers=[], attention_bias=False, rope_theta=1000000.0, rope_scaling=None, sliding_window=None, use_sliding_window=False,
-                             max_window_layers=2, output_router_logits=False, router_aux_loss_coef=0.001, tie_word_embeddings=False, torch_dtype="bfloat16"),
+                             max_window_layers=2, output_router_logits=True, router_aux_loss_coef=0.3, tie_word_embeddings=False, torch_dtype="bfloat16"),
                         differs={"norm_topk_prob": True}),
 }
 SEEDS = [*sorted(FAMILIES), *LATER]
@@ -200,24 +200,32 @@ def padded_batch(rng, seq, pad, vocab):
 
 
 def mask_of(ids, labels):
-    """attention_mask of right-padded rows: everything up to the last target."""
+    """attention_mask of right-padded rows: everything up to the last position with a target."""
     mask = torch.ones_like(ids)
     for r in range(ids.shape[0]):
-        last = int((labels[r] != -100).nonzero().max()) + 1
-        mask[r, last + 1:] = 0
+        mask[r, int((labels[r] != -100).nonzero().max()) + 1:] = 0
     return mask
 
 
 def losses(model, ids, labels):
-    """Logits at the supervised positions and the float32 sum of their losses."""
-    logits = model(input_ids=ids, attention_mask=mask_of(ids, labels), use_cache=False).logits
+    """Logits at the supervised positions and the float32 sum of their losses, a router's auxiliary loss among them."""
+    out = model(input_ids=ids, attention_mask=mask_of(ids, labels), use_cache=False)
     at = labels != -100
-    return logits[at], torch.nn.functional.cross_entropy(logits[at].float(), labels[at], reduction="sum")
+    loss = torch.nn.functional.cross_entropy(out.logits[at].float(), labels[at], reduction="sum")
+    return out.logits[at], loss + auxiliary(model, out, labels)
 
 
-def exact(logits, labels):
-    """The sum of the losses of float32 logits, in float64."""
-    return float(torch.nn.functional.cross_entropy(logits.double(), labels[labels != -100], reduction="sum"))
+def auxiliary(model, out, labels):
+    """A router's auxiliary loss, which transformers adds to the mean of the others: here, to their sum."""
+    aux = getattr(out, "aux_loss", None)
+    return 0.0 if aux is None else model.config.router_aux_loss_coef * aux * (labels != -100).sum()
+
+
+def exact(logits, labels, loss):
+    """The sum of the losses of float32 logits, in float64, and what else is in loss, which losses gave."""
+    logits, labels = logits.detach(), labels[labels != -100]
+    rest = loss.detach() - torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return float(torch.nn.functional.cross_entropy(logits.double(), labels, reduction="sum") + rest)
 
 
 # --------------------------------------------------------------------------------------------------------- goldens
@@ -248,7 +256,7 @@ def train(model, steps_ids, steps_labels, opt=None):
         for i, l in zip(ids, labels):
             logits, loss = losses(model, i, l)
             loss.backward()
-            total += exact(logits.detach(), l)
+            total += exact(logits, l, loss)
         for p in params:
             p.grad /= valid
         norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
@@ -286,9 +294,9 @@ def make(name, folder):
         ids, labels = torch.tensor(ids), torch.tensor(labels)
         out[f"{case}.ids"], out[f"{case}.labels"] = ids.int(), labels.int()
         with torch.no_grad():
-            base, adapted = losses(load(folder), ids, labels)[0], losses(load_adapter(folder), ids, labels)[0]
-        out[f"{case}.logits_base"], out[f"{case}.logits"] = base, adapted
-        sums[case] = {"valid": int((labels != -100).sum()), "base": exact(base, labels), "adapter": exact(adapted, labels)}
+            base, adapted = losses(load(folder), ids, labels), losses(load_adapter(folder), ids, labels)
+        out[f"{case}.logits_base"], out[f"{case}.logits"] = base[0], adapted[0]
+        sums[case] = {"valid": int((labels != -100).sum()), "base": exact(base[0], labels, base[1]), "adapter": exact(adapted[0], labels, adapted[1])}
         for k, g in gradients(load_adapter(folder), ids, labels).items():
             out[f"{case}.grad.{k}"] = g
         if case == "plain":

@@ -97,7 +97,7 @@ def make(name, folder):
     assert (out["logits"] - out["logits_merged"]).abs().max() < 1e-4, name
     assert all(torch.isfinite(t).all() for t in out.values()), name
     save_file({k: v.contiguous() for k, v in out.items()}, folder / "golden.safetensors")
-    curves = {"base": base, "adapter": golden.exact(out["logits"], labels), "loraplus_lr_ratio": ratio, "lora": curve}
+    curves = {"base": base, "adapter": golden.exact(out["logits"], labels, loss), "loraplus_lr_ratio": ratio, "lora": curve}
     (folder / "curves.json").write_text(json.dumps(curves, indent=1) + "\n")
     for p in folder.rglob("*.safetensors"):
         p.chmod(0o644)

@@ -73,7 +73,7 @@ HUB = {
     "granite-3.1-2b": {"architectures": ["GraniteForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "attention_multiplier": 0.015625, "bos_token_id": 0, "embedding_multiplier": 12.0, "eos_token_id": 0, "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 8192, "logits_scaling": 8.0, "max_position_embeddings": 131072, "mlp_bias": False, "model_type": "granite", "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8, "pad_token_id": 0, "residual_multiplier": 0.22, "rms_norm_eps": 1e-05, "rope_scaling": None, "rope_theta": 5000000.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "vocab_size": 49155},
     "mixtral-8x7b": {"architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mixtral", "num_attention_heads": 32, "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8, "num_local_experts": 8, "output_router_logits": False, "rms_norm_eps": 1e-05, "rope_theta": 1000000.0, "router_aux_loss_coef": 0.02, "sliding_window": None, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "vocab_size": 32000},
     "qwen3-30b-a3b": {"architectures": ["Qwen3MoeForCausalLM"], "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 151643, "decoder_sparse_step": 1, "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 6144, "max_position_embeddings": 40960, "max_window_layers": 48, "mlp_only_layers": [], "model_type": "qwen3_moe", "moe_intermediate_size": 768, "norm_topk_prob": True, "num_attention_heads": 32, "num_experts": 128, "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 4, "output_router_logits": False, "rms_norm_eps": 1e-06, "rope_scaling": None, "rope_theta": 1000000.0, "router_aux_loss_coef": 0.001, "sliding_window": None, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "use_sliding_window": False, "vocab_size": 151936},
-    "qwen3-moe-mixed": {"model_type": "qwen3_moe", "hidden_size": 256, "num_hidden_layers": 5, "num_attention_heads": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 2, "mlp_only_layers": [1]},
+    "qwen3-moe-mixed": {"model_type": "qwen3_moe", "hidden_size": 256, "num_hidden_layers": 5, "num_attention_heads": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "decoder_sparse_step": 2, "mlp_only_layers": [1], "output_router_logits": True, "router_aux_loss_coef": 0.01},
     "defaults-gemma2": {"model_type": "gemma2", "num_hidden_layers": 2},
     "defaults-gemma3": {"model_type": "gemma3_text", "num_hidden_layers": 2},
     "defaults-olmo2": {"model_type": "olmo2", "num_hidden_layers": 1},
@@ -152,7 +152,8 @@ def mixtures(config):
     """Experts in the place of MLPs."""
     if config.model_type not in ("mixtral", "qwen3_moe"):
         return None
-    out = {"experts": config.num_local_experts, "per_token": config.num_experts_per_tok, "normalize": getattr(config, "norm_topk_prob", True)}
+    out = {"experts": config.num_local_experts, "per_token": config.num_experts_per_tok, "normalize": getattr(config, "norm_topk_prob", True),
+           "balance": config.router_aux_loss_coef if config.output_router_logits else 0}
     if config.model_type == "qwen3_moe":
         step, only = config.decoder_sparse_step, config.mlp_only_layers
         out["plain"] = [(i + 1) % step != 0 or i in only for i in range(config.num_hidden_layers)]

@@ -18,15 +18,15 @@ var shared = sync.OnceValues(func() (*device.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin, CUDA: kind() == plugins.CUDA})
+	return device.Open(device.Config{Plugin: plugin, CUDA: kind() == plugins.CUDA, CacheDir: executables})
 })
 
-// Hasty makes XLA compile quickly rather than well: for tests of which most of the time is compilation.
-var Hasty = map[string]string{"xla_backend_optimization_level": "0"}
+// hastily makes XLA compile quickly rather than well: for tests of which most of the time is compilation.
+var hastily = map[string]string{"xla_backend_optimization_level": "0"}
 
 var hasty = sync.OnceValues(func() (*device.Client, error) { return openHasty(nil) })
 
-// openHasty opens the CPU as Hasty says, with what compiles kernels for it; the GPU is the one that there is.
+// openHasty opens the CPU to compile hastily, with what compiles kernels for it; the GPU is the one that there is.
 func openHasty(emulate func(kernels.Call) (library string, err error)) (*device.Client, error) {
 	if kind() == plugins.CUDA {
 		return shared()
@@ -35,7 +35,7 @@ func openHasty(emulate func(kernels.Call) (library string, err error)) (*device.
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin, Flags: Hasty, Emulate: emulate})
+	return device.Open(device.Config{Plugin: plugin, CacheDir: executables, Flags: hastily, Emulate: emulate})
 }
 
 func kind() string {
@@ -56,7 +56,7 @@ func CPUOnly(t testing.TB) {
 // Config returns what opens the device of the tests.
 func Config(t testing.TB) device.Config {
 	t.Helper()
-	return device.Config{Plugin: Plugin(t), CUDA: kind() == plugins.CUDA}
+	return device.Config{Plugin: Plugin(t), CUDA: kind() == plugins.CUDA, CacheDir: executables}
 }
 
 // Plugin returns the path of the plugin.
@@ -75,7 +75,7 @@ func Open(t testing.TB) *device.Client {
 	return watched(t, shared)
 }
 
-// OpenHasty is Open of another client, one for the process too, whose programs are compiled as Hasty says; on a GPU it is
+// OpenHasty is Open of another client, one for the process too, whose programs are compiled hastily; on a GPU it is
 // the same.
 func OpenHasty(t testing.TB) *device.Client {
 	t.Helper()

@@ -22,7 +22,7 @@ func Parts(t testing.TB, n int) []*device.Client {
 	CPUOnly(t)
 	out := make([]*device.Client, n)
 	for i := range out {
-		c, err := device.Open(device.Config{Plugin: Plugin(t), Flags: Hasty})
+		c, err := device.Open(device.Config{Plugin: Plugin(t), CacheDir: executables, Flags: hastily})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import warnings
 
-os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = os.environ["TQDM_DISABLE"] = "1"
 
 import transformers  # noqa: E402
 from common import Run  # noqa: E402
