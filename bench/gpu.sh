@@ -2,7 +2,7 @@
 # All GPU tests and benchmarks, from binaries alone: the machine needs an NVIDIA driver and an XLA plugin (gorun setup
 # --cuda, or JAX with CUDA where python3 finds it), but neither Go nor the network.
 #
-#   bench/gpu.sh BINARIES OUTPUT [test] [bench] [ranks] [peers]
+#   bench/gpu.sh BINARIES OUTPUT [test] [sanitize] [bench] [ranks] [peers]
 #
 # BINARIES is what 'make gpu-binaries' fills: gorun, and the tests of packages with their testdata. OUTPUT gets one log
 # for each test and measurement. Without a third argument tests and benchmarks run; ranks needs two GPUs (its tests also
@@ -32,12 +32,26 @@ for kind in $what; do
 		# Without autotuning: it takes seconds for each of hundreds of small programs and changes no result's meaning.
 		export GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0
 		for test in "$bin"/*.test; do
-			name=$(basename "$test" .test)
-			cd "$bin/src/$(echo "$name" | tr . /)" || exit 2
-			run "test.$name" 300 "$test" -test.v -test.parallel 8
-			grep -E '^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$name.log" | head -30
+			package=$(basename "$test" .test)
+			cd "$bin/src/$(echo "$package" | tr . /)" || exit 2
+			run "test.$package" 300 "$test" -test.v -test.parallel 8
+			grep -E '^ *--- FAIL|^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$package.log" | head -30
 		done
 		unset GORUN_TEST_DEVICE XLA_FLAGS
+		;;
+	sanitize)
+		# gorun's kernels under compute-sanitizer: memory that is not theirs, in their tests, where every buffer is an
+		# allocation of the driver's, without CUDA graphs, of which the tool sees less; and threads that race for shared
+		# memory, in the same launches without XLA, in whose process racecheck crashes.
+		cd "$bin/src/model/hlo" || exit 2
+		mkdir -p "$out/kernels"
+		export GORUN_TEST_DEVICE=cuda GORUN_TEST_ALLOCATOR=platform XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_command_buffer="
+		run sanitize.memcheck 300 compute-sanitizer --error-exitcode 9 "$bin/model.hlo.test" -test.v -test.run Kernel -dump "$out/kernels"
+		unset GORUN_TEST_DEVICE GORUN_TEST_ALLOCATOR XLA_FLAGS
+		for tool in memcheck racecheck synccheck; do
+			run "sanitize.launches.$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$bin/launch.py" "$out/kernels"
+		done
+		grep -hE '^=+ +(ERROR|RACECHECK|.*SUMMARY|Error|Invalid)|launches$' "$out"/sanitize.*.log
 		;;
 	bench)
 		cd "$bin" || exit 2
@@ -46,6 +60,16 @@ for kind in $what; do
 			run "bench.$1" 180 ./gorun --device cuda bench --base "mock:$1" --batch-size "$2" --seq-length "$3"
 			cat "$out/bench.$1.log"
 		done
+		for work in "llama3-8b 1" "llama3-8b 4" "llama3.2-1b 1"; do
+			set -- $work
+			run "generate.$1.$2" 120 ./gorun --device cuda bench generate --base "mock:$1" --rows "$2" --tokens 256
+			cat "$out/generate.$1.$2.log"
+		done
+		# The same 28 documents of 64 to 512 tokens, padded and packed.
+		documents="--base mock:llama3-8b --seq-length 512 --set dataset.min_length=64 --set dataset.num_samples=28"
+		run documents.padded 120 ./gorun --device cuda bench $documents --batch-size 28
+		run documents.packed 120 ./gorun --device cuda bench $documents --batch-size 2 --set packed_sequence.packed_sequence_size=4096
+		cat "$out"/documents.*.log
 		;;
 	ranks)
 		cd "$bin" || exit 2
@@ -83,7 +107,7 @@ for kind in $what; do
 		grep -hsE '^(PEFT|FSDP2)' "$out"/peft.*.log "$out"/fsdp2.*.log
 		;;
 	*)
-		echo "bench/gpu.sh: $kind: the words are test, bench, ranks and peers" >&2
+		echo "bench/gpu.sh: $kind: the words are test, sanitize, bench, ranks and peers" >&2
 		exit 2
 		;;
 	esac

@@ -72,7 +72,7 @@ func validationDefaults(train Dataset, kind string) Dataset {
 		d.ChatTemplate = train.ChatTemplate
 		d.Columns = train.Columns
 		d.VocabSize = train.VocabSize
-		d.NumSamples = train.NumSamples
+		d.NumSamples, d.MinLength = train.NumSamples, train.MinLength
 	}
 	d.SeqLength = train.SeqLength
 	d.OnLong = train.OnLong

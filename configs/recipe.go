@@ -73,7 +73,7 @@ type PEFT struct {
 	LoraBInit       string       `toml:"lora_B_init" values:"zero" doc:"B starts at zero, so that training starts at the base."`
 	InitFrom        string       `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id."`
 	UseRSLora       bool         `toml:"use_rslora" doc:"Scale by alpha/sqrt(dim) instead."`
-	BasePrecision   string       `toml:"base_precision" values:"auto|bf16|fp8" doc:"How the frozen base is stored. auto: as model.dtype."`
+	BasePrecision   string       `toml:"base_precision" values:"auto|bf16|fp8" doc:"How the frozen base is stored. auto: as model.dtype; fp8: the blocks' weights in 8-bit floats, faster on GPUs since Ada, at some loss (docs/float8.md)."`
 }
 
 // Distributed is the mesh.
@@ -108,6 +108,7 @@ type Dataset struct {
 	NumWorkers          int     `toml:"num_workers" range:"[0,1024]" doc:"Goroutines that tokenise; 0 = one per core."`
 	VocabSize           int     `toml:"vocab_size" range:">=0" doc:"mock only: ids are below this; 0 = the model's vocabulary."`
 	NumSamples          int     `toml:"num_samples" range:">=0" doc:"mock only: how many samples of seq_length tokens."`
+	MinLength           int     `toml:"min_length" range:">=0" doc:"mock only: lengths are spread evenly from so many tokens to seq_length; 0 = all are seq_length."`
 	Columns             Columns `toml:"columns" doc:"Names of the columns or JSON fields to read."`
 }
 

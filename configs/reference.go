@@ -64,7 +64,7 @@ func referenceSection(b *bytes.Buffer, path, doc string, v reflect.Value) {
 
 // referenceValidation says what differs from [dataset].
 func referenceValidation(b *bytes.Buffer, section key) {
-	fmt.Fprintf(b, "\n## [%s]\n\n%s Either one set with its keys here, or several as `[%s.NAME]`. The keys are those of\n[dataset]. Not given, `seq_length`, `on_long`, `on_bad` and `num_workers` are as in [dataset]; so are, for a set of the\nsame kind, `kind`, `compat`, `chat_template`, `columns`, `vocab_size` and `num_samples`. `path_or_id` has no default,\n`split` is \"validation\", `limit_dataset_samples` is 0.\n",
+	fmt.Fprintf(b, "\n## [%s]\n\n%s Either one set with its keys here, or several as `[%s.NAME]`. The keys are those of\n[dataset]. Not given, `seq_length`, `on_long`, `on_bad` and `num_workers` are as in [dataset]; so are, for a set of the\nsame kind, `kind`, `compat`, `chat_template`, `columns`, `vocab_size`, `num_samples` and `min_length`. `path_or_id` has no default,\n`split` is \"validation\", `limit_dataset_samples` is 0.\n",
 		section.name, section.doc, section.name)
 }
 

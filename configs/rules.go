@@ -146,6 +146,9 @@ func (c *checker) dataset(at string, d Dataset, packed int) {
 		if d.VocabSize > 0 {
 			c.fault(at+".vocab_size", `%d is for kind = "mock"; kind %q has the tokenizer's vocabulary; drop it`, d.VocabSize, d.Kind)
 		}
+		if d.MinLength > 0 {
+			c.fault(at+".min_length", `%d is for kind = "mock"; kind %q has the lengths of its samples; drop it`, d.MinLength, d.Kind)
+		}
 		if d.NumSamples > 0 {
 			c.fault(at+".num_samples", `%d is for kind = "mock"; use limit_dataset_samples for kind %q`, d.NumSamples, d.Kind)
 		}
@@ -175,6 +178,9 @@ func (c *checker) mock(at string, d Dataset) {
 	}
 	if d.SeqLength < 2 {
 		c.fault(at+".seq_length", `%d given; kind = "mock" needs the samples' length, at least 2`, d.SeqLength)
+	}
+	if d.MinLength > d.SeqLength && d.SeqLength > 0 {
+		c.fault(at+".min_length", "%d is more than seq_length, %d", d.MinLength, d.SeqLength)
 	}
 	if d.VocabSize == 1 {
 		c.fault(at+".vocab_size", "1 leaves nothing to learn; want at least 2, or 0 for the model's")

@@ -93,6 +93,8 @@ func TestValidate(t *testing.T) {
 		{"mock without count", "dataset.num_samples", "missing", func(r *Recipe) { r.Dataset = mock(0, 8) }},
 		{"mock without length", "dataset.seq_length", "needs the samples' length", func(r *Recipe) { r.Dataset = mock(4, 0) }},
 		{"mock with data", "dataset.path_or_id", "reads nothing", func(r *Recipe) { r.Dataset = mock(4, 8); r.Dataset.PathOrID = "x" }},
+		{"mock lengths elsewhere", "dataset.min_length", `is for kind = "mock"`, func(r *Recipe) { r.Dataset.MinLength = 9 }},
+		{"mock lengths turned round", "dataset.min_length", "more than seq_length", func(r *Recipe) { r.Dataset = mock(4, 8); r.Dataset.MinLength = 9 }},
 		{"mock of one id", "dataset.vocab_size", "leaves nothing to learn", func(r *Recipe) { r.Dataset = mock(4, 8); r.Dataset.VocabSize = 1 }},
 		{"compat of chat", "dataset.compat", `"automodel" is for kind = "squad", not "chat"`, func(r *Recipe) { r.Dataset.Kind, r.Dataset.Compat = "chat", "automodel" }},
 		{"compat and template", "dataset.compat", "contradicts chat_template", func(r *Recipe) { r.Dataset.Compat, r.Dataset.ChatTemplate = "automodel", true }},

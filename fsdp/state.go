@@ -157,6 +157,18 @@ func (s *State) keepsRoot() bool {
 	return len(s.groups[len(s.groups)-1].trained) == 0 && s.ranks.Shard.Size() > 1
 }
 
+// Put takes a shard of parameter i of a group that is on the device already.
+func (s *State) Put(groupIndex, i int, shard *device.Buffer) error {
+	g := s.groups[groupIndex]
+	if _, _, want := s.part(g.params[i]); !shard.Shape().Equal(want) {
+		defer shard.Free()
+		return fmt.Errorf("fsdp: %s is given as %s, want %s", g.params[i].Name, shard.Shape(), want)
+	}
+	g.shards[i].Free()
+	g.shards[i] = shard
+	return nil
+}
+
 // ZeroMoments starts the optimizer from nothing.
 func (s *State) ZeroMoments() error {
 	if err := s.bringAll(); err != nil {

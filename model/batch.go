@@ -33,6 +33,9 @@ func (b Batch) valid() error {
 		if start < 0 || int(start) > i%b.Seq {
 			return fmt.Errorf("model: batch: the token at place %d of row %d is of a document that starts at %d", i%b.Seq, i/b.Seq, start)
 		}
+		if int(start) < i%b.Seq && start != b.Starts[i-1] {
+			return fmt.Errorf("model: batch: the token at place %d of row %d is of a document that starts at %d, the one before it of another", i%b.Seq, i/b.Seq, start)
+		}
 	}
 	return nil
 }

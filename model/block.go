@@ -13,6 +13,7 @@ type acts struct {
 	x2        hlo.Value // residual stream after attention [T,D]
 	gate, up  hlo.Value // [T,F]
 	gateUp    hlo.Value // both side by side [T,2F], instead of gate and up, where a kernel takes them; of experts [slots,2F]
+	most      hlo.Value // the greatest magnitude of gate and up [] float32, where a kernel makes their gradients 8-bit floats
 	tMLP, tDn hlo.Value
 	loads     hlo.Value // of the router, for the auxiliary loss; never saved
 	yo, yd    hlo.Value // what o and down give [T,D]; kept where these are normed
@@ -38,8 +39,11 @@ func (b block) saved(e *emit, a *acts) []*hlo.Value {
 		out = append(out, &a.yo, &a.yd)
 	}
 	if r == RematNone {
-		if _, ok := b.gatedKernel(e); ok || b.mixture != nil {
+		if k, ok := b.gatedKernel(e); ok || b.mixture != nil {
 			out = append(out, &a.gateUp)
+			if k.Float8 {
+				out = append(out, &a.most)
+			}
 		} else {
 			out = append(out, &a.gate, &a.up)
 		}
@@ -120,8 +124,12 @@ func (b block) attend(e *emit, a *acts) attender {
 	q := e.heads(a.q, d.Heads, b.qNorm, b.rope && !turned)
 	k := e.heads(a.k, d.KVHeads, b.kNorm, b.rope && !turned)
 	v := e.heads(a.v, d.KVHeads, -1, false)
-	// cuDNN refuses a single token; packed rows and parts of rows it is not asked for.
-	if e.cfg.Flash && e.seq > 1 && !e.starts.Valid() && !e.cfg.Split.Context.split() {
+	return b.attender(e, q, k, v)
+}
+
+// attender is the attention of heads q [B,H,S,E], k and v [B,K,S,E].
+func (b block) attender(e *emit, q, k, v hlo.Value) attender {
+	if b.flashes(e) {
 		return newFlash(e, q, k, v, b.window)
 	}
 	return newAttention(e, q, k, v, b.window)

@@ -77,7 +77,21 @@ func (c Config) Shape(b Batch) Shape {
 	b.IDs, b.Positions = b.Labels, b.Labels // what they are makes no difference
 	here, seq := c.Split.cut(b)
 	rows, _, _ := here.supervised()
-	return b.shape(seq, len(rows))
+	s, _, _ := c.shape(b, here, seq, len(rows))
+	return s
+}
+
+// shape is that of a batch of which here is what is here, and the documents that its programs are told of; none where
+// Shape.Documents is 0.
+func (c Config) shape(b, here Batch, seq, loss int) (s Shape, starts, lengths []int32) {
+	s = b.shape(seq, loss)
+	if !c.packsFlash(s) {
+		return s, nil, nil
+	}
+	starts, lengths = here.documents(s.Reach)
+	s.Documents = s.places(len(starts))
+	starts, lengths = s.listed(starts, lengths)
+	return s, starts, lengths
 }
 
 // place is each token's place in its row, [S] of the dtype.

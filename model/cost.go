@@ -1,7 +1,5 @@
 package model
 
-import "gorun/model/spec"
-
 // Memory is what training takes on a device, in bytes, before any device is there.
 type Memory struct {
 	Base        int64 // frozen parameters
@@ -27,8 +25,7 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 		}
 	}
 	d := cfg.Decoder
-	here, tokens := cfg.part(), int64(cfg.tokens(s))
-	var mlp int64               // scratch of the backward pass of the largest MLP
+	var block int64             // scratch of the backward pass of the fullest block
 	saved := map[string]int64{} // per kind of block
 	for n := range d.Layers {
 		b, err := newBlock(cfg, n)
@@ -47,27 +44,63 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 			}
 		}
 		m.Activations += saved[kind]
-		mlp = max(mlp, b.scratch(cfg, here, tokens))
+		block = max(block, b.scratch(cfg, s))
 	}
 	r := newRoot(cfg)
 	add(r.group)
 	m.Activations += int64(cfg.stream(s).Bytes())
-	scores := int64(s.Rows * here.Heads * min(queryBlock, s.Seq) * s.Seq) // a block of them, in attention's backward pass, twice
-	block := max(mlp, 2*4*scores)
-	loss := int64(3 * 4 * lossChunk(max(16, s.Loss), r.vocab.count, cfg.Target) * r.vocab.count)
-	m.Working = max(block, loss)
+	m.Working = max(block, cfg.lossScratch(s, r.vocab.count))
 	return m, nil
 }
 
-// scratch estimates what the backward pass of the block's MLP holds at once: d(product), d(gate), d(up) and the product in
-// float32. Of experts it is a row of every slot for what they are given, for its gradient and for that of what they give,
-// and the router's probabilities, their gradient and the picks.
-func (b block) scratch(cfg Config, here *spec.Decoder, tokens int64) int64 {
-	m := b.mixture
-	if m == nil {
-		return 4 * 4 * tokens * int64(here.Intermediate)
+// scratch estimates what the block's backward program holds at its fullest beside arguments and results.
+func (b block) scratch(c Config, s Shape) int64 {
+	d, tokens := c.part(), int64(c.tokens(s))
+	wide, heads, kv, hidden := int64(d.Intermediate), int64(d.Heads*d.HeadDim), int64(d.KVHeads*d.HeadDim), int64(d.Hidden)
+	scores := int64(2*4*d.Heads*min(queryBlock, s.Seq)) * int64(s.Rows*s.Seq) // a block of them, twice
+	if c.Flash {
+		scores = 4 * tokens * heads // cuDNN's sums of q's gradient
 	}
+	var mlp int64
+	switch size := int64(c.Compute.Size()); {
+	case b.mixture != nil:
+		mlp = b.mixture.scratch(c, tokens)
+	case c.Target == CPU: // d(product), d(gate), d(up) and the product, in float32
+		mlp = 4 * 4 * tokens * wide
+	case c.Kernels: // d(product), and the gradients of gate and up side by side
+		mlp = size * tokens * 3 * wide
+	default: // these also apart, and the product
+		mlp = size * tokens * 5 * wide
+	}
+	if c.Target == CPU {
+		return max(mlp, scores)
+	}
+	// Besides, in the compute dtype: a few tensors of the stream, the gradients of attention's operands, and what is
+	// computed again.
+	size, stream := int64(c.Compute.Size()), 3*hidden
+	if c.Remat != RematNone && b.mixture == nil {
+		mlp += size * tokens * (2*wide + hidden)
+	}
+	if c.Remat == RematFull {
+		stream += 2*(heads+kv) + hidden
+	}
+	return size*tokens*stream + max(mlp, size*tokens*2*(heads+kv)+scores)
+}
+
+// scratch is a row of every slot for what experts are given, for its gradient and for that of what they give, and the
+// router's probabilities, their gradient and the picks.
+func (m *mixture) scratch(c Config, tokens int64) int64 {
 	rows := m.blockRows(int(tokens))
 	slots := int64(m.blocks(int(tokens), rows) * rows)
-	return 3*int64(cfg.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
+	return 3*int64(c.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
+}
+
+// lossScratch is what the loss program holds: a chunk's logits and their gradients, of a GPU's kernel in the compute dtype,
+// and the hidden states with their gradients.
+func (c Config) lossScratch(s Shape, vocab int) int64 {
+	chunk := int64(lossChunk(max(16, s.Loss), vocab, c.Target)) * int64(vocab)
+	if c.Target == CPU || !c.Kernels {
+		return 3 * 4 * chunk
+	}
+	return 2*int64(c.Compute.Size())*chunk + int64(s.Loss*c.Decoder.Hidden)*int64(4+2*c.Compute.Size())
 }

@@ -28,7 +28,6 @@ type Decoding struct {
 // NewDecoding makes room for rows sequences of up to capacity positions.
 func (m *Model) NewDecoding(rows, capacity int) (*Decoding, error) {
 	d := &Decoding{m: m, cfg: m.cfg.unsplitStream(), rows: rows, capacity: capacity}
-	d.cfg.Kernels = false   // they are made for many tokens
 	d.cfg.Remat = RematFull // nothing is kept for a backward pass
 	shape := d.cacheShape()
 	zero := make([]byte, shape.Bytes())
@@ -156,6 +155,10 @@ func (m *Model) logits(cfg Config, s Shape) (*device.Program, error) {
 // buildExtend is the program: parameters, cosines, sines, of branches also where each starts [B,n], positions [B,n],
 // x [B*n,D], keys and values so far [B,K,C,E] (donated) -> y [B*n,D], keys, values.
 func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, error) {
+	if k, ok := b.singleKernels(cfg, s.Rows, capacity); ok && s.Seq == 1 && !s.Packed {
+		return b.buildSingle(cfg, s, capacity, k)
+	}
+	cfg.Kernels = false // the others are made for what training computes
 	return hlo.Build("extend", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, false)
@@ -173,9 +176,9 @@ func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, er
 		switch {
 		case s.Packed:
 			o = newAttention(e, q, e.Concat(2, keys, k), e.Concat(2, values, v), b.window).branches(at, capacity)
-		case s.Seq > 1: // a prompt sees itself alone: blockwise, as in training, it never has all scores at once
+		case s.Seq > 1: // a prompt sees itself alone: as in training, it never has all scores at once
 			keys, values = e.DynamicUpdate(keys, k, 2, e.Const(dtypes.Int32, 0)), e.DynamicUpdate(values, v, 2, e.Const(dtypes.Int32, 0))
-			o, _ = newAttention(e, q, k, v, b.window).forward()
+			o, _ = b.attender(e, q, k, v).forward()
 		default:
 			keys, values = e.store(keys, k, at), e.store(values, v, at)
 			o = newAttention(e, q, keys, values, b.window).cached(at)
@@ -228,11 +231,6 @@ func (r root) buildLogits(cfg Config, s Shape) (device.Source, error) {
 		e := newEmit(g, cfg, r.headParams(), s)
 		x := g.Input(cfg.stream(s))
 		rows := g.Input(device.MakeShape(dtypes.Int32, s.Rows))
-		logits, _ := e.logits(g, e.NT(e.norm(g.Rows(x, g.Reshape(rows, s.Rows, 1)), 0), e.weight(1)))
-		if v := r.vocab; v.split() {
-			all := g.AllGather(v.comm(), "logits", g.Transpose(logits, 1, 0))
-			logits = g.Transpose(g.Slice(all, 0, 0, v.end), 1, 0)
-		}
-		return []hlo.Value{logits}
+		return []hlo.Value{r.allLogits(e, g.Rows(x, g.Reshape(rows, s.Rows, 1)))}
 	})
 }

@@ -12,6 +12,8 @@ import (
 // gatedKernel is the kernel of the block's MLP, and whether there is one.
 func (b block) gatedKernel(e *emit) (kernels.Gated, bool) {
 	k := kernels.Gated{Rows: e.tokens(), Width: b.mlp.out / 2, Dim: b.mlp.kernelDim(e), Down: b.down.kernelDim(e)}
+	// Selective remat does not run again what finds the greatest gate and up.
+	k.Float8 = e.cfg.Float8 && k.Dim > 0 && e.cfg.Remat != RematSelective
 	return k, e.cfg.Kernels && b.mixture == nil && b.mlp.bias < 0 && !b.mlp.hasMagnitude() && !b.down.hasMagnitude() && e.cfg.Decoder.Activation == "silu" && k.Fits()
 }
 
@@ -32,6 +34,7 @@ func (b block) gatedLow(e *emit, k kernels.Gated, a *acts) (t, bb hlo.Value) {
 func (b block) forwardGated(e *emit, k kernels.Gated, a *acts) hlo.Value {
 	t, bb := b.gatedLow(e, k, a)
 	out := e.Gated(k, a.gateUp, t, bb, e.stacks.downA)
+	a.most = out.Most
 	if k.Down > 0 {
 		a.tDn = e.c(e.Slice(out.Low, 1, 0, b.down.adapted()[0].Dim))
 	} else if segs := b.down.adapted(); segs != nil {
@@ -47,14 +50,19 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 	down := func(input) {}
 	if k.Down > 0 {
 		segs := b.down.adapted()
-		dm = e.product(dy, 1, e.weight(b.down.weight), 0)
+		dm = b.down.timesBackward(e, dy)
 		s = e.Pad(b.down.backwardB(e, segs, a.tDn, dy)[0], 1, 0, k.Down-segs[0].Dim)
 	} else {
 		dm, down = b.down.backwardInput(e, nil, a.tDn, dy)
 	}
 	t, bb := b.gatedLow(e, k, &a)
 	again := k.Down == 0 && (e.cfg.Full || b.down.adapted() != nil)
-	d := e.GatedBackward(k, again, a.gateUp, t, bb, e.c(dm), s, e.stacks.downA)
+	dm = e.c(dm)
+	var unit hlo.Value
+	if k.Float8 {
+		unit = e.Unit(e.gatedBound(a.most, dm, s, e.stacks.downA), hlo.E5M2)
+	}
+	d := e.GatedBackward(k, again, a.gateUp, t, bb, dm, s, e.stacks.downA, unit)
 	down(input{x: d.Product})
 	if k.Down > 0 {
 		a := b.down.adapted()[0]
@@ -63,13 +71,32 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 	if k.Dim == 0 {
 		return b.mlp.backwardInput(e, nil, a.tMLP, d.GateUp)
 	}
-	return b.backwardGateUp(e, k, d)
+	return b.backwardGateUp(e, k, d, unit)
 }
 
-// backwardGateUp is backwardInput of the product of gate and up, whose small products the kernel has made.
-func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads) (dh hlo.Value, record func(input)) {
+// gatedBound is a number that no gradient of gate and up exceeds []: most is the greatest magnitude of those, dm + s a the
+// gradient of their product, where s is there. It is more than the greatest there is, since the greatest factors
+// need not meet: the kernel writes the gradients as it finds them, and E5M2 has octaves to spare.
+func (e *emit) gatedBound(most, dm, s, a hlo.Value) hlo.Value {
+	bound := e.MaxOver(e.Abs(e.F32(dm)), 0, 1)
+	if s.Valid() {
+		sizes := e.Abs(e.F32(s))
+		low := e.Sum(e.Mul(sizes, e.Like(e.MaxOver(e.Abs(e.F32(a)), 1), sizes, 1)), 1)
+		bound = e.Add(bound, e.MaxOver(low, 0))
+	}
+	const slope = 1.1 // silu's is nowhere steeper, and silu nowhere greater than its argument
+	return e.Scale(e.Mul(bound, most), slope)
+}
+
+// backwardGateUp, unit being that of d.GateUp in 8-bit floats, is backwardInput of the product of gate and up, whose small products the kernel has made.
+func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads, unit hlo.Value) (dh hlo.Value, record func(input)) {
 	segs := b.mlp.adapted()
 	ss := b.mlp.shareByPieces(e, d.B, k.Dim, []hlo.Value{e.Slice(d.Low, 1, 0, k.Dim), e.Slice(d.Low, 1, k.Dim, 2*k.Dim)})
-	dh = b.mlp.throughA(e, segs, ss, e.product(d.GateUp, 1, e.weight(b.mlp.weight), 0))
+	if k.Float8 {
+		dh = b.mlp.timesNarrow(e, hlo.Float8{Value: d.GateUp, Unit: unit})
+	} else {
+		dh = b.mlp.timesBackward(e, d.GateUp)
+	}
+	dh = b.mlp.throughA(e, segs, ss, dh)
 	return dh, func(in input) { b.mlp.gradA(e, segs, ss, in) }
 }

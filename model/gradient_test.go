@@ -11,6 +11,7 @@ import (
 	"gorun/csrc/device"
 	"gorun/csrc/device/devicetest"
 	"gorun/model"
+	"gorun/model/hlo"
 	"gorun/model/spec"
 )
 
@@ -101,6 +102,13 @@ func (b *bench) upload() [][]*device.Buffer {
 			data := b.host[g][i]
 			var buf *device.Buffer
 			var err error
+			switch {
+			case p.Role == model.Turned || p.Role == model.Unit: // made with the weight before
+				continue
+			case p.Shape.DType == hlo.E4M3:
+				list = append(list, b.float8(data, p.Shape.Dims)...)
+				continue
+			}
 			if p.Shape.DType == dtypes.BFloat16 {
 				buf, err = device.FromSlice(b.dev, dtypes.BFloat16, toBF16(data), p.Shape.Dims...)
 			} else {
@@ -114,6 +122,20 @@ func (b *bench) upload() [][]*device.Buffer {
 		out = append(out, list)
 	}
 	return out
+}
+
+// float8 is a weight in 8-bit floats, as three parameters.
+func (b *bench) float8(data []float32, dims []int) []*device.Buffer {
+	b.t.Helper()
+	weight, err := device.FromSlice(b.dev, dtypes.Float32, data, dims...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	made, err := b.m.Float8(weight)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return made
 }
 
 func toBF16(v []float32) []uint16 {

@@ -9,22 +9,23 @@ import (
 // emit carries what every piece of a block's program needs.
 type emit struct {
 	*hlo.Graph
-	cfg     Config
-	part    *spec.Decoder // what this part computes of the decoder's heads and features
-	rows    int           // B
-	seq     int           // S, of the tokens that are here
-	chunks  []chunk       // where in their rows those tokens are
-	w       []hlo.Value   // the group's parameters
-	cos     hlo.Value     // [B,S,Rot/2] float32
-	sin     hlo.Value
-	starts  hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
-	reach   int       // keys that a query of packed rows may see, itself included; 0 = all before it
-	dropKey hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
-	counted hlo.Value // [T] float32, of tokens that the auxiliary loss is of; invalid without that
-	push    hlo.Value // gradient of the auxiliary loss by each expert's probability, of any token [E]; invalid but in backward
-	grads   map[int]hlo.Value
-	stacks  stacks
-	shares  map[int][]share // of gradients, by parameter
+	cfg       Config
+	part      *spec.Decoder // what this part computes of the decoder's heads and features
+	rows      int           // B
+	seq       int           // S, of the tokens that are here
+	chunks    []chunk       // where in their rows those tokens are
+	w         []hlo.Value   // the group's parameters
+	cos       hlo.Value     // [B,S,Rot/2] float32
+	sin       hlo.Value
+	starts    hlo.Value // [B,S] int32: where in its row each token's document begins; invalid unless rows are packed
+	reach     int       // keys that a query of packed rows may see, itself included; 0 = all before it
+	documents documents // of packed rows, for cuDNN's attention
+	dropKey   hlo.Value // [B], or [B,S] in packed rows, uint32 keys of the samples, already mixed with step and layer; invalid = no dropout
+	counted   hlo.Value // [T] float32, of tokens that the auxiliary loss is of; invalid without that
+	push      hlo.Value // gradient of the auxiliary loss by each expert's probability, of any token [E]; invalid but in backward
+	grads     map[int]hlo.Value
+	stacks    stacks
+	shares    map[int][]share // of gradients, by parameter
 }
 
 // c converts to the compute dtype.
@@ -68,31 +69,30 @@ func (l linear) forward(e *emit, x hlo.Value) (pieces []hlo.Value, tTR hlo.Value
 // joined is forward without bias and without taking the result apart, on a GPU and unsplit; with delta, the adapters'
 // share is in it.
 func (l linear) joined(e *emit, x hlo.Value, delta bool) (yTN, tTR hlo.Value) {
-	yTN = e.product(x, 1, e.weight(l.weight), 1)
-	if segs := l.adapted(); segs != nil {
+	segs := l.adapted()
+	if segs != nil {
 		tTR = e.c(l.low(e, x, segs))
-		if delta {
-			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
-		}
 	}
-	return yTN, tTR
+	if segs == nil || !delta {
+		return l.times(e, x, hlo.Value{}, hlo.Value{}), tTR
+	}
+	return l.times(e, x, tTR, l.stackB(e, segs)), tTR
 }
 
 // applied is forward's pieces, with t.
 func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
-	yTN := e.product(x, 1, e.weight(l.weight), 1)
-	var bias hlo.Value
+	var bias, yTN hlo.Value
 	if l.bias >= 0 {
 		bias = e.F32(e.w[l.bias])
 	}
 	deltas := make([]hlo.Value, len(l.segs))
-	if segs := l.adapted(); segs != nil {
-		if e.cfg.Target == CUDA {
-			yTN = e.Add(yTN, e.product(tTR, 1, l.stackB(e, segs), 1))
-		}
+	if segs := l.adapted(); segs != nil && e.cfg.Target == CUDA {
+		yTN = l.times(e, x, tTR, l.stackB(e, segs))
+	} else {
+		yTN = l.times(e, x, hlo.Value{}, hlo.Value{})
 		at := 0
 		for i, s := range l.segs {
-			if s.a < 0 || e.cfg.Target == CUDA {
+			if s.a < 0 {
 				continue
 			}
 			t := e.Slice(tTR, 1, at, at+s.Dim)
@@ -122,6 +122,30 @@ func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 		from = to
 	}
 	return pieces
+}
+
+// times is x W^T for x [T,in], in the dtype of products, and, if t [T, sum of dims] is there, t B^T besides.
+func (l linear) times(e *emit, x, tTR, b hlo.Value) hlo.Value {
+	if e.cfg.Float8 {
+		return l.times8(e, x, tTR, b)
+	}
+	return e.added(e.product(x, 1, e.weight(l.weight), 1), tTR, b)
+}
+
+// added is y plus, if t is there, t b^T.
+func (e *emit) added(y, tTR, b hlo.Value) hlo.Value {
+	if !tTR.Valid() {
+		return y
+	}
+	return e.Add(y, e.product(tTR, 1, b, 1))
+}
+
+// timesBackward is dy W for dy [T,out] in the compute dtype, in the dtype of products.
+func (l linear) timesBackward(e *emit, dyTN hlo.Value) hlo.Value {
+	if e.cfg.Float8 {
+		return l.times8Backward(e, dyTN)
+	}
+	return e.product(dyTN, 1, e.weight(l.weight), 0)
 }
 
 // low is x A^T for all adapted segments at once, or, with dropout, one by one: each has its own mask.
@@ -173,7 +197,7 @@ func (l linear) backwardInput(e *emit, x func() hlo.Value, tTR, dyTN hlo.Value) 
 	if l.hasMagnitude() {
 		dyTN = l.backwardStretch(e, x(), tTR, dyTN)
 	}
-	dx = e.product(dyTN, 1, e.weight(l.weight), 0)
+	dx = l.timesBackward(e, dyTN)
 	segs := l.adapted()
 	var ss []hlo.Value
 	if segs != nil {

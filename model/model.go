@@ -42,6 +42,11 @@ func New(dev *device.Client, cfg Config) (*Model, error) {
 	if cfg.Head && cfg.Decoder.TiedHead {
 		return nil, errors.New("model: the head is the embedding: train that")
 	}
+	if cfg.Float8 {
+		if err := cfg.Float8Refused(); err != nil {
+			return nil, fmt.Errorf("model: %w", err)
+		}
+	}
 	if err := cfg.Split.Check(cfg.Decoder); err != nil {
 		return nil, err
 	}

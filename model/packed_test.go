@@ -176,6 +176,7 @@ func TestBatchFaults(t *testing.T) {
 		"2 starts":                     func(x *model.Batch) { x.Starts = x.Starts[:2] },
 		"1 dropout keys, not 6":        func(x *model.Batch) { x.Keys = x.Keys[:1] },
 		"place 2 of row 0 is of a doc": func(x *model.Batch) { x.Starts[2] = 3 },
+		"the one before it of another": func(x *model.Batch) { x.Starts[5] = 2 },
 		"starts at -1":                 func(x *model.Batch) { x.Starts[0] = -1 },
 	} {
 		x := pack(draw(d.Vocab, 4, 2), 0)

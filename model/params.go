@@ -23,6 +23,7 @@ type Config struct {
 	Compute  dtypes.DType       // of activations and frozen weights: Float32 or BFloat16
 	Adapters map[string]Adapter // by module name ("model.layers.0.self_attn.q_proj")
 	RateB    float64            // LoRA+: learning rate of every B as a multiple of the optimizer's; 0 = 1
+	Float8   bool               // the frozen weights of the blocks' products are kept, and multiplied, in 8-bit floats; only where Float8Refused is nil
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Embed    bool               // with adapters: the embedding is trained in full, and so is a head that is one with it
 	Head     bool               // with adapters: a head of its own is trained in full
@@ -49,10 +50,12 @@ type Role int
 
 // The roles.
 const (
-	Base  Role = iota // a tensor of the checkpoint, or several stacked
-	LoraA             // [Dim, In]
-	LoraB             // [Out, Dim]
-	LoraM             // DoRA's magnitudes [Out]
+	Base   Role = iota // a tensor of the checkpoint, or several stacked
+	Turned             // the parameter before it, in 8-bit floats, with rows for columns [In, Out]
+	Unit               // what a number of the two parameters before it counts [1]
+	LoraA              // [Dim, In]
+	LoraB              // [Out, Dim]
+	LoraM              // DoRA's magnitudes [Out]
 )
 
 // Param is one parameter of a group, as the programs take it.
@@ -90,6 +93,10 @@ type linear struct {
 	first   int  // by columns: the first input feature that is here
 	wide    int  // input features of the whole
 	weight  int  // index of the weight [out, in]
+	turned  int  // in 8-bit floats: index of the weight again, [in, out]
+	unit    int  // and of its unit
+	byRow   bool // in 8-bit floats: each row of the input has its own unit
+	coarse  bool // in 8-bit floats: the gradient of the result is in E5M2, else in E4M3
 	bias    int  // index of the bias [out]; -1 = none
 	segs    []segment
 	splits  []int // widths of the pieces that the block goes on with, e.g. q, k, v
@@ -170,7 +177,11 @@ func (l *layout) linear(name string, columns bool, splits []int, mods ...spec.Li
 		seg.to = lin.out
 		lin.segs = append(lin.segs, seg)
 	}
-	lin.weight = l.base(Param{Split: t.split()}, []int{lin.out, lin.in}, weights...)
+	if l.cfg.Float8 {
+		l.float8(&lin, weights)
+	} else {
+		lin.weight = l.base(Param{Split: t.split()}, []int{lin.out, lin.in}, weights...)
+	}
 	if biases != nil {
 		lin.bias = l.base(Param{Split: t.split() && !columns}, []int{lin.out}, biases...)
 	}
@@ -276,6 +287,7 @@ func newBlock(cfg Config, n int) (block, error) {
 	} else {
 		b.mlp = l.linear("gate and up", false, []int{d.Intermediate, d.Intermediate}, mlp...)
 		b.down = l.linear("down", true, []int{d.Hidden}, down...)
+		b.mlp.coarse, b.down.byRow = true, true
 	}
 	b.normAfter2 = norm(3)
 	l.adapt(&b.qkv, qkv...)

@@ -17,11 +17,13 @@ type Shape struct {
 
 	Packed bool // a row may hold several documents
 	Reach  int  // of packed rows: no document is longer, so no query sees farther back
+
+	Documents int // of packed rows whose attention is cuDNN's: places for documents, over all rows; 0 = blockwise
 }
 
 // block is what a block's programs depend on: no loss is in them.
 func (s Shape) block() Shape {
-	return Shape{Rows: s.Rows, Seq: s.Seq, Packed: s.Packed, Reach: s.Reach}
+	return Shape{Rows: s.Rows, Seq: s.Seq, Packed: s.Packed, Reach: s.Reach, Documents: s.Documents}
 }
 
 // stream is what the programs of token rows depend on: documents and loss mean nothing to them.
@@ -40,7 +42,7 @@ func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
 }
 
 // context declares the arguments that forward and backward share besides parameters: rotary tables, in packed rows
-// where documents start, and dropout keys.
+// where documents start and, for cuDNN, the list of them, and dropout keys.
 func (e *emit) context(s Shape, dropout bool) {
 	half := e.cfg.Decoder.Rope.Dim / 2
 	e.cos = e.Input(device.MakeShape(dtypes.Float32, e.rows, e.seq, half))
@@ -50,6 +52,14 @@ func (e *emit) context(s Shape, dropout bool) {
 		e.reach = s.Reach
 		keyDims = []int{e.rows, e.seq}
 		e.starts = e.Input(device.MakeShape(dtypes.Int32, keyDims...))
+	}
+	if s.Documents > 0 {
+		rows, length := s.anew()
+		each := s.Documents / rows
+		e.documents = documents{
+			rows: rows, seq: length,
+			Documents: hlo.Documents{Lengths: e.Input(device.MakeShape(dtypes.Int32, rows, each)), Starts: e.Input(device.MakeShape(dtypes.Int32, rows, each+1))},
+		}
 	}
 	if dropout {
 		keys := e.Input(device.MakeShape(dtypes.Uint32, keyDims...))

@@ -58,6 +58,6 @@ func (b block) backwardTurned(e *emit, k kernels.Turned, a acts, dq, dk, dv hlo.
 	d := e.RotaryLowBackward(k, dq, dk, dv, t, bb, cos, sin)
 	segs := b.qkv.adapted()
 	ss := b.qkv.shareByPieces(e, d.B, 0, d.Low[:])
-	dh = b.qkv.throughA(e, segs, ss, e.product(d.QKV, 1, e.weight(b.qkv.weight), 0))
+	dh = b.qkv.throughA(e, segs, ss, b.qkv.timesBackward(e, d.QKV))
 	return dh, func(in input) { b.qkv.gradA(e, segs, ss, in) }
 }

@@ -19,6 +19,7 @@ type Run struct {
 	ids, positions             *device.Buffer
 	turns                      []*device.Buffer // cosines and sines of the tokens; and those of layers with a window, if theirs are others
 	rows, labels, starts, keys *device.Buffer
+	documents                  []*device.Buffer   // their lengths, and where they start, where cuDNN is told of them
 	x                          []*device.Buffer   // input of each block, and the last block's output
 	saved                      [][]*device.Buffer // what each block's forward saved
 	dx                         *device.Buffer
@@ -38,13 +39,19 @@ func (m *Model) Begin(b Batch) *Run {
 	all := b
 	b, seq := m.cfg.Split.cut(all)
 	rows, labels, valid := b.supervised()
-	r.shape, r.valid, r.span = all.shape(seq, len(rows)), valid, all.span()
+	var starts, lengths []int32
+	r.shape, starts, lengths = m.cfg.shape(all, b, seq, len(rows))
+	r.valid, r.span = valid, all.span()
 	r.ids = r.upload(b.IDs, b.Rows, b.Seq)
 	r.positions = r.upload(b.Positions, b.Rows, b.Seq)
 	r.rows = r.upload(rows, len(rows))
 	r.labels = r.upload(labels, len(rows))
 	if b.Starts != nil {
 		r.starts = r.upload(b.Starts, b.Rows, b.Seq)
+	}
+	if n := r.shape.Documents; n > 0 {
+		rows, _ := r.shape.anew()
+		r.documents = []*device.Buffer{r.upload(lengths, rows, n/rows), r.upload(starts, rows, n/rows+1)}
 	}
 	if b.Keys != nil && m.cfg.Dropout > 0 && r.err == nil {
 		r.keys, r.err = device.FromSlice(m.dev, dtypes.Uint32, b.Keys, b.keyDims()...)
@@ -123,6 +130,7 @@ func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*
 	if r.starts != nil {
 		args = append(args, r.starts)
 	}
+	args = append(args, r.documents...)
 	if r.keys != nil {
 		id, err := r.m.layerID(layer)
 		if err != nil && r.err == nil {
@@ -256,7 +264,7 @@ func (r *Run) EmbedBackward(grads map[int]*device.Buffer) []*device.Buffer {
 
 // End frees what the run holds and returns its first error.
 func (r *Run) End() error {
-	device.FreeAll(r.x, r.turns, []*device.Buffer{r.ids, r.positions, r.rows, r.labels, r.starts, r.keys, r.dx, r.counted, r.push})
+	device.FreeAll(r.x, r.turns, r.documents, []*device.Buffer{r.ids, r.positions, r.rows, r.labels, r.starts, r.keys, r.dx, r.counted, r.push})
 	device.FreeAll(r.saved...)
 	device.FreeAll(r.loads)
 	return r.err

@@ -9,6 +9,7 @@ import (
 
 	"gorun/collective"
 	"gorun/configs"
+	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/rank/data"
 )
@@ -22,10 +23,11 @@ type BenchResult struct {
 	Best      float64       `json:"best_step_s"`
 	Worst     float64       `json:"worst_step_s"`
 	TokS      float64       `json:"tok_s"`          // tokens per second of the median step, and per rank if there are several
+	Useful    float64       `json:"useful_tok_s"`   // of those tokens, which are no padding
 	TFLOPS    float64       `json:"tflop_s"`        // by NeMo AutoModel's formula
 	Moving    float64       `json:"moving_step_s"`  // between GPUs: of a step, this long data moved for collectives,
 	Exposed   float64       `json:"exposed_step_s"` // and this long programs waited for it
-	DeviceGiB float64       `json:"mem_gib"`        // peak of the device's allocator
+	DeviceGiB float64       `json:"mem_gib"`        // peak of the device's memory
 	FirstLoss float64       `json:"first_loss"`
 	Loss      float64       `json:"loss"`     // of the last step
 	Platform  string        `json:"platform"` // "cpu", "cuda"
@@ -85,6 +87,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	// The ranks that share the work on one micro-batch share its tokens.
 	sharing := j.Mesh.World() / j.Mesh.Size(collective.Replicate, collective.Shard)
 	res.TokS = float64(b.tokens) / float64(sharing) / res.Median
+	res.Useful = res.TokS * float64(b.useful) / float64(b.tokens)
 	adapter := j.trainedParams()
 	if j.Config.Full {
 		adapter = 0
@@ -105,6 +108,7 @@ type benchmark struct {
 	read   int       // steps whose outcome has been read
 	at     time.Time // when the last one was
 	tokens int       // of the last step
+	useful int       // of these, no padding: all that mock data has are trained on
 
 	before, after collective.Traffic // the steps that count, as far as the device is known to have come
 }
@@ -118,9 +122,10 @@ func (b *benchmark) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.tokens = 0
+		b.tokens, b.useful = 0, 0
 		for _, mb := range batch.Micro {
 			b.tokens += mb.Rows * mb.Seq
+			b.useful += mb.Valid
 		}
 		step, err := b.step(ctx, batch, b.recipe.Optimizer.LR)
 		if err != nil {
@@ -174,7 +179,8 @@ func (b *benchmark) take(step *fsdp.Step) error {
 type ProgramTime struct {
 	Name    string  `json:"name"`
 	Calls   int     `json:"calls"`
-	Seconds float64 `json:"s"` // of all calls
+	Seconds float64 `json:"s"`             // of all calls
+	Scratch int64   `json:"scratch_bytes"` // of one
 }
 
 // programs takes one more step, waiting for every execution.
@@ -184,10 +190,11 @@ func (b *benchmark) programs(ctx context.Context) ([]ProgramTime, error) {
 		return nil, err
 	}
 	var list []ProgramTime
-	b.dev.Observe(func(name string, took time.Duration) {
+	b.dev.Observe(func(program *device.Program, took time.Duration) {
+		name := program.Name()
 		i := slices.IndexFunc(list, func(p ProgramTime) bool { return p.Name == name })
 		if i < 0 {
-			i, list = len(list), append(list, ProgramTime{Name: name})
+			i, list = len(list), append(list, ProgramTime{Name: name, Scratch: program.Scratch()})
 		}
 		list[i].Calls++
 		list[i].Seconds += took.Seconds()

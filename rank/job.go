@@ -77,7 +77,6 @@ func unsupported(r *configs.Recipe) error {
 			faults = append(faults, fmt.Errorf("%s: %s", field, why))
 		}
 	}
-	refuse(r.PEFT.BasePrecision == "fp8", "peft.base_precision", "this version has no FP8 base: use \"auto\"")
 	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
 	return errors.Join(faults...)
 }
@@ -113,6 +112,9 @@ func (j *Job) configure() error {
 	}
 	j.Config.Adapters, j.Config.RateB = adapters(j.Adapter), r.Optimizer.LoraPlusLRRatio
 	j.Config.Embed, j.Config.Head = j.Adapter.Table(spec.EmbedTensor) != nil, j.Adapter.Table(spec.HeadTensor) != nil
+	if r.PEFT.BasePrecision == "fp8" {
+		return j.float8()
+	}
 	return nil
 }
 

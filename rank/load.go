@@ -2,16 +2,20 @@ package rank
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
 	"slices"
 
+	"github.com/gomlx/compute/dtypes"
 	"golang.org/x/sync/errgroup"
 
+	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/model"
 	"gorun/model/export"
+	"gorun/model/hlo"
 	"gorun/model/weights"
 )
 
@@ -30,6 +34,7 @@ func groups(m *model.Model) []fsdp.Group {
 
 // loader fills the state from a checkpoint's weights and an adapter.
 type loader struct {
+	dev   *device.Client
 	state *fsdp.State
 	base  weights.Source
 	from  *export.Adapter // nil = a fresh adapter
@@ -51,10 +56,39 @@ func (l *loader) load(m *model.Model) error {
 	work.SetLimit(runtime.GOMAXPROCS(0))
 	for g, group := range m.Groups() {
 		for i, p := range group.Params {
-			work.Go(func() error { return l.state.Load(g, i, l.fill(p)) })
+			switch {
+			case p.Role == model.Turned || p.Role == model.Unit: // made with the weight before them
+			case p.Role == model.Base && p.Shape.DType == hlo.E4M3:
+				work.Go(func() error { return l.float8(m, g, i, p) })
+			default:
+				work.Go(func() error { return l.state.Load(g, i, l.fill(p)) })
+			}
 		}
 	}
 	return work.Wait()
+}
+
+// float8 loads a weight that is kept in 8-bit floats, and the two parameters after it. Only one rank holds it all: the
+// unit is of the whole weight.
+func (l *loader) float8(m *model.Model, group, i int, p model.Param) error {
+	p.Shape.DType = dtypes.BFloat16
+	data := make([]byte, p.Shape.Bytes())
+	if err := l.fill(p)(0, p.Shape.Dims[0], data); err != nil {
+		return fmt.Errorf("load %s: %w", p.Name, err)
+	}
+	weight, err := l.dev.Upload(data, p.Shape)
+	if err != nil {
+		return fmt.Errorf("load %s: %w", p.Name, err)
+	}
+	made, err := m.Float8(weight)
+	if err != nil {
+		return fmt.Errorf("load %s: %w", p.Name, err)
+	}
+	var errs []error
+	for n, b := range made {
+		errs = append(errs, l.state.Put(group, i+n, b))
+	}
+	return errors.Join(errs...)
 }
 
 // fill reads a parameter's rows; of a part, those columns that are in it.

@@ -71,6 +71,9 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		}
 		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
+	if text, ok := j.base(); ok {
+		row("base", "%s", text)
+	}
 	spread := ""
 	if j.Mesh.World() > 1 {
 		row("mesh", "%s", j.mesh())
@@ -142,8 +145,6 @@ func (j *Job) attention() string {
 	switch refused := j.Config.FlashRefused(); {
 	case j.Config.Flash:
 		return "cuDNN"
-	case j.Recipe.PackedSequence.PackedSequenceSize > 0:
-		return "blockwise (packed rows)"
 	case j.Config.Target == model.CUDA && refused != nil:
 		return fmt.Sprintf("blockwise (%v)", refused)
 	}

@@ -175,6 +175,17 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestWithoutOptimizer: a checkpoint without the optimizer's state is whole, and starts a run but continues none.
+func TestWithoutOptimizer(t *testing.T) {
+	base, dir := tinyBase(t), t.TempDir()
+	without := []string{"checkpoint.save_optimizer=false", "step_scheduler.max_steps=2"}
+	mustTrain(t, tinyRecipe(t, base, dir, without...))
+	if _, err := train(context.Background(), t, tinyRecipe(t, base, dir)); err == nil || !strings.Contains(err.Error(), "holds no optimizer state") {
+		t.Errorf("got %v", err)
+	}
+	mustTrain(t, tinyRecipe(t, base, t.TempDir(), append(without, fmt.Sprintf("peft.init_from=%q", filepath.Join(dir, "LATEST")))...))
+}
+
 // TestInitFrom starts from a trained adapter: the first loss is near the last one before, and the shape is the adapter's.
 func TestInitFrom(t *testing.T) {
 	base := tinyBase(t)

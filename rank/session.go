@@ -89,6 +89,11 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	if p.Split, s.apart, err = p.world.split(s.dev, p.Split); err != nil {
 		return s, err
 	}
+	if p.Float8 {
+		if err := s.dev.Float8Refused(); err != nil {
+			return s, fmt.Errorf("peft.base_precision: %w: use \"bf16\"", err)
+		}
+	}
 	if p.Kernels {
 		if s.withoutKernels = p.KernelsRefused(); s.withoutKernels == nil { // again: the work has been split
 			s.withoutKernels = s.dev.KernelsRefused()
@@ -106,7 +111,7 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	s.state = fsdp.New(s.dev, ranks, maths, groups(s.model))
 	trained, rates := s.state.Trained()
 	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
-	l := loader{state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
+	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
 	return s, errors.Join(err, <-compiled)
 }

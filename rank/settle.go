@@ -31,12 +31,5 @@ func (j *Job) Settle(cuda bool) error {
 	case backend == "host" && cuda:
 		return errors.New("dist_env.backend: the host backend moves data between CPU ranks, and this is an NVIDIA GPU: use \"auto\" or \"nccl\"")
 	}
-	attention := j.Recipe.Model.Attention
-	if j.Recipe.PackedSequence.PackedSequenceSize > 0 {
-		if attention == "cudnn" {
-			return errors.New("model.attention: packed rows have blockwise attention: use \"auto\", or packed_sequence.packed_sequence_size = 0")
-		}
-		attention = "blockwise"
-	}
-	return settle(&j.Config, cuda, attention, j.Recipe.Model.Kernels)
+	return settle(&j.Config, cuda, j.Recipe.Model.Attention, j.Recipe.Model.Kernels)
 }

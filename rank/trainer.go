@@ -151,9 +151,10 @@ func (t *trainer) openFolder() (saved *ckpt.State, err error) {
 	if saved, err = ckpt.Map(path); err != nil {
 		return nil, err
 	}
+	mapped := saved
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, saved.Close())
+			err = errors.Join(err, mapped.Close())
 			saved = nil
 		}
 	}()

@@ -77,13 +77,16 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		}{c.Base, r, c.DType, c.BatchSize, c.SeqLength, peak, runtime.NumCPU(), gorunVersion()})
 	}
 	fmt.Fprintf(a.stdout, "%s, LoRA dim 16 on all projections, %d x %d tokens, %s, %s (%s), kernels: %s\n", c.Base, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform, r.Kernels)
+	if r.Useful < 0.999*r.TokS {
+		fmt.Fprintf(a.stdout, "%.0f useful tok/s, of all that follow: the others are padding\n", r.Useful)
+	}
 	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB | peak RSS %.2f GiB\n",
 		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, peak)
 	if r.Moving > 0 {
 		fmt.Fprintf(a.stdout, "of a step, collectives move data for %.1f ms, and programs wait for it for %.1f ms\n", 1e3*r.Moving, 1e3*r.Exposed)
 	}
 	for _, p := range r.Programs {
-		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls))
+		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for, %.2f GiB scratch\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls), float64(p.Scratch)/(1<<30))
 	}
 	return nil
 }

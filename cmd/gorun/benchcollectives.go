@@ -14,6 +14,7 @@ import (
 // benchCmds are the benchmarks.
 type benchCmds struct {
 	Train       benchCmd            `cmd:"" default:"withargs" help:"Measure training. This is the default."`
+	Generate    benchGenerateCmd    `cmd:"" help:"Measure generation: how fast a prompt is read and tokens are made."`
 	Collectives benchCollectivesCmd `cmd:"" help:"Measure all-reduce, all-gather and reduce-scatter between ranks of this machine: GPUs by NCCL, or CPU ranks by TCP."`
 }
 

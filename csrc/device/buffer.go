@@ -29,7 +29,7 @@ func (c *Client) Upload(data []byte, shape Shape) (*Buffer, error) {
 	}
 	h, err := c.plugin.Upload(c.client, c.device, csrc.Memory{}, data, int(shape.DType), dims64(shape.Dims))
 	if err != nil {
-		return nil, fmt.Errorf("device: %s: %w", shape, err)
+		return nil, fmt.Errorf("device: %s: %w", shape, explained(err, c))
 	}
 	return c.own(h, shape), nil
 }
@@ -54,7 +54,7 @@ func (c *Client) Scalar(v float32) (*Buffer, error) {
 func (c *Client) Uninitialized(shape Shape) (*Buffer, error) {
 	h, err := c.plugin.Uninitialized(c.client, c.device, int(shape.DType), dims64(shape.Dims))
 	if err != nil {
-		return nil, fmt.Errorf("device: %s: %w", shape, err)
+		return nil, fmt.Errorf("device: %s: %w", shape, explained(err, c))
 	}
 	return c.own(h, shape), nil
 }
@@ -180,7 +180,7 @@ func (c *Client) finish(ev csrc.Event, what string) error {
 		err = derr
 	}
 	if err != nil {
-		return fmt.Errorf("device: %s: %w", what, err)
+		return fmt.Errorf("device: %s: %w", what, explained(err, c))
 	}
 	return nil
 }

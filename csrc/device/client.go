@@ -19,6 +19,7 @@ type Config struct {
 	CUDA           bool    // the plugin is XLA's for CUDA
 	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
 	CacheDir       string  // folder of compiled executables; "" = no cache
+	Allocator      string  // CUDA: XLA's name of what hands out device memory; "" = "bfc"
 
 	Flags map[string]string // XLA flags that every program is compiled with, besides its own
 
@@ -41,7 +42,8 @@ type Client struct {
 	live     atomic.Int64
 	liveSize atomic.Int64
 	peakSize atomic.Int64
-	observer func(program string, took time.Duration)
+	scratch  atomic.Int64 // of the program that needs most
+	observer func(p *Program, took time.Duration)
 	path     string // of the plugin
 	kernels  kernelMaker
 }
@@ -63,13 +65,13 @@ func Open(cfg Config) (*Client, error) {
 	}
 	c := &Client{flags: cfg.Flags, ordinal: cfg.Index, path: cfg.Plugin, kernels: kernelMaker{emulate: cfg.Emulate}}
 	if c.plugin, err = csrc.LoadPlugin(cfg.Plugin); err != nil {
-		return nil, fmt.Errorf("device: %w", err)
+		return nil, fmt.Errorf("device: %w", explained(err, nil))
 	}
 	if !cfg.CUDA {
 		csrc.KeepHeap()
 	}
 	if c.client, err = c.plugin.NewClient(cfg.options()); err != nil {
-		return nil, fmt.Errorf("device: %w", err)
+		return nil, fmt.Errorf("device: %w", explained(err, nil))
 	}
 	if err := c.describe(cfg); err != nil {
 		return nil, fmt.Errorf("device: %w", errors.Join(err, c.plugin.DestroyClient(c.client)))
@@ -86,12 +88,15 @@ func (c Config) options() []csrc.Option {
 	if !c.CUDA {
 		return nil
 	}
-	fraction := c.MemoryFraction
+	allocator, fraction := c.Allocator, c.MemoryFraction
+	if allocator == "" {
+		allocator = "bfc"
+	}
 	if fraction == 0 {
 		fraction = 0.92
 	}
 	return []csrc.Option{
-		{Name: "allocator", Value: "bfc"},
+		{Name: "allocator", Value: allocator},
 		{Name: "preallocate", Value: false},
 		{Name: "memory_fraction", Value: fraction},
 		{Name: "visible_devices", Value: []int64{int64(c.Index)}},
@@ -135,7 +140,7 @@ func (c *Client) flagsOf(src Source) map[string]string {
 
 // Observe makes every later execution last until its results are there and tells f how long that took; nil ends it. It is
 // for measuring programs one by one: nothing runs ahead meanwhile. No execution may be under way.
-func (c *Client) Observe(f func(program string, took time.Duration)) { c.observer = f }
+func (c *Client) Observe(f func(p *Program, took time.Duration)) { c.observer = f }
 
 // Close ends the client. Buffers and programs must have been freed.
 func (c *Client) Close() error { return c.plugin.DestroyClient(c.client) }
@@ -165,13 +170,25 @@ type Memory struct {
 	Limit int64 // what the allocator may take; 0 = not known
 }
 
-// Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers.
+// Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers. XLA's
+// counters leave out the scratch memory of programs (seen on CUDA: peaks are those of buffers to 0.1 %), so the greatest
+// of any program is added to the peak.
 func (c *Client) Memory() Memory {
 	inUse, peak, limit, err := c.plugin.DeviceMemory(c.device)
 	if err != nil {
 		return Memory{InUse: c.liveSize.Load(), Peak: c.peakSize.Load()}
 	}
-	return Memory{InUse: inUse, Peak: peak, Limit: limit}
+	return Memory{InUse: inUse, Peak: peak + c.scratch.Load(), Limit: limit}
+}
+
+// needs takes note of a program's scratch memory.
+func (c *Client) needs(scratch int64) {
+	for {
+		most := c.scratch.Load()
+		if scratch <= most || c.scratch.CompareAndSwap(most, scratch) {
+			return
+		}
+	}
 }
 
 func (c *Client) created(bytes int64) {

@@ -263,6 +263,14 @@ func TestAsync(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	warm, err := p.Execute(x) // the first one loads the program
+	if err == nil {
+		err = warm[0].Await()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	device.FreeAll(warm)
 	start := time.Now()
 	for range 20 {
 		out, err := p.Execute(x)

@@ -2,6 +2,7 @@ package device_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"gorun/csrc"
@@ -31,7 +32,27 @@ func calls() []kernels.Call {
 	}
 	list := kernels.Tensors{Sizes: []int{65536, 7}}
 	out = append(out, list.Squares(), list.Adam(kernels.Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Rates: []float64{1, 2}}), kernels.Entropy{Rows: 2048, Vocab: 128256}.Call())
+	for _, f := range []kernels.Few{
+		{Rows: 1, In: 4096, Out: 6144, Norm: true, Eps: 1e-5, Bias: true, Dim: 16, Pieces: []int{4096, 1024, 1024}},
+		{Rows: 1, In: 4096, Out: 14336, Norm: true, Eps: 1e-5, Gated: true},
+		{Rows: 1, In: 14336, Out: 4096, Add: true},
+		{Rows: 8, In: 4096, Out: 14336, Gated: true, Dim: 32, Pieces: []int{14336, 14336}},
+		{Rows: 1, In: 4096, Out: 128256, Norm: true, Eps: 1e-5, Wide: true},
+	} {
+		out = append(out, f.Call())
+	}
+	for _, c := range []kernels.Cached{
+		{Rows: 1, Heads: 32, KV: 8, Width: 128, Turned: 128, Capacity: 2048, Scale: 0.088},
+		{Rows: 8, Heads: 64, KV: 8, Width: 256, Turned: 64, Capacity: 128, Window: 64, Scale: 0.0625},
+	} {
+		out = append(out, c.Call(), c.Joined())
+	}
 	whole := kernels.Share{Rows: 16, Parts: 2, Height: 16, Wide: 64, Factor: 1, Weight: 0}
+	out = append(out, kernels.Narrow{Rows: 8192, Width: 14336}.Call())
+	for _, dim := range []int{16, 32} {
+		g := kernels.Gated{Rows: 8192, Width: 14336, Dim: dim, Down: dim, Float8: true}
+		out = append(out, g.Forward(), g.Backward(false))
+	}
 	return append(out, kernels.Stack([]kernels.Matrix{{Rows: 16, Cols: 64, Pieces: []kernels.Piece{{Rows: 16, Cols: 64, Factor: 1}}}}),
 		kernels.Unstack([]kernels.Out{{Rows: 16, Cols: 64, Shares: []kernels.Share{whole}}}, 1))
 }
@@ -44,6 +65,9 @@ func TestKernelsCompile(t *testing.T) {
 	}
 	for _, arch := range []int{80, 89, 90, 100} {
 		for i, call := range calls() {
+			if arch < 89 && strings.Contains(call.Text, "define FLOAT8 1") || arch < 89 && call.Name == "narrow_rows" {
+				continue // 8-bit floats are beyond it
+			}
 			options := append(kernels.Options(), fmt.Sprint("--gpu-architecture=sm_", arch), "--ptxas-options=--warn-on-spills")
 			if cubin, err := nvrtc.Compile(call.Source(), call.Name, options); err != nil || len(cubin) == 0 {
 				t.Errorf("sm_%d, call %d: %v", arch, i, err)

@@ -28,6 +28,7 @@ type Program struct {
 	handle  csrc.Executable
 	source  Source
 	donated []bool
+	scratch int64
 }
 
 // Compile compiles a program, or loads it from the cache of executables. It may be called from several goroutines.
@@ -37,11 +38,15 @@ func (c *Client) Compile(src Source) (*Program, error) {
 	}
 	h, err := c.compile(src, compileOptions(c.flagsOf(src)))
 	if err != nil {
-		return nil, fmt.Errorf("device: program %s: %w", src.Name, err)
+		return nil, fmt.Errorf("device: program %s: %w", src.Name, explained(err, c))
 	}
 	p := &Program{client: c, handle: h, source: src, donated: make([]bool, len(src.Inputs))}
 	for _, i := range src.Donated {
 		p.donated[i] = true
+	}
+	if _, _, _, temp, err := c.plugin.ExecutableMemory(h); err == nil { // where it is not told, peaks are too low
+		p.scratch = temp
+		c.needs(temp)
 	}
 	n, err := c.plugin.NumOutputs(h)
 	if err == nil && n != len(src.Outputs) {
@@ -82,11 +87,9 @@ func (p *Program) Name() string { return p.source.Name }
 // Outputs are the shapes of the results.
 func (p *Program) Outputs() []Shape { return p.source.Outputs }
 
-// TempBytes is the scratch memory that one execution needs on the device.
-func (p *Program) TempBytes() (int64, error) {
-	_, _, _, temp, err := p.client.plugin.ExecutableMemory(p.handle)
-	return temp, err
-}
+// Scratch is the memory, in bytes, that one execution needs on the device beside its arguments and results; 0 where the
+// plugin does not tell.
+func (p *Program) Scratch() int64 { return p.scratch }
 
 // Execute queues one execution and returns its results at once; their contents are still being made. Arguments stay
 // the caller's, except donated ones, which are consumed even if the execution later fails.
@@ -111,7 +114,7 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	start := time.Now()
 	ended, err := p.client.plugin.Execute(p.handle, in, handles, p.client.observer != nil)
 	if err != nil {
-		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, err)
+		return nil, fmt.Errorf("device: program %s: %w", p.source.Name, explained(err, p.client))
 	}
 	for i, a := range args {
 		if p.donated[i] {
@@ -127,7 +130,7 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 			FreeAll(out)
 			return nil, err
 		}
-		p.client.observer(p.source.Name, time.Since(start))
+		p.client.observer(p, time.Since(start))
 	}
 	return out, nil
 }

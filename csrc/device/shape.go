@@ -26,7 +26,15 @@ func (s Shape) Size() int {
 }
 
 // Bytes is the size in bytes.
-func (s Shape) Bytes() int { return s.Size() * s.DType.Size() }
+func (s Shape) Bytes() int { return s.Size() * elementSize(s.DType) }
+
+// elementSize is a dtype's size in bytes; the dtype itself does not know that of 8-bit floats.
+func elementSize(d dtypes.DType) int {
+	if d == dtypes.F8E4M3FN || d == dtypes.F8E5M2 {
+		return 1
+	}
+	return d.Size()
+}
 
 // Equal tells whether two shapes are the same.
 func (s Shape) Equal(o Shape) bool {
@@ -60,6 +68,10 @@ func dtypeName(d dtypes.DType) string {
 		return "i32"
 	case dtypes.Bool:
 		return "i1"
+	case dtypes.F8E4M3FN:
+		return "f8E4M3FN"
+	case dtypes.F8E5M2:
+		return "f8E5M2"
 	}
 	return strings.ToLower(d.String())
 }

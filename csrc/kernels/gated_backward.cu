@@ -1,3 +1,18 @@
+#if FLOAT8
+// store8 writes a tile as E5M2, in the unit whose reciprocal is given.
+INLINE void store8(unsigned char *x, const Packed &p, float inverse, int row, size_t width, Lane l) {
+  unsigned char *at = x + (size_t)(row + l.g) * width + 8 * l.q;
+  u32 w[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    u32 a = p.w[2 * i], b = p.w[2 * i + 1];
+    w[i] = e5m2(low(a) * inverse, high(a) * inverse) | e5m2(low(b) * inverse, high(b) * inverse) << 16;
+  }
+  if (IN(row + l.g)) *(uint2 *)at = {w[0], w[1]};
+  if (IN(row + l.g + 8)) *(uint2 *)(at + 8 * width) = {w[2], w[3]};
+}
+#endif
+
 // Shared memory: each warp's operands, then two turns of every warp's [16,2*DIM] part of sgu.
 KERNEL(BLOCKS)
 gated_backward(const bf16 *gu,
@@ -8,7 +23,11 @@ gated_backward(const bf16 *gu,
 #if DOWN
                const bf16 *s, const bf16 *a,
 #endif
+#if FLOAT8
+               const float *inverse, unsigned char *dgu
+#else
                bf16 *dgu
+#endif
 #if DOWN
                , float *da
 #endif
@@ -84,8 +103,13 @@ gated_backward(const bf16 *gu,
       }
       m_out.w[i] = pair(mm[0], mm[1]), dgate.w[i] = pair(dg[0], dg[1]), dup.w[i] = pair(du[0], du[1]);
     }
+#if FLOAT8
+    store8(dgu + column, dgate, *inverse, row, 2 * F, l);
+    store8(dgu + F + column, dup, *inverse, row, 2 * F, l);
+#else
     store(dgu + column, dgate, row, 2 * F, l);
     store(dgu + F + column, dup, row, 2 * F, l);
+#endif
 #if PRODUCT
     store(m + column, m_out, row, F, l);
 #endif

@@ -11,6 +11,9 @@ gated_forward(const bf16 *gu,
 #if DOWN
               , bf16 *tm
 #endif
+#if FLOAT8
+              , float *most
+#endif
 ) {
   SHARED(u32, memory);
   Lane l = this_lane();
@@ -29,6 +32,9 @@ gated_forward(const bf16 *gu,
 #endif
   __syncwarp();
 
+#if FLOAT8
+  float greatest = 0;
+#endif
   int first = (long long)TILES * blockIdx.y / GROUPS, last = (long long)TILES * (blockIdx.y + 1) / GROUPS;
   Pieces g = fetch(gu + column, first * 16, 2 * F, l), u = fetch(gu + F + column, first * 16, 2 * F, l);
   for (int tile = first; tile < last; tile++) {
@@ -44,6 +50,10 @@ gated_forward(const bf16 *gu,
       rows_of(low_rank, t + DIM + 16 * k, row, 2 * DIM, l);
       add_product(up, low_rank, kept(own + (2 * k + 1) * OPERAND, l.lane));
     }
+#endif
+#if FLOAT8
+#pragma unroll
+    for (int i = 0; i < 16; i++) greatest = fmaxf(greatest, fmaxf(fabsf(gate.v[i]), fabsf(up.v[i])));
 #endif
     Packed out;
 #pragma unroll
@@ -65,4 +75,8 @@ gated_forward(const bf16 *gu,
     }
 #endif
   }
+#if FLOAT8
+  for (int mask = 16; mask; mask /= 2) greatest = fmaxf(greatest, exchanged(greatest, mask));
+  if (l.lane == 0) most[((size_t)blockIdx.y * (F / WARP_COLUMNS / WARPS) + blockIdx.x) * WARPS + warp] = greatest;
+#endif
 }

@@ -13,21 +13,57 @@ import (
 // layouts are those that JAX lowers jax.nn.dot_product_attention to (jax/_src/cudnn/fused_attention_stablehlo.py).
 // Keys and values may have fewer heads than queries; each is shared by as many consecutive query heads.
 
+// Sees says what of the keys a query sees, and how.
+type Sees struct {
+	Scale     float64   // multiplies the scores
+	Window    int       // keys up to the query's own; 0 = all of them
+	Documents Documents // set where rows are packed; without a window
+}
+
+// Documents are those of B packed rows of S tokens: which tokens of all rows, one after the other, each has. A query sees
+// its own document. None is longer than S; up to M times B of them are told of.
+type Documents struct {
+	Lengths Value // int32 [B,M]; beyond the last document 0
+	Starts  Value // int32 [B,M+1]; beyond the last document B*S
+}
+
+// Valid tells whether documents are told of.
+func (d Documents) Valid() bool { return d.Lengths.Valid() }
+
+// each is M, or 1 where rows are not packed.
+func (d Documents) each() int {
+	if !d.Valid() {
+		return 1
+	}
+	return d.Lengths.Dim(1)
+}
+
+// operands are lengths of queries and of keys, and how many numbers are before each document's queries and keys, of
+// heads heads and kvHeads heads of size numbers.
+func (d Documents) operands(g *Graph, heads, kvHeads, size int) []Value {
+	if !d.Valid() {
+		return nil
+	}
+	before := func(n int) Value { return g.Mul(d.Starts, g.Const(dtypes.Int32, float64(n*size))) }
+	return []Value{d.Lengths, d.Lengths, before(heads), before(kvHeads)}
+}
+
 // FlashAttention is causal attention over q [B,S,H,E], k and v [B,S,K,E] of bfloat16: the output [B,S,H,E], and the
-// log-sum-exp of each query's scores [B,H,S] float32. scale multiplies the scores; a query sees the window keys up to
-// its own, or all of them if window is 0.
-func (g *Graph) FlashAttention(q, k, v Value, scale float64, window int) (o, lse Value) {
+// log-sum-exp of each query's scores [B,H,S] float32, of packed rows [B*M,H,S], by documents.
+func (g *Graph) FlashAttention(q, k, v Value, sees Sees) (o, lse Value) {
 	b, s, h, e := q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3)
-	out := g.cudnn("__cudnn$fmhaSoftmax", fmhaConfig(q.Dims(), scale, window, fmhaForward), []Value{q, k, v},
-		shapes.Make(q.DType(), b, h, s, e), shapes.Make(dtypes.Float32, b, h, s))
+	operands := append([]Value{q, k, v}, sees.Documents.operands(g, h, k.Dim(2), e)...)
+	out := g.cudnn("__cudnn$fmhaSoftmax", fmhaConfig(q.Dims(), sees, fmhaForward), operands,
+		shapes.Make(q.DType(), b, h, s, e), shapes.Make(dtypes.Float32, b*sees.Documents.each(), h, s))
 	return g.Transpose(out[0], 0, 2, 1, 3), out[1]
 }
 
 // FlashAttentionBackward takes what FlashAttention took and gave, and the gradient of its output, and returns those of
 // q, k and v, in their shapes and dtype.
-func (g *Graph) FlashAttentionBackward(q, k, v, o, lse, do Value, scale float64, window int) (dq, dk, dv Value) {
+func (g *Graph) FlashAttentionBackward(q, k, v, o, lse, do Value, sees Sees) (dq, dk, dv Value) {
 	heads := func(x Value) shapes.Shape { return shapes.Make(x.DType(), x.Dim(0), x.Dim(2), x.Dim(1), x.Dim(3)) }
-	out := g.cudnn("__cudnn$fmhaSoftmaxBackward", fmhaConfig(q.Dims(), scale, window, fmhaBackward), []Value{q, k, v, lse, do, o},
+	operands := append([]Value{q, k, v, lse, do, o}, sees.Documents.operands(g, q.Dim(2), k.Dim(2), q.Dim(3))...)
+	out := g.cudnn("__cudnn$fmhaSoftmaxBackward", fmhaConfig(q.Dims(), sees, fmhaBackward), operands,
 		heads(q), heads(k), heads(v))
 	back := func(x Value) Value { return g.Transpose(x, 0, 2, 1, 3) }
 	return back(out[0]), back(out[1]), back(out[2])
@@ -80,15 +116,18 @@ var (
 )
 
 // fmhaConfig is the call's backend_config for queries of dims [B,S,H,E].
-func fmhaConfig(dims []int, scale float64, window int, products map[string]axes) string {
-	n := strconv.Itoa
+func fmhaConfig(dims []int, sees Sees, products map[string]axes) string {
+	n, mask := strconv.Itoa, "CAUSAL"
+	if sees.Documents.Valid() {
+		mask = "PADDING_CAUSAL"
+	}
 	seq := n(dims[1])
 	config := map[string]any{
 		"algorithm": map[string]any{
 			"algo_id": "0", "math_type": "TENSOR_OP_MATH", "tuning_knobs": map[string]string{"17": "1", "24": "0"},
 			"is_cudnn_frontend": true, "workspace_size": "0",
 		},
-		"fmha_scale": scale,
+		"fmha_scale": sees.Scale,
 		"intermediate_tensor_shape": map[string]any{
 			"element_type": "BF16", "dimensions": []string{n(dims[0]), n(dims[2]), seq, seq}, "tuple_shapes": []string{},
 			"layout": map[string]any{
@@ -98,8 +137,8 @@ func fmhaConfig(dims []int, scale float64, window int, products map[string]axes)
 			},
 			"is_dynamic_dimension": []bool{false, false, false, false},
 		},
-		"is_flash_attention": true, "mask_type": "CAUSAL", "dropout_rate": 0.0, "seed": 42, "sliding_window_length": window,
-		"max_seg_per_batch": 1, "is_paged_attention": false,
+		"is_flash_attention": true, "mask_type": mask, "dropout_rate": 0.0, "seed": 42, "sliding_window_length": sees.Window,
+		"max_seg_per_batch": sees.Documents.each(), "is_paged_attention": false,
 	}
 	for name, numbers := range products {
 		config[name] = numbers

@@ -11,6 +11,7 @@ import (
 type GatedOut struct {
 	Product Value // silu(gate) * up [T,F]
 	Low     Value // Product a^T [T,Down] float32; invalid without Down
+	Most    Value // the greatest magnitude of gate and up [] float32; invalid without Float8
 }
 
 // Gated is the gated MLP between its products, by a kernel: gu [T,2F] has gate's columns, then up's, to which t b^T is
@@ -24,17 +25,23 @@ func (g *Graph) Gated(k kernels.Gated, gu, t, b, a Value) GatedOut {
 		operands = append(operands, a)
 		results = append(results, bfloat(k.Blocks(), k.Rows, k.Down))
 	}
+	if k.Float8 {
+		results = append(results, device.MakeShape(dtypes.Float32, k.Strips()))
+	}
 	out := g.Kernel(k.Forward(), operands, results...)
 	r := GatedOut{Product: out[0]}
 	if k.Down > 0 {
 		r.Low = g.Sum(g.F32(out[1]), 0)
+	}
+	if k.Float8 {
+		r.Most = g.MaxOver(out[len(out)-1], 0)
 	}
 	return r
 }
 
 // GatedGrads is what GatedBackward gives.
 type GatedGrads struct {
-	GateUp  Value // of gu [T,2F]
+	GateUp  Value // of gu [T,2F], with Float8 E5M2
 	A       Value // of a, in parts to be added up [Groups,Down,F] float32; invalid without Down
 	B       Value // of b, in parts, turned: gate's inner places, then up's [Groups,2*Dim,F] float32; invalid without Dim
 	Low     Value // of t [T,2*Dim] float32; invalid without Dim
@@ -42,15 +49,23 @@ type GatedGrads struct {
 }
 
 // GatedBackward is the gradient of Gated: dm [T,F] is that of its product, to which s a is added, s [T,Down] being that of
-// its low-rank product.
-func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a Value) GatedGrads {
+// its low-rank product. unit is asked for only with Float8: that of gu's gradient [] float32.
+func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a, unit Value) GatedGrads {
 	operands, results := []Value{gu}, []device.Shape{bfloat(k.Rows, 2*k.Width)}
+	if k.Float8 {
+		results[0].DType = E5M2
+	}
 	if k.Dim > 0 {
 		operands = append(operands, t, b)
 	}
 	operands = append(operands, dm)
 	if k.Down > 0 {
 		operands = append(operands, s, a)
+	}
+	if k.Float8 {
+		operands = append(operands, g.Div(g.Const(dtypes.Float32, 1), unit))
+	}
+	if k.Down > 0 {
 		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), k.Down, k.Width))
 	}
 	if k.Dim > 0 {

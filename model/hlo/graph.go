@@ -57,7 +57,7 @@ func Build(name string, write func(g *Graph) []Value) (src device.Source, err er
 	if err != nil {
 		return src, fmt.Errorf("hlo: program %s: %w", name, err)
 	}
-	return device.Source{Name: name, Code: code, Inputs: g.inputs, Outputs: shapes, Donated: g.donated, Kernels: g.kernels}, nil
+	return device.Source{Name: name, Code: named(code), Inputs: g.inputs, Outputs: shapes, Donated: g.donated, Kernels: g.kernels}, nil
 }
 
 func must(v *stablehlo.Value, err error) Value {

@@ -38,6 +38,9 @@ func twins(t *testing.T, name string, shapes []device.Shape, write func(g *hlo.G
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *dump != "" {
+		dumpKernels(t, src)
+	}
 	p, err := dev.Compile(src)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +116,7 @@ func TestGatedKernels(t *testing.T) {
 				gu, dm, tt, b, s, a := in[0], in[1], in[2], in[3], in[4], in[5]
 				b, a, s = g.To(g.Scale(b, 0.125), b.DType()), g.Scale(a, 0.125), g.Scale(s, 0.25)
 				k := g.Gated(c, gu, tt, b, a)
-				kd := g.GatedBackward(c, true, gu, tt, b, dm, s, a)
+				kd := g.GatedBackward(c, true, gu, tt, b, dm, s, a, hlo.Value{})
 
 				f := g.F32(gu)
 				gate, up := g.Slice(f, 1, 0, width), g.Slice(f, 1, width, 2*width)
@@ -142,7 +145,31 @@ func TestGatedKernels(t *testing.T) {
 					plain = append(plain, g.Concat(0, g.TN(g.Slice(tt, 1, 0, c.Dim), dgate), g.TN(g.Slice(tt, 1, c.Dim, 2*c.Dim), dup)),
 						g.Concat(1, g.NN(dgate, g.Slice(b, 0, 0, width)), g.NN(dup, g.Slice(b, 0, width, 2*width))))
 				}
+				if c.Dim > 0 {
+					// The same gradients in 8-bit floats, and what their unit is made of.
+					small := c
+					small.Float8 = true
+					unit := g.Unit(g.MaxOver(g.Abs(g.F32(kd.GateUp)), 0, 1), hlo.E5M2)
+					narrow := hlo.Float8{Value: g.GatedBackward(small, false, gu, tt, b, dm, s, a, unit).GateUp, Unit: unit}
+					kernel = append(kernel, g.Widen(narrow, dtypes.Float32), g.Gated(small, gu, tt, b, a).Most)
+					plain = append(plain, g.Widen(g.Narrow(kd.GateUp, hlo.E5M2, unit), dtypes.Float32), g.MaxOver(g.Abs(g.Concat(1, gate, up)), 0, 1))
+				}
 				return kernel, plain
+			})
+		})
+	}
+}
+
+// TestNarrowKernel holds the kernel that rounds rows to 8-bit floats to plain operations, rows of zeros among them.
+func TestNarrowKernel(t *testing.T) {
+	for _, c := range []kernels.Narrow{{Rows: 5, Width: 512}, {Rows: 3, Width: 576}, {Rows: 2, Width: 8}, {Rows: 2, Width: 14336}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			twins(t, "narrow", []device.Shape{bf(c.Rows, c.Width)}, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				rows := g.Iota(dtypes.Float32, 0, c.Rows, c.Width)
+				x := g.To(g.Mul(g.F32(in[0]), g.Mul(rows, rows)), dtypes.BFloat16) // the first is zero
+				k, p := g.NarrowRows(c, x), g.Narrow(x, hlo.E4M3, g.Unit(g.MaxOver(g.Abs(g.F32(x)), 1), hlo.E4M3))
+				wide := func(f hlo.Float8) hlo.Value { return g.Widen(f, dtypes.Float32) }
+				return []hlo.Value{wide(k), k.Unit}, []hlo.Value{wide(p), p.Unit}
 			})
 		})
 	}

@@ -59,7 +59,7 @@ func Generate(ctx context.Context, m *model.Model, p model.Params, req Request) 
 	if err := req.Sampling.Validate(); err != nil {
 		return nil, fmt.Errorf("infer: %w", err)
 	}
-	g := &generation{m: m, p: p, req: req, out: make([]Continuation, len(req.Prompts)), rngs: make([]*rand.Rand, len(req.Prompts))}
+	g := &generation{m: m, p: p, req: req, out: make([]Continuation, len(req.Prompts)), done: make([]bool, len(req.Prompts)), rngs: make([]*rand.Rand, len(req.Prompts))}
 	for row := range req.Prompts {
 		g.rngs[row] = rand.New(rand.NewPCG(req.Sampling.Seed, uint64(row)))
 	}
@@ -71,6 +71,7 @@ type generation struct {
 	p    model.Params
 	req  Request
 	out  []Continuation
+	done []bool
 	rngs []*rand.Rand
 }
 
@@ -103,43 +104,109 @@ func (g *generation) run(ctx context.Context) ([]Continuation, error) {
 		}
 		last[r] = int32(len(prompt) - 1)
 	}
-	done := make([]bool, rows)
-	for made := 0; ; made++ {
-		if err := ctx.Err(); err != nil {
-			return nil, context.Cause(ctx)
+	logits, err := dec.Feed(g.p, ids, positions, last)
+	if err != nil {
+		return nil, fmt.Errorf("infer: %w", err)
+	}
+	if g.req.Sampling.Temperature == 0 && g.req.LogProbs == 0 {
+		return g.out, g.chain(ctx, dec, logits)
+	}
+	return g.out, g.draw(ctx, dec, logits)
+}
+
+// draw goes on from the logits after the prompts, all of which come to the host for each token.
+func (g *generation) draw(ctx context.Context, dec *model.Decoding, logits []float32) (err error) {
+	for made := 1; ; made++ {
+		ids, positions := g.take(logits)
+		if !slices.Contains(g.done, false) {
+			return nil
 		}
-		logits, err := dec.Feed(g.p, ids, positions, last)
-		if err != nil {
-			return nil, fmt.Errorf("infer: token %d: %w", made, err)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		ids, positions, last = make([]int32, rows), make([]int32, rows), make([]int32, rows)
-		for r := range rows {
-			if !done[r] {
-				done[r] = g.next(r, logits[r*vocab:(r+1)*vocab])
-			}
-			// A finished row goes on with its last token at its last place, unseen, while others finish.
-			positions[r] = int32(len(g.req.Prompts[r]) + len(g.out[r].Steps) - 1)
-			if n := len(g.out[r].Steps); n > 0 {
-				ids[r] = g.out[r].Steps[n-1].ID
-			}
-		}
-		if !slices.Contains(done, false) {
-			return g.out, nil
+		if logits, err = dec.Feed(g.p, ids, positions, make([]int32, len(ids))); err != nil {
+			return fmt.Errorf("infer: token %d: %w", made, err)
 		}
 	}
 }
 
-// next picks a row's next token and tells whether the row is finished.
-func (g *generation) next(r int, logits []float32) bool {
-	s := Step{Token: g.req.Sampling.pick(logits, g.rngs[r]), Likeliest: likeliest(logits, g.req.LogProbs)}
+// take picks every row's next token from logits, and returns what to feed: a finished row goes on with its last token at
+// its last place, unseen, while others finish.
+func (g *generation) take(logits []float32) (ids, positions []int32) {
+	rows := len(g.out)
+	ids, positions = make([]int32, rows), make([]int32, rows)
+	vocab := len(logits) / rows
+	for r := range rows {
+		if !g.done[r] {
+			of := logits[r*vocab : (r+1)*vocab]
+			g.next(r, Step{Token: g.req.Sampling.pick(of, g.rngs[r]), Likeliest: likeliest(of, g.req.LogProbs)})
+		}
+		positions[r] = int32(len(g.req.Prompts[r]) + len(g.out[r].Steps) - 1)
+		if n := len(g.out[r].Steps); n > 0 {
+			ids[r] = g.out[r].Steps[n-1].ID
+		}
+	}
+	return ids, positions
+}
+
+// chain goes on from the logits after the prompts, greedily: the device picks tokens itself and, if it is one of its own,
+// makes the next while the host reads the last. Finished rows go on, unseen, while others finish.
+func (g *generation) chain(ctx context.Context, dec *model.Decoding, logits []float32) error {
+	ids, positions := g.take(logits)
+	if !slices.Contains(g.done, false) {
+		return nil
+	}
+	first, err := dec.Given(ids, positions)
+	if err != nil {
+		return fmt.Errorf("infer: %w", err)
+	}
+	tokens := []*model.Token{first} // the last one read, and those that are made after it
+	defer func() {
+		for _, t := range tokens {
+			t.Free()
+		}
+	}()
+	ahead := 2
+	if g.m.Config().Target == model.CPU { // host and device share their cores: nothing is won
+		ahead = 1
+	}
+	for made := 1; slices.Contains(g.done, false); {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		for ; made < g.req.MaxTokens && len(tokens) <= ahead; made++ {
+			next, err := dec.Next(g.p, tokens[len(tokens)-1])
+			if err != nil {
+				return fmt.Errorf("infer: token %d: %w", made, err)
+			}
+			tokens = append(tokens, next)
+		}
+		ids, logp, err := tokens[1].Read()
+		if err != nil {
+			return fmt.Errorf("infer: %w", err)
+		}
+		tokens[0].Free()
+		tokens = tokens[1:]
+		for r, id := range ids {
+			if !g.done[r] {
+				g.next(r, Step{Token: Token{id, float64(logp[r])}})
+			}
+		}
+	}
+	return nil
+}
+
+// next gives a row its next token, which may finish it.
+func (g *generation) next(r int, s Step) {
+	out := &g.out[r]
 	if slices.Contains(g.req.Stop, s.ID) {
-		g.out[r].Stopped = true
-		return true
+		out.Stopped, g.done[r] = true, true
+		return
 	}
-	g.out[r].Steps = append(g.out[r].Steps, s)
+	out.Steps = append(out.Steps, s)
 	if g.req.OnToken != nil && !g.req.OnToken(r, s) {
-		g.out[r].Stopped = true
-		return true
+		out.Stopped, g.done[r] = true, true
+		return
 	}
-	return len(g.out[r].Steps) == g.req.MaxTokens
+	g.done[r] = len(out.Steps) == g.req.MaxTokens
 }

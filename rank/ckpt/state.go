@@ -136,7 +136,7 @@ func (s *State) counterFaults() []error {
 	return faults
 }
 
-// Validate reports everything that keeps the state from being saved or resumed from, joined.
+// Validate reports everything that keeps the state from being saved or, if it has moments, resumed from, joined.
 func (s *State) Validate() error {
 	faults := s.counterFaults()
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -154,6 +154,9 @@ func (s *State) Validate() error {
 	}{{"moment1", s.Moment1}, {"moment2", s.Moment2}} {
 		moments, err := byName(m.what, m.list)
 		faults = append(faults, err)
+		if len(s.Moment1)+len(s.Moment2) == 0 { // checkpoint.save_optimizer was false
+			break
+		}
 		for _, p := range s.Params {
 			t, ok := moments[p.Name]
 			switch {

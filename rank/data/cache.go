@@ -2,13 +2,8 @@ package data
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -133,80 +128,6 @@ func (k Cache) sweep(lock string) {
 	for i := 0; err == nil && i < len(left); i++ {
 		_ = os.Remove(left[i]) // it is in nobody's way
 	}
-}
-
-// name is a data set's name in the cache, "" if it is not for the cache: what is made up, or small, or depends on the
-// day. stamp tells whether its files have been changed since.
-func (k Cache) name(a asked) (name string, stamp []byte, err error) {
-	c := a.config
-	if k.Dir == "" || c.Kind == "mock" || strings.HasPrefix(c.PathOrID, configs.DemoPrefix) || strings.Contains(a.tok.ChatTemplate(), "strftime_now") {
-		return "", nil, nil
-	}
-	h := sha256.New()
-	program, err := os.Executable()
-	if err != nil {
-		return "", nil, err
-	}
-	info, err := os.Stat(program)
-	if err != nil {
-		return "", nil, err
-	}
-	c.NumWorkers, c.Revision = 0, ""
-	settings, err := json.Marshal(c)
-	if err != nil {
-		return "", nil, err
-	}
-	write := func(text string) { fmt.Fprintf(h, "%d:%s", len(text), text) }
-	write(fmt.Sprint(info.Size(), info.ModTime().UnixNano(), a.longest, a.vocab))
-	write(string(settings))
-	write(k.Tokenizer)
-	write(a.tok.ChatTemplate())
-	for _, special := range []func() (int32, bool){a.tok.BOS, a.tok.EOS, a.tok.Pad} {
-		id, ok := special()
-		write(fmt.Sprint(id, ok))
-	}
-	if stamp, err = stamps(c); err != nil {
-		return "", nil, err
-	}
-	files, err := resolve(c.PathOrID, c.Split)
-	if err != nil {
-		return "", nil, err
-	}
-	for _, f := range files {
-		write(f)
-		if err := hashFile(h, f); err != nil {
-			return "", nil, err
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)), stamp, nil
-}
-
-// stamps are sizes and times of a data set's files.
-func stamps(c configs.Dataset) (out []byte, err error) {
-	files, err := resolve(c.PathOrID, c.Split)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range files {
-		info, err := os.Stat(f)
-		if err != nil {
-			return nil, err
-		}
-		out = fmt.Appendln(out, f, info.Size(), info.ModTime().UnixNano())
-	}
-	return out, nil
-}
-
-// hashFile adds a file's contents, with its length behind them.
-func hashFile(h hash.Hash, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 1<<20))
-	fmt.Fprintf(h, ":%d", n)
-	return err
 }
 
 // trim removes what was used longest ago until the rest is within the bound; keep is not counted. What other processes

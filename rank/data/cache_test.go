@@ -83,7 +83,7 @@ func TestCache(t *testing.T) {
 		"special":    build(k, cachedConfig(path), words{noEOS: true}, 16, 100),
 		"settings":   build(k, limited, words{}, 16, 100),
 		"tokenizer":  build(other, cachedConfig(path), words{}, 16, 100),
-		"the day":    build(k, cachedConfig(path), words{chat: "{{ strftime_now('%d') }}"}, 16, 100),
+		"the hour":   build(k, cachedConfig(path), words{chat: "{{ strftime_now('%H') }}"}, 16, 100),
 		"no folder":  build(Cache{}, cachedConfig(path), words{}, 16, 100),
 	} {
 		if d.Cached {
@@ -95,6 +95,28 @@ func TestCache(t *testing.T) {
 	}
 	if d := build(k, cachedConfig(path), words{}, 16, 100); d.Cached || d.Len() != 1 {
 		t.Errorf("other contents of the file: %v, %d samples", d.Cached, d.Len())
+	}
+}
+
+// TestDayOf: templates that ask for the date are another one every day; what may change within the day is not kept.
+func TestDayOf(t *testing.T) {
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	for template, want := range map[string]string{
+		"plain": "", "{% if strftime_now is defined %}x{% endif %}": "",
+		`{%- set date_string = strftime_now("%d %b %Y") %}`:        "2026-11-25",
+		`{{ strftime_now('%Y-%m-%d') }} {{strftime_now ( "%A" )}}`: "2026-11-25",
+		`{{ strftime_now("%d") }} {{ strftime_now("%H:%M") }}`:     "never",
+		`{{ strftime_now("%%H") }}`:                                "never",
+		`{{ strftime_now(format) }}`:                               "never",
+		`{{ strftime_now("%d" + "%H") }}`:                          "never",
+	} {
+		day, ok := dayOf(template, now)
+		if !ok {
+			day = "never"
+		}
+		if day != want {
+			t.Errorf("%s: %q, want %q", template, day, want)
+		}
 	}
 }
 

@@ -87,7 +87,7 @@ func build(a asked, to *spool, p Progress) (*Dataset, error) {
 		if longest < 1 {
 			err = errors.New("dataset.seq_length: neither the recipe nor the model says how long a sample may be: set it")
 		} else if c.Kind == "mock" {
-			err = mock(w, c.NumSamples, longest, vocab)
+			err = mock(w, c.NumSamples, c.MinLength, longest, vocab)
 		} else {
 			err = tokenise(w, c, a.tok, longest, p)
 		}

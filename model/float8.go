@@ -1,0 +1,111 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device"
+	"gorun/csrc/kernels"
+	"gorun/model/hlo"
+)
+
+// A frozen base in 8-bit floats. The weights of a block's four wide products are kept in E4M3, twice: GPUs multiply 8-bit
+// floats only where both operands lie along the contracted axis, and the backward pass contracts the other one. What they
+// are multiplied with is rounded to 8-bit floats where it is made: to E4M3, and the gradients of gate and up to E5M2. All
+// else is as it is without: adapters, norms, the residual stream, attention, embedding and head.
+
+// Float8Refused says why the base cannot be in 8-bit floats; nil if it can.
+func (c Config) Float8Refused() error {
+	switch {
+	case c.Full:
+		return errors.New("8-bit floats are for a frozen base, and full fine-tuning trains it")
+	case c.Split.Tensor.split():
+		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
+	}
+	for n := range c.Decoder.Layers {
+		if c.Decoder.Sparse(n) {
+			return errors.New("mixtures of experts are computed in the dtype of activations only")
+		}
+	}
+	for name, a := range c.Adapters {
+		if a.DoRA {
+			return fmt.Errorf("%s: DoRA takes the lengths of the weights' rows: a base in 8-bit floats is for LoRA", name)
+		}
+	}
+	return nil
+}
+
+// float8 adds the parameters of a product's weight, made of the given parts.
+func (l *layout) float8(lin *linear, weights []Part) {
+	lin.weight = l.add(Param{}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
+	name := l.group.Params[lin.weight].Name
+	lin.turned = l.add(Param{Name: name + ", turned", Role: Turned}, hlo.E4M3, []int{lin.in, lin.out})
+	lin.unit = l.add(Param{Name: name + ", unit", Role: Unit}, dtypes.Float32, []int{1})
+}
+
+// Float8 makes of a weight [out,in] in a wider dtype what the programs take: the weight, the same turned [in,out], and its
+// unit [1]. It consumes the weight.
+func (m *Model) Float8(weight *device.Buffer) ([]*device.Buffer, error) {
+	defer weight.Free()
+	s := weight.Shape()
+	p, err := m.program(fmt.Sprint("float8 ", s), func() (device.Source, error) {
+		return hlo.Build("float8", func(g *hlo.Graph) []hlo.Value {
+			w := g.Input(s)
+			f := g.Narrow(w, hlo.E4M3, g.Unit(g.MaxOver(g.Abs(g.F32(w)), 0, 1), hlo.E4M3))
+			return []hlo.Value{f.Value, g.Transpose(f.Value, 1, 0), g.Reshape(f.Unit, 1)}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.Execute(weight)
+}
+
+// kept is a weight as parameters i, 8-bit floats, and unit give it, in the compute dtype.
+func (e *emit) kept(i, unit int) hlo.Value {
+	return e.Widen(hlo.Float8{Value: e.w[i], Unit: e.Reshape(e.w[unit])}, e.cfg.Compute)
+}
+
+// narrow rounds x, any array, to 8-bit floats with one unit.
+func (e *emit) narrow(x hlo.Value, dtype dtypes.DType) hlo.Float8 {
+	return e.Narrow(x, dtype, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 0, 1), dtype))
+}
+
+// narrowRows rounds x [T,N] in the compute dtype to E4M3 with a unit for each row.
+func (e *emit) narrowRows(x hlo.Value) hlo.Float8 {
+	if k := (kernels.Narrow{Rows: x.Dim(0), Width: x.Dim(1)}); e.cfg.Kernels && k.Fits() {
+		return e.NarrowRows(k, x)
+	}
+	return e.Narrow(x, hlo.E4M3, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 1), hlo.E4M3))
+}
+
+// times8 is times with 8-bit floats.
+func (l linear) times8(e *emit, x, tTR, b hlo.Value) hlo.Value {
+	weight := e.kept(l.weight, l.unit)
+	if !l.byRow {
+		return e.added(e.product(e.Widen(e.narrow(x, hlo.E4M3), e.cfg.Compute), 1, weight, 1), tTR, b)
+	}
+	f := e.narrowRows(x)
+	y := e.product(e.Widen(f, e.cfg.Compute), 1, weight, 1)
+	if tTR.Valid() { // added in the rows' units: a GPU can do that in place
+		t := e.F32(tTR)
+		y = e.added(y, e.c(e.Div(t, e.Like(f.Unit, t, 0))), b)
+	}
+	return e.Mul(y, e.Like(e.To(f.Unit, y.DType()), y, 0))
+}
+
+// times8Backward is timesBackward with 8-bit floats.
+func (l linear) times8Backward(e *emit, dyTN hlo.Value) hlo.Value {
+	dtype := hlo.E4M3
+	if l.coarse {
+		dtype = hlo.E5M2
+	}
+	return l.timesNarrow(e, e.narrow(dyTN, dtype))
+}
+
+// timesNarrow is times8Backward of what is in 8-bit floats already.
+func (l linear) timesNarrow(e *emit, dyTN hlo.Float8) hlo.Value {
+	return e.product(e.Widen(dyTN, e.cfg.Compute), 1, e.kept(l.turned, l.unit), 1)
+}

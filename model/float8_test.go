@@ -1,0 +1,153 @@
+package model_test
+
+import (
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomlx/compute/dtypes"
+
+	"gorun/csrc/device/devicetest"
+	"gorun/model"
+	"gorun/model/safetensors"
+	"gorun/model/spec"
+	"gorun/tools/skip"
+)
+
+// float8Tolerance is how far gradients may be from the oracle's, relative to the tensor's length. Both round the same
+// numbers to 8-bit floats, but for the few that lie so near the middle of two that float32's last bit decides. The rounding
+// itself moves gradients by 3 to 10 %: TestFloat8 holds that too, else it would see nothing.
+const float8Tolerance = 0.004
+
+// TestFloat8 holds a base in 8-bit floats to torch's (tools/oracle/float8.py), as written for the CPU and for GPUs.
+func TestFloat8(t *testing.T) {
+	dev := devicetest.OpenHasty(t)
+	for _, family := range []string{"llama3", "phi3", "qwen2"} {
+		for _, target := range []model.Target{model.CPU, model.CUDA} {
+			name := family
+			if target == model.CUDA {
+				name += ", as written for GPUs"
+			}
+			t.Run(name, func(t *testing.T) {
+				g := openGolden(t, dev, family)
+				tensors, _, err := safetensors.ReadAll(filepath.Join("testdata", "float8", family+".safetensors"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := golden{values: map[string]safetensors.Tensor{}}
+				for _, x := range tensors {
+					want.values[x.Name] = x
+				}
+				b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters(), Target: target, Float8: true, Remat: model.RematSelective})
+				loss, grads := b.run(g.batch(t, "plain"), true)
+				if oracle := float64(want.floats(t, "loss")[0]); !(math.Abs(loss/oracle-1) < 2e-4) {
+					t.Errorf("loss %.7g, torch's %.7g", loss, oracle)
+				}
+				met := 0
+				for i, group := range b.groups {
+					for j, p := range group.Trainable() {
+						met++
+						oracle := want.floats(t, "grad."+p.Name)
+						if off := distance(grads[i][j], oracle); !(off < float8Tolerance) {
+							t.Errorf("%s is off by %.5f of its size", p.Name, off)
+						}
+						if off := distance(g.floats(t, "plain.grad."+p.Name), oracle); !(off > 4*float8Tolerance) {
+							t.Errorf("%s: 8-bit floats make a difference of %.5f only: nothing is tested", p.Name, off)
+						}
+					}
+				}
+				if met != len(tensors)-1 {
+					t.Errorf("%d gradients, the oracle has %d", met, len(tensors)-1)
+				}
+			})
+		}
+	}
+}
+
+// TestFloat8Kernels holds blocks with a base in 8-bit floats whose pieces are kernels' to the same blocks without kernels,
+// whether or not the backward pass has what the gated MLP's kernel needs to write its gradients narrow.
+func TestFloat8Kernels(t *testing.T) {
+	dev := devicetest.WithKernels(t)
+	d := tiny(func(d *spec.Decoder) { d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim = 1, 24, 64, 64, 64 })
+	x := batch(d, 2, 9, false)
+	for name, cfg := range map[string]model.Config{
+		"nothing again":   {Adapters: adapters(d, 4)},
+		"selective remat": {Adapters: adapters(d, 4), Remat: model.RematSelective},
+		"full remat":      {Adapters: adapters(d, 4), Remat: model.RematFull},
+		"dim 40":          {Adapters: adapters(d, 40)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "nothing again" {
+				skip.Because(t, "one case is enough for the short run")
+			}
+			checkBesides(t, "without kernels", func(compute dtypes.DType, kernels bool) (float64, [][][]float32) {
+				cfg := cfg
+				cfg.Decoder, cfg.Target, cfg.Compute, cfg.Kernels, cfg.Float8 = d, model.CUDA, compute, kernels, true
+				return newBenchOn(t, dev, cfg).run(x, true)
+			})
+		})
+	}
+}
+
+// TestFloat8Refused finds configurations whose base cannot be in 8-bit floats.
+func TestFloat8Refused(t *testing.T) {
+	d := tiny(nil)
+	good := model.Config{Decoder: d, Compute: dtypes.BFloat16, Adapters: adapters(d, 3), Float8: true}
+	if err := good.Float8Refused(); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		want string
+		edit func(*model.Config)
+	}{
+		{"full fine-tuning", func(c *model.Config) { c.Full, c.Adapters = true, nil }},
+		{"experts", func(c *model.Config) { c.Decoder = tiny(mixed) }},
+		{"tensor parallel", func(c *model.Config) { c.Split.Tensor = model.Axis{Parts: 2} }},
+		{"DoRA", func(c *model.Config) {
+			c.Adapters = adapters(d, 3)
+			for name, a := range c.Adapters {
+				a.DoRA = true
+				c.Adapters[name] = a
+			}
+		}},
+	} {
+		cfg := good
+		c.edit(&cfg)
+		if _, err := model.New(nil, cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestFloat8Memory finds two copies of the blocks' weights, of a byte each, in what a base takes.
+func TestFloat8Memory(t *testing.T) {
+	d := tiny(nil)
+	cfg := model.Config{Decoder: d, Compute: dtypes.BFloat16, Adapters: adapters(d, 3)}
+	base := func(float8 bool) int64 {
+		cfg.Float8 = float8
+		m, err := model.EstimateMemory(cfg, model.Shape{Rows: 1, Seq: 8, Loss: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Base
+	}
+	units := int64(4 * 4 * d.Layers) // one float32 for each product
+	if plain, float8 := base(false), base(true); float8 != plain+units {
+		t.Errorf("the base takes %d bytes, in 8-bit floats %d", plain, float8)
+	}
+	sizes := map[int]bool{}
+	m, err := model.New(nil, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Groups()[0].Params {
+		if slices.Contains([]model.Role{model.Base, model.Turned}, p.Role) && len(p.Shape.Dims) == 2 {
+			sizes[p.Shape.Bytes()/p.Shape.Size()] = true
+		}
+	}
+	if len(sizes) != 1 || !sizes[1] {
+		t.Errorf("weights take %v bytes a number", sizes)
+	}
+}
