@@ -189,23 +189,24 @@ func TestSameMeshTwice(t *testing.T) {
 	}
 }
 
-// TestResumeElsewhere: a run begun on 8 ranks goes on on 2 and ends on 1 as if it had been on one rank all along; so does
-// full fine-tuning begun on 4.
+// TestResumeElsewhere: a run begun on 4 ranks goes on on 2, on 1, and ends on 8 as if it had been on one rank all along; so
+// does full fine-tuning on 4, 2 and 1.
 func TestResumeElsewhere(t *testing.T) {
-	skip.InShort(t, "a run resumed on fewer ranks, in processes")
+	skip.InShort(t, "a run resumed on other numbers of ranks, in processes")
 	devicetest.CPUOnly(t)
 	base := tinyBase(t)
 	for _, x := range []struct {
 		scheme
 		legs []mesh
+		ends []int // step that each leg ends at
 	}{
-		{lora, []mesh{eight, {"", 1, 1, 2, 2, 4, nil}, eight.one()}},
-		{full, []mesh{four, {"", 2, 1, 1, 2, 2, nil}, four.one()}},
+		{lora, []mesh{four, {"", 1, 1, 2, 2, 4, nil}, eight.one(), eight}, []int{3, 5, 7, 10}},
+		{full, []mesh{four, {"", 2, 1, 1, 2, 2, nil}, four.one()}, []int{3, 7, 10}},
 	} {
 		whole, parts := eight.one().train(t, base, x.set...), t.TempDir()
 		for i, leg := range x.legs {
 			r := leg.recipe(t, base, parts, x.set...)
-			r.StepScheduler.MaxSteps = []int{3, 7, 10}[i]
+			r.StepScheduler.MaxSteps = x.ends[i]
 			trainOn(t, r, leg.world())
 		}
 		closeLosses(t, losses(t, parts), losses(t, whole))
