@@ -24,6 +24,7 @@ pretrained_model_name_or_path = "mock:smollm2-135m"
 [dataset]
 kind = "mock"
 seq_length = 16
+num_samples = 64
 [checkpoint]
 dir = "{dir}"
 """

@@ -30,6 +30,7 @@ dim = 4
 [dataset]
 kind = "mock"
 seq_length = 16
+num_samples = 2
 [dataloader]
 batch_size = 1
 [optimizer]
