@@ -45,9 +45,14 @@ func openTrained(r *configs.Recipe, path string) (*Base, error) {
 	if r.Dataset.Kind != "mock" || len(r.ValidationDataset) > 0 {
 		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %q is random weights without a tokenizer: train on dataset.kind = \"mock\" only, without validation", path)
 	}
+	return openMock(name, "model.pretrained_model_name_or_path")
+}
+
+// openMock makes a base of random weights without a tokenizer; field is where its name stands, for errors.
+func openMock(name, field string) (*Base, error) {
 	m, err := weights.Mock(name)
 	if err != nil {
-		return nil, fmt.Errorf("model.pretrained_model_name_or_path: %w", err)
+		return nil, fmt.Errorf("%s: %w", field, err)
 	}
 	return &Base{Model: m}, nil
 }

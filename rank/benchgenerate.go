@@ -3,14 +3,12 @@ package rank
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"time"
 
 	"gorun/configs"
 	"gorun/model/infer"
-	"gorun/model/weights"
 )
 
 // GenerateSpeed is the outcome of BenchGenerate; times in seconds.
@@ -75,13 +73,8 @@ func BenchGenerate(ctx context.Context, d Device, path, dtype string, rows, prom
 }
 
 func openBench(path string) (*Base, error) {
-	name, mock := strings.CutPrefix(path, configs.MockPrefix)
-	if !mock {
-		return OpenBase(path)
+	if name, mock := strings.CutPrefix(path, configs.MockPrefix); mock {
+		return openMock(name, "--base")
 	}
-	m, err := weights.Mock(name)
-	if err != nil {
-		return nil, fmt.Errorf("--base: %w", err)
-	}
-	return &Base{Model: m}, nil
+	return OpenBase(path)
 }

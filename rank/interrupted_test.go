@@ -7,20 +7,8 @@ import (
 
 	"gorun/model/infer"
 	"gorun/rank/data"
+	"gorun/tools/countdown"
 )
-
-// countdown is a context that is cancelled when it has been asked so many times.
-type countdown struct {
-	context.Context
-	left int
-}
-
-func (c *countdown) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return nil
-}
 
 // TestInterrupted: whenever a session is interrupted, it says so.
 func TestInterrupted(t *testing.T) {
@@ -53,7 +41,7 @@ func TestInterrupted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for left := range 100 {
-				if err := work(&countdown{t.Context(), left}); err == nil {
+				if err := work(&countdown.Context{Context: t.Context(), Left: left}); err == nil {
 					if left == 0 {
 						t.Error("it does not ask")
 					}

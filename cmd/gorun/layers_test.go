@@ -65,12 +65,13 @@ var layers = []layer{
 	{"bench/scale", "what a step would take on clusters that are not there, on paper", []string{"model/spec", "model/weights"}},
 	{"tools/localhub", "the tests' Hub, for other programs to talk to", []string{"model/hub/hubtest"}},
 	{"tools/skip", "how tests skip themselves", nil},
+	{"tools/countdown", "a context that ends after so many questions, for tests", nil},
 	{"tools/syncbuf", "a buffer for what several goroutines write, for tests", nil},
 	{"tools/testsum", "a summary of go test's output, with what was skipped and why", []string{"tools/skip"}},
 }
 
 // forTests are packages that any test may import; model/gguf reads the demo model.
-var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/skip", "tools/syncbuf"}
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/countdown", "tools/skip", "tools/syncbuf"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {

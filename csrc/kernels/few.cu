@@ -11,12 +11,6 @@ INLINE int piece(int first, int i) {
   return p;
 }
 
-// whole adds up what the lanes have, for all of them.
-INLINE float whole(float sum) {
-  for (int mask = 16; mask; mask /= 2) sum += exchanged(sum, mask);
-  return sum;
-}
-
 KERNEL(BLOCKS)
 few(const bf16 *x,
 #if NORM

@@ -38,6 +38,12 @@ INLINE float dot(const Eight &a, const Eight &b) {
   return sum;
 }
 
+// whole adds up what the lanes have, for all of them.
+INLINE float whole(float sum) {
+  for (int mask = 16; mask; mask /= 2) sum += exchanged(sum, mask);
+  return sum;
+}
+
 // load puts x into shared memory; with NORM its RMSNorm. memory has R numbers a warp.
 INLINE void load(uint4 *own, float *memory, const bf16 *x, const bf16 *weight) {
   float squares[R];
@@ -53,7 +59,7 @@ INLINE void load(uint4 *own, float *memory, const bf16 *x, const bf16 *weight) {
 #if NORM
 #pragma unroll
   for (int r = 0; r < R; r++) {
-    for (int mask = 16; mask; mask /= 2) squares[r] += exchanged(squares[r], mask);
+    squares[r] = whole(squares[r]);
     if (threadIdx.x % 32 == 0) memory[r * WARPS + threadIdx.x / 32] = squares[r];
   }
   __syncthreads();

@@ -15,6 +15,7 @@ import (
 
 	"gorun/model/export"
 	"gorun/model/safetensors"
+	"gorun/tools/countdown"
 	"gorun/tools/skip"
 )
 
@@ -258,7 +259,7 @@ func TestCancel(t *testing.T) {
 	save(t, d, loraState(1), 0)
 	stopped := 0
 	for parts := range 20 {
-		ctx := &countdown{Context: t.Context(), left: parts}
+		ctx := &countdown.Context{Context: t.Context(), Left: parts}
 		_, err := d.Save(ctx, loraState(2), SaveOptions{})
 		if err == nil {
 			break
@@ -273,19 +274,6 @@ func TestCancel(t *testing.T) {
 		t.Errorf("stopped at %d places only", stopped)
 	}
 	assertNames(t, dir, "LATEST", "epoch_0_step_1", "epoch_0_step_2")
-}
-
-// countdown is a context that is cancelled after being asked a number of times.
-type countdown struct {
-	context.Context
-	left int
-}
-
-func (c *countdown) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return nil
 }
 
 func TestClosed(t *testing.T) {
