@@ -34,7 +34,7 @@ type cli struct {
 	Export   exportCmd   `cmd:"" help:"Write an adapter, or a model with it, for another program: PEFT, transformers, llama.cpp, vLLM."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn JSON lines of text into token ids, or back."`
 	Report   reportCmd   `cmd:"" help:"Write report.html over a run's records, as the end of a run does."`
-	Bench    benchCmds   `cmd:"" help:"Measure training speed on this machine, or collectives."`
+	Bench    benchCmds   `cmd:"" help:"Measure how fast this machine trains, writes text, or moves data between ranks."`
 	Why      whyCmd      `cmd:"" help:"Tell why a run of several ranks ended."`
 	Fetch    fetchCmd    `cmd:"" help:"Download a model or a dataset from the Hugging Face Hub."`
 	Publish  publishCmd  `cmd:"" help:"Upload an adapter or a model to the Hugging Face Hub, with a card."`
