@@ -42,6 +42,15 @@ type held struct {
 	grads, reduced         int64 // gradients whole, and their shards
 }
 
+// largest is the shape of the job's micro-batch that takes most memory.
+func (j *Job) largest() (model.Shape, error) {
+	b, err := j.Train.Largest(j.loaderOptions())
+	if err != nil {
+		return model.Shape{}, err
+	}
+	return j.shapeOf(b), nil
+}
+
 // peak is the fullest moment of a step on micro-batches of a shape. It goes through a step as step.go does.
 func (j *Job) peak(s model.Shape) (memory, error) {
 	m, err := model.EstimateMemory(j.Config, s)
