@@ -50,16 +50,13 @@ for kind in $what; do
 		unset GORUN_TEST_DEVICE XLA_FLAGS
 		;;
 	sanitize)
-		# gorun's kernels under compute-sanitizer: memory that is not theirs, in their tests, where every buffer is an
-		# allocation of the driver's, without CUDA graphs, of which the tool sees less; and threads that race for shared
-		# memory, in the same launches without XLA, in whose process racecheck crashes.
+		# gorun's kernels under compute-sanitizer: memory that is not theirs, threads that race for shared memory, barriers.
+		# The launches are those of the kernels' tests, made again without XLA: in its process the tool itself crashes.
 		cd "$bin/src/model/hlo" || exit 2
 		mkdir -p "$out/kernels"
-		export GORUN_TEST_DEVICE=cuda GORUN_TEST_ALLOCATOR=platform XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_command_buffer="
-		run sanitize.memcheck 300 compute-sanitizer --error-exitcode 9 "$bin/model.hlo.test" -test.v -test.run Kernel -dump "$out/kernels"
-		unset GORUN_TEST_DEVICE GORUN_TEST_ALLOCATOR XLA_FLAGS
+		GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0 run sanitize.dump 120 "$bin/model.hlo.test" -test.v -test.run Kernel -dump "$out/kernels"
 		for tool in memcheck racecheck synccheck; do
-			run "sanitize.launches.$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$bin/launch.py" "$out/kernels"
+			run "sanitize.$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$bin/launch.py" "$out/kernels"
 		done
 		grep -hE '^=+ +(ERROR|RACECHECK|.*SUMMARY|Error|Invalid)|launches$' "$out"/sanitize.*.log
 		;;

@@ -19,7 +19,6 @@ type Config struct {
 	CUDA           bool    // the plugin is XLA's for CUDA
 	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
 	CacheDir       string  // folder of compiled executables; "" = no cache
-	Allocator      string  // CUDA: XLA's name of what hands out device memory; "" = "bfc"
 
 	Flags map[string]string // XLA flags that every program is compiled with, besides its own
 
@@ -87,15 +86,12 @@ func (c Config) options() []csrc.Option {
 	if !c.CUDA {
 		return nil
 	}
-	allocator, fraction := c.Allocator, c.MemoryFraction
-	if allocator == "" {
-		allocator = "bfc"
-	}
+	fraction := c.MemoryFraction
 	if fraction == 0 {
 		fraction = 0.92
 	}
 	return []csrc.Option{
-		{Name: "allocator", Value: allocator},
+		{Name: "allocator", Value: "bfc"},
 		{Name: "preallocate", Value: false},
 		{Name: "memory_fraction", Value: fraction},
 		{Name: "visible_devices", Value: []int64{int64(c.Index)}},
