@@ -66,12 +66,13 @@ var layers = []layer{
 	{"tools/localhub", "the tests' Hub, for other programs to talk to", []string{"model/hub/hubtest"}},
 	{"tools/skip", "how tests skip themselves", nil},
 	{"tools/countdown", "a context that ends after so many questions, for tests", nil},
+	{"tools/smalldisk", "file systems that are soon full, for tests", []string{"tools/skip"}},
 	{"tools/syncbuf", "a buffer for what several goroutines write, for tests", nil},
 	{"tools/testsum", "a summary of go test's output, with what was skipped and why", []string{"tools/skip"}},
 }
 
 // forTests are packages that any test may import; model/gguf reads the demo model.
-var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/countdown", "tools/skip", "tools/syncbuf"}
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/countdown", "tools/skip", "tools/smalldisk", "tools/syncbuf"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {
