@@ -158,6 +158,12 @@ func TestValidateAccepts(t *testing.T) {
 		"lr of 0":            func(r *Recipe) { r.Optimizer.LR = 0 },
 		"no clipping":        func(r *Recipe) { r.ClipGradNorm.MaxNorm = 0 },
 		"packed":             func(r *Recipe) { r.PackedSequence.PackedSequenceSize, r.Dataset.SeqLength = 2048, 2048 },
+		"validation longer": func(r *Recipe) {
+			r.PackedSequence.PackedSequenceSize = 256
+			set := r.Dataset
+			set.SeqLength = 512
+			r.ValidationDataset = map[string]Dataset{DefaultSet: set}
+		},
 	} {
 		r := valid(t)
 		change(r)
