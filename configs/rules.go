@@ -123,6 +123,16 @@ func (c *checker) mesh(r *Recipe) {
 	}
 }
 
+// order refuses what the order of samples and random numbers do not depend on.
+func (c *checker) order(r *Recipe) {
+	if r.ValidationDataloader.Shuffle {
+		c.fault("validation_dataloader.shuffle", "true has no meaning: a validation loss is the mean of a whole set, in any order; drop it")
+	}
+	if !r.RNG.Ranked {
+		c.fault("rng.ranked", "false asks that ranks draw the same numbers, but numbers are keyed by sample, and ranks have different ones; drop it")
+	}
+}
+
 // datasets checks [dataset] and every validation set.
 func (c *checker) datasets(r *Recipe) {
 	c.dataset("dataset", r.Dataset)

@@ -37,6 +37,7 @@ func (r *Recipe) check(failed map[string]bool) []*Fault {
 	c.peft(r)
 	c.mesh(r)
 	c.datasets(r)
+	c.order(r)
 	c.output(r)
 	return c.faults
 }
