@@ -66,8 +66,6 @@ enum {  // slots of PJRT_Api
 
 enum { EXT_FFI = 5 };
 
-enum { PJRT_UNIMPLEMENTED = 12 };  // of the canonical status codes, for what a plugin lacks
-
 // A call whose only fields are one input handle and one output pointer covers many slots.
 typedef struct {
   size_t size;

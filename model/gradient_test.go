@@ -236,6 +236,7 @@ func TestGradients(t *testing.T) {
 		"selective":     {cfg: model.Config{Remat: model.RematSelective}},
 		"remat":         {cfg: model.Config{Remat: model.RematFull}},
 		"dropout":       {cfg: model.Config{Dropout: 0.3}},
+		"dropout post":  {cfg: model.Config{Dropout: 0.3, DropPost: true}, edit: func(d *spec.Decoder) { d.FusedMLP = true }},
 		"two blocks":    {seq: 140},
 		"loop":          {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1 }},
 		"loop, window":  {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1; d.Window = []int{100} }},

@@ -71,7 +71,7 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 		return e.Add(dy, e.c(e.normBackward(x, norm, dh))), input{x: e.norm(x, norm)}
 	}
 	dx, scale := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
-	if e.dropKey.Valid() { // masks are laid on the norm itself
+	if e.dropsInput() { // masks are laid on the norm itself
 		return dx, input{x: e.norm(x, norm)}
 	}
 	return dx, input{x, scale, e.weight(norm)}

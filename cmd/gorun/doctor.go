@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -65,14 +66,19 @@ func (c *doctorCmd) meeting() (*doctor.Meeting, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if step != nil && c.Nnodes == 0 {
+	if step != nil {
 		name = step.Node()
-		m.ID, m.Nodes, m.Rank = step.ID(), len(step.Nodes), step.NodeRank
 		if step.LocalTasks > 1 {
 			return nil, "", errors.New("start one task a node: srun --ntasks-per-node=1")
 		}
+		m.ID, m.Nodes = cmp.Or(m.ID, step.ID()), cmp.Or(m.Nodes, len(step.Nodes))
+		if m.Rank < 0 {
+			m.Rank = step.NodeRank
+		}
+	} else if m.Nodes == 0 && (m.ID != "" || m.Rank >= 0) {
+		return nil, "", errors.New("--rdzv-id and --node-rank are for several nodes: say how many with --nnodes")
 	}
-	if m.Nodes <= 1 {
+	if m.Nodes == 0 || m.Nodes == 1 {
 		return nil, name, nil
 	}
 	return m, name, m.Validate()
