@@ -13,7 +13,8 @@ import (
 
 // NCCL is a Comm of NVIDIA GPUs. No call waits for the device: a collective is queued on the communicator's own stream,
 // behind what makes its arguments, and XLA's queue waits for it where its results are asked for (device.Stream). Tensors
-// are moved from and to the memory of buffers, all of one call as one group of NCCL's, without copies.
+// are moved from and to the memory of buffers, all of one call as one group of NCCL's, without copies; shards that never
+// change are read where they are, without NCCL (Fix).
 //
 // It is also a csrc.StreamCommunicator: collectives inside programs are queued on the stream that XLA gives. One
 // communicator serves either programs or the step, never both, because their order differs from rank to rank.
@@ -28,6 +29,9 @@ type NCCL struct {
 	fabric     *Fabric
 	queue      queue
 	comm       csrc.NCCLComm
+
+	regions []*region                // of fixed shards
+	places  map[*device.Buffer]place // of fixed shards
 
 	mu    sync.Mutex // held while NCCL is called
 	seq   uint64     // protected by mu
@@ -87,10 +91,13 @@ func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []devi
 	if err := checkShards(what, shards, whole, n.size); err != nil {
 		return nil, err
 	}
-	return n.onBuffers(allGather, what, shards, whole, func(i int, src, dst uintptr) []csrc.NCCLOp {
+	return n.onBuffers(allGather, what, shards, whole, func(i int, src, dst uintptr) moves {
+		if p, ok := n.places[shards[i]]; ok {
+			return moves{copies: p.pull(dst, whole[i])}
+		}
 		rows, row := whole[i].Dims[0], whole[i].Bytes()/max(1, whole[i].Dims[0])
 		if rows%n.size == 0 {
-			return []csrc.NCCLOp{{Kind: csrc.NCCLAllGather, DType: dtypes.Uint8, Src: src, Dst: dst, Count: rows / n.size * row}}
+			return one(csrc.NCCLOp{Kind: csrc.NCCLAllGather, DType: dtypes.Uint8, Src: src, Dst: dst, Count: rows / n.size * row})
 		}
 		return n.each(rows, func(root, lo, hi int) csrc.NCCLOp {
 			return csrc.NCCLOp{Kind: csrc.NCCLBroadcast, DType: dtypes.Uint8, Root: root, Src: src, Dst: dst + uintptr(lo*row), Count: (hi - lo) * row}
@@ -107,11 +114,11 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 	for i, b := range whole {
 		shards[i] = ShardShape(b.Shape(), n.size)
 	}
-	return n.onBuffers(reduceScatter, what, whole, shards, func(i int, src, dst uintptr) []csrc.NCCLOp {
+	return n.onBuffers(reduceScatter, what, whole, shards, func(i int, src, dst uintptr) moves {
 		s := whole[i].Shape()
 		rows, row := s.Dims[0], s.Size()/max(1, s.Dims[0])
 		if rows%n.size == 0 {
-			return []csrc.NCCLOp{{Kind: csrc.NCCLReduceScatter, DType: s.DType, Src: src, Dst: dst, Count: rows / n.size * row}}
+			return one(csrc.NCCLOp{Kind: csrc.NCCLReduceScatter, DType: s.DType, Src: src, Dst: dst, Count: rows / n.size * row})
 		}
 		return n.each(rows, func(root, lo, hi int) csrc.NCCLOp {
 			return csrc.NCCLOp{Kind: csrc.NCCLReduce, DType: s.DType, Root: root, Src: src + uintptr(lo*row*s.DType.Size()), Dst: dst, Count: (hi - lo) * row}
@@ -120,13 +127,13 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 }
 
 // each is one collective for every rank that holds rows.
-func (n *NCCL) each(rows int, op func(root, lo, hi int) csrc.NCCLOp) (ops []csrc.NCCLOp) {
+func (n *NCCL) each(rows int, op func(root, lo, hi int) csrc.NCCLOp) (m moves) {
 	for r := range n.size {
 		if lo, hi := Part(rows, n.size, r); lo < hi {
-			ops = append(ops, op(r, lo, hi))
+			m.group = append(m.group, op(r, lo, hi))
 		}
 	}
-	return ops
+	return m
 }
 
 // StartAllReduce implements Comm.
@@ -136,13 +143,13 @@ func (n *NCCL) StartAllReduce(what string, tensors []*device.Buffer) (Work, erro
 		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
 	}
 	shapes := shapesOf(tensors)
-	return n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) []csrc.NCCLOp {
-		return []csrc.NCCLOp{{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()}}
+	return n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) moves {
+		return one(csrc.NCCLOp{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()})
 	})
 }
 
-// onBuffers starts one group of collectives from buffers to new ones of the shapes out; ops are those of tensor i.
-func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Shape, ops func(i int, src, dst uintptr) []csrc.NCCLOp) (Work, error) {
+// onBuffers starts one group of collectives from buffers to new ones of the shapes out; of tells what moves tensor i.
+func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Shape, of func(i int, src, dst uintptr) moves) (Work, error) {
 	if len(in) == 0 {
 		return done(nil), nil
 	}
@@ -160,7 +167,8 @@ func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Sh
 		if err != nil {
 			return nil, w.fail(err)
 		}
-		w.group = append(w.group, ops(i, src, dst)...)
+		m := of(i, src, dst)
+		w.copies, w.group = append(w.copies, m.copies...), append(w.group, m.group...)
 		w.bytes += in[i].Shape().Bytes()
 	}
 	n.fabric.give(w)

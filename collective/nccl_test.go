@@ -85,7 +85,7 @@ func fabrics(t *testing.T, jobs []*Job, q queue) []*Fabric {
 	}
 	out := make([]*Fabric, len(jobs))
 	errs := perRank(len(jobs), func(r int) (err error) {
-		out[r], err = jobs[r].newFabric(lib, csrc.CUDA{}, func() (queue, error) { return q, nil })
+		out[r], err = jobs[r].newFabric(lib, csrc.CUDA{}, nil, func() (queue, error) { return q, nil })
 		return err
 	})
 	if err := errors.Join(errs...); err != nil {

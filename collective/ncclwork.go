@@ -9,13 +9,21 @@ import (
 	"gorun/csrc/device"
 )
 
+// moves is what a collective does on a stream: copies, and behind them one group of NCCL's.
+type moves struct {
+	copies []csrc.Move
+	group  []csrc.NCCLOp
+}
+
+func one(o csrc.NCCLOp) moves { return moves{group: []csrc.NCCLOp{o}} }
+
 // work is a collective on a communicator's stream.
 type work struct {
+	moves
 	n        *NCCL
 	op       op
 	what     string
 	bytes    int
-	group    []csrc.NCCLOp
 	in, made []*device.Buffer
 
 	begun chan struct{} // closed when it is queued, or has failed
@@ -25,7 +33,7 @@ type work struct {
 
 // begin queues it.
 func (w *work) begin() {
-	w.mark, w.err = w.n.run(w.op, w.what, w.bytes, w.group, w.n.queue.Handle(), w.prepare)
+	w.mark, w.err = w.n.run(w.op, w.what, w.bytes, w.moves, w.n.queue.Handle(), w.prepare)
 	close(w.begun)
 }
 
@@ -93,9 +101,9 @@ func (s *shared) drop() {
 	}
 }
 
-// run queues a group of collectives on a stream, after whatever prepare queues, and returns a mark behind them, for the
-// caller to drop.
-func (n *NCCL) run(o op, what string, bytes int, group []csrc.NCCLOp, s csrc.Stream, prepare func() error) (*shared, error) {
+// run queues a collective on a stream, after whatever prepare queues, and returns a mark behind it, for the caller to
+// drop.
+func (n *NCCL) run(o op, what string, bytes int, m moves, s csrc.Stream, prepare func() error) (*shared, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ended {
@@ -104,7 +112,7 @@ func (n *NCCL) run(o op, what string, bytes int, group []csrc.NCCLOp, s csrc.Str
 	n.seq++
 	p := pending{call: call{o, n.seq, time.Now().Add(n.fabric.job.cfg.Timeout)}}
 	p.end = n.fabric.job.flight.begin(Event{Op: opNames[o], What: what, Comm: n.name, Seq: n.seq}, bytes)
-	if err := n.enqueue(&p, group, s, prepare); err != nil {
+	if err := n.enqueue(&p, m, s, prepare); err != nil {
 		err = n.fabric.fail(fmt.Errorf("number %d: %w", p.seq, err))
 		p.end(err)
 		return nil, err
@@ -116,7 +124,7 @@ func (n *NCCL) run(o op, what string, bytes int, group []csrc.NCCLOp, s csrc.Str
 }
 
 // enqueue does the work of run, and leaves p's marks.
-func (n *NCCL) enqueue(p *pending, group []csrc.NCCLOp, s csrc.Stream, prepare func() error) (err error) {
+func (n *NCCL) enqueue(p *pending, m moves, s csrc.Stream, prepare func() error) (err error) {
 	if err := prepare(); err != nil {
 		return err
 	}
@@ -128,19 +136,32 @@ func (n *NCCL) enqueue(p *pending, group []csrc.NCCLOp, s csrc.Stream, prepare f
 			p.from.Free()
 		}
 	}()
+	if len(m.copies) > 0 {
+		if err := n.fabric.memory.Copy(m.copies, s); err != nil {
+			return err
+		}
+	}
+	if len(m.group) > 0 {
+		if err := n.together(p, m.group, s); err != nil {
+			return err
+		}
+	}
+	behind, err := n.queue.MarkOn(s)
+	if err == nil {
+		p.mark = share(behind)
+	}
+	return err
+}
+
+// together queues a group of NCCL's, which needs all ranks to come.
+func (n *NCCL) together(p *pending, group []csrc.NCCLOp, s csrc.Stream) error {
 	f := n.fabric
 	if err := f.lib.Run(f.cuda, n.comm, group, s); err != nil {
 		return err
 	}
-	if err := f.settle(n.comm, p.deadline); err != nil {
-		if err == errLate { //nolint:errorlint // settle's own
-			err = fmt.Errorf("it has taken longer than it may: %s", f.job.missing(p.call, n.name, n.ranks))
-		}
-		return err
-	}
-	m, err := n.queue.MarkOn(s)
-	if err == nil {
-		p.mark = share(m)
+	err := f.settle(n.comm, p.deadline)
+	if err == errLate { //nolint:errorlint // settle's own
+		return fmt.Errorf("it has taken longer than it may: %s", f.job.missing(p.call, n.name, n.ranks))
 	}
 	return err
 }

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "cuda_stream.h"
+#include "cuda_driver.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,40 +7,14 @@
 
 #include "library.h"
 
-enum { NOT_FOUND = 5, CUDA_ERROR_NOT_READY = 600, STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0 };
+enum { CUDA_ERROR_NOT_READY = 600, STREAM_NON_BLOCKING = 1, EVENT_DEFAULT = 0 };
 
-struct gorun_cuda {
-  void *context;
-  int (*error_string)(int, const char **);
-  int (*init)(unsigned);
-  int (*device_get)(int *, int);
-  int (*primary_retain)(void **, int);
-  int (*context_set)(void *);
-  int (*priority_range)(int *, int *);
-  int (*stream_create)(void **, unsigned, int);
-  int (*stream_destroy)(void *);
-  int (*stream_wait)(void *, void *, unsigned);
-  int (*event_create)(void **, unsigned);
-  int (*event_destroy)(void *);
-  int (*event_record)(void *, void *);
-  int (*event_query)(void *);
-  int (*event_elapsed)(float *, void *, void *);
-  int (*memset_async)(uintptr_t, unsigned char, size_t, void *);
-};
-
-static int fail(const gorun_cuda *c, int code, const char *op, char **err) {
+int gorun_cuda_fail(const gorun_cuda *c, int code, const char *op, char **err) {
   const char *text = NULL;
   if (c->error_string(code, &text) || !text) text = "unknown error";
   if (asprintf(err, "%s: %s", op, text) < 0) *err = strdup(op);
   return code;
 }
-
-// TRY returns from the function if a call of the driver fails.
-#define TRY(c, op, call)                        \
-  do {                                          \
-    int code_ = (call);                         \
-    if (code_) return fail((c), code_, op, err); \
-  } while (0)
 
 static int load(gorun_cuda *c, char **err) {
   const gorun_symbol all[] = {
@@ -59,6 +33,12 @@ static int load(gorun_cuda *c, char **err) {
       {"cuEventQuery", (void **)&c->event_query},
       {"cuEventElapsedTime", (void **)&c->event_elapsed},
       {"cuMemsetD8Async", (void **)&c->memset_async},
+      {"cuMemAlloc_v2", (void **)&c->memory_take},
+      {"cuMemFree_v2", (void **)&c->memory_free},
+      {"cuMemcpyDtoDAsync_v2", (void **)&c->copy_async},
+      {"cuIpcGetMemHandle", (void **)&c->ipc_export},
+      {"cuIpcOpenMemHandle_v2", (void **)&c->ipc_import},
+      {"cuIpcCloseMemHandle", (void **)&c->ipc_forget},
       {NULL, NULL},
   };
   return gorun_library("libcuda.so.1", all, "libcuda.so.1 has no %s: the NVIDIA driver is too old", err);
@@ -132,7 +112,7 @@ int gorun_cuda_event_done(const gorun_cuda *c, void *event, int *done, char **er
   if (rc) return rc;
   rc = c->event_query(event);
   *done = !rc;
-  return rc && rc != CUDA_ERROR_NOT_READY ? fail(c, rc, "work on the device", err) : 0;
+  return rc && rc != CUDA_ERROR_NOT_READY ? gorun_cuda_fail(c, rc, "work on the device", err) : 0;
 }
 
 int gorun_cuda_event_elapsed(const gorun_cuda *c, void *begin, void *end, float *milliseconds, char **err) {

@@ -139,7 +139,7 @@ func (s *State) upload(p Param, fill Fill) (*device.Buffer, error) {
 func (s *State) offloaded(p Param) bool { return s.ranks.Offload && !p.Trained }
 
 // Load uploads this rank's shard of parameter i of a group, asking fill for its rows only. Several parameters may be
-// loaded at once, all before the first pass.
+// loaded at once, all before Fix.
 func (s *State) Load(groupIndex, i int, fill Fill) error {
 	g := s.groups[groupIndex]
 	b, err := s.upload(g.params[i], fill)
@@ -148,6 +148,35 @@ func (s *State) Load(groupIndex, i int, fill Fill) error {
 	}
 	g.shards[i].Free()
 	g.shards[i] = b
+	return nil
+}
+
+// Fix says that everything is loaded: shards of frozen parameters, which never change from now on, go where gathering them
+// costs least. Those of a root group that is gathered only once, and those in host memory, stay where they are. All ranks
+// of a job call it together.
+func (s *State) Fix() error {
+	if s.ranks.Offload {
+		return nil
+	}
+	for l, g := range s.groups {
+		if l == len(s.groups)-1 && s.keepsRoot() {
+			continue
+		}
+		var frozen []int
+		var shards []*device.Buffer
+		for i, p := range g.params {
+			if !p.Trained {
+				frozen, shards = append(frozen, i), append(shards, g.shards[i])
+			}
+		}
+		fixed, err := s.ranks.Shard.Fix(g.name, shards)
+		if err != nil {
+			return fmt.Errorf("fsdp: fix %s: %w", g.name, err)
+		}
+		for j, i := range frozen {
+			g.shards[i] = fixed[j]
+		}
+	}
 	return nil
 }
 

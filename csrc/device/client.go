@@ -42,6 +42,7 @@ type Client struct {
 	live     atomic.Int64
 	liveSize atomic.Int64
 	peakSize atomic.Int64
+	lent     atomic.Int64 // bytes of buffers that are not XLA's
 	scratch  atomic.Int64 // of the program that needs most
 	observer func(p *Program, took time.Duration)
 	path     string // of the plugin
@@ -172,13 +173,14 @@ type Memory struct {
 
 // Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers. XLA's
 // counters leave out the scratch memory of programs (seen on CUDA: peaks are those of buffers to 0.1 %), so the greatest
-// of any program is added to the peak.
+// of any program is added to the peak, and so is what was lent.
 func (c *Client) Memory() Memory {
 	inUse, peak, limit, err := c.plugin.DeviceMemory(c.device)
 	if err != nil {
 		return Memory{InUse: c.liveSize.Load(), Peak: c.peakSize.Load()}
 	}
-	return Memory{InUse: inUse, Peak: peak + c.scratch.Load(), Limit: limit}
+	lent := c.lent.Load()
+	return Memory{InUse: inUse + lent, Peak: peak + lent + c.scratch.Load(), Limit: limit}
 }
 
 // needs takes note of a program's scratch memory.

@@ -80,8 +80,11 @@ func (s *Stream) Room(shapes []Shape) ([]*Buffer, error) {
 // After makes what is queued from now on wait until the buffers may be used.
 func (s *Stream) After(buffers ...*Buffer) error {
 	for _, b := range buffers {
-		if !b.handle.Valid() {
-			return fmt.Errorf("device: %s: use of a freed buffer on a stream", b.shape)
+		if err := b.alive("use on a stream of"); err != nil {
+			return err
+		}
+		if b.lent != 0 { // its contents have been there since it was made
+			continue
 		}
 		if err := s.client.plugin.WaitBuffer(s.handle, b.handle); err != nil {
 			return fmt.Errorf("device: %s: %w", b.shape, err)
