@@ -64,6 +64,8 @@ type State struct {
 	groups []*group
 	steps  int // optimizer steps taken
 
+	keepsTrained bool // of a group that is made whole, what is trained stays so for the length of the pass
+
 	update  *update          // of the last step; nil = all groups have it
 	root    []*device.Buffer // the root group whole, once it was gathered, if nothing of it is trained
 	reading *Reading         // under way; nil = none
@@ -95,7 +97,26 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 		}
 		s.groups = append(s.groups, g)
 	}
+	s.keepsTrained = ranks.Shard.Size() > 1 && KeepsTrained(groups)
 	return s
+}
+
+// KeepsTrained tells whether ranks that shard groups make what is trained whole once a pass, and keep it so, rather than
+// for each time that a group is needed: if all of it is no more than one group is. So it is with adapters. Two blocks of
+// frozen parameters are whole at any time; that is then the room of a third.
+func KeepsTrained(groups []Group) bool {
+	trained, most := 0, 0
+	for _, g := range groups[:len(groups)-1] {
+		whole := 0
+		for _, p := range g.Params {
+			whole += p.Shape.Bytes()
+			if p.Trained {
+				trained += p.Shape.Bytes()
+			}
+		}
+		most = max(most, whole)
+	}
+	return 0 < trained && trained <= most
 }
 
 // Trained lists the shapes of this rank's shards of the trained parameters, and their rates, for each group that has any.

@@ -104,7 +104,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
 	if r.Distributed.CPUOffload {
-		groups, err := j.held()
+		groups, _, err := j.held()
 		if err != nil {
 			return nil, err
 		}
