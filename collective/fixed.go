@@ -15,7 +15,8 @@ import (
 // Shards that never change need no meeting of ranks to be gathered: a rank reads them where they are, when it likes. So
 // Fix copies them to memory that all ranks of the machine can map, and an all-gather of them is a list of copies on the
 // communicator's stream. Between GPUs copy engines make those, where NCCL's kernels would hold multiprocessors that the
-// products beside them want. What is not fixed in the same all-gather goes by NCCL, behind the copies.
+// products beside them want; the driver copies a rank's own part with a kernel, 1/N of it all. What is not fixed in the same
+// all-gather goes by NCCL, behind the copies.
 //
 // Invariants: nobody writes to a fixed shard until the fabric is closed; and by then nobody reads one, because a pass ends
 // with something that all ranks come to (its totals, or what is summed of a validation) behind all that it has gathered.
@@ -203,18 +204,26 @@ func (n *NCCL) fixed(r *region, shards []*device.Buffer, offsets []int) []*devic
 	return out
 }
 
-// pull is the copies that gather a fixed shard of rows to dst: this rank's own last, and the others' in such an order that
-// no two ranks read from the same one at a time.
-func (p place) pull(dst uintptr, whole device.Shape) (moves []csrc.Move) {
+// pull is the copies that gather a fixed shard of rows to dst, from the other ranks in such an order that no two of them read
+// from the same one at a time. A device's copies within itself are no copy engine's but multiprocessors', for which they
+// wait: they come behind all that need not.
+func (p place) pull(dst uintptr, whole device.Shape) (m moves) {
 	size := len(p.ranks)
 	rows, row := whole.Dims[0], whole.Bytes()/max(1, whole.Dims[0])
-	for step := 1; step <= size; step++ {
+	for step := range size {
 		r := (p.own + step) % size
-		if lo, hi := Part(rows, size, r); lo < hi {
-			moves = append(moves, csrc.Move{Dst: dst + uintptr(lo*row), Src: p.ranks[r] + uintptr(p.offset), N: (hi - lo) * row})
+		lo, hi := Part(rows, size, r)
+		if lo == hi {
+			continue
+		}
+		part := csrc.Move{Dst: dst + uintptr(lo*row), Src: p.ranks[r] + uintptr(p.offset), N: (hi - lo) * row}
+		if r == p.own {
+			m.within = append(m.within, part)
+		} else {
+			m.between = append(m.between, part)
 		}
 	}
-	return moves
+	return m
 }
 
 // close unmaps the others' regions and frees this rank's.

@@ -93,7 +93,7 @@ func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []devi
 	}
 	return n.onBuffers(allGather, what, shards, whole, func(i int, src, dst uintptr) moves {
 		if p, ok := n.places[shards[i]]; ok {
-			return moves{copies: p.pull(dst, whole[i])}
+			return p.pull(dst, whole[i])
 		}
 		rows, row := whole[i].Dims[0], whole[i].Bytes()/max(1, whole[i].Dims[0])
 		if rows%n.size == 0 {
@@ -167,8 +167,7 @@ func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Sh
 		if err != nil {
 			return nil, w.fail(err)
 		}
-		m := of(i, src, dst)
-		w.copies, w.group = append(w.copies, m.copies...), append(w.group, m.group...)
+		w.add(of(i, src, dst))
 		w.bytes += in[i].Shape().Bytes()
 	}
 	n.fabric.give(w)

@@ -9,10 +9,14 @@ import (
 	"gorun/csrc/device"
 )
 
-// moves is what a collective does on a stream: copies, and behind them one group of NCCL's.
+// moves is what a collective does on a stream: copies from other devices, copies within this one, and one group of NCCL's.
 type moves struct {
-	copies []csrc.Move
-	group  []csrc.NCCLOp
+	between, within []csrc.Move
+	group           []csrc.NCCLOp
+}
+
+func (m *moves) add(n moves) {
+	m.between, m.within, m.group = append(m.between, n.between...), append(m.within, n.within...), append(m.group, n.group...)
 }
 
 func one(o csrc.NCCLOp) moves { return moves{group: []csrc.NCCLOp{o}} }
@@ -136,8 +140,11 @@ func (n *NCCL) enqueue(p *pending, m moves, s csrc.Stream, prepare func() error)
 			p.from.Free()
 		}
 	}()
-	if len(m.copies) > 0 {
-		if err := n.fabric.memory.Copy(m.copies, s); err != nil {
+	for _, copies := range [][]csrc.Move{m.between, m.within} {
+		if len(copies) == 0 {
+			continue
+		}
+		if err := n.fabric.memory.Copy(copies, s); err != nil {
 			return err
 		}
 	}

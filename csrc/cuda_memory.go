@@ -53,7 +53,8 @@ func (c CUDA) Forget(at uintptr) error {
 	return check("cuda", C.gorun_cuda_forget(c.c, C.uintptr_t(at), &msg), msg)
 }
 
-// Copy queues copies on a stream, one after the other. Between two devices their copy engines make them.
+// Copy queues copies on a stream, one after the other. Between two devices copy engines make them; within one the driver has
+// a kernel for it.
 func (c CUDA) Copy(moves []Move, s Stream) error {
 	list := make([]C.gorun_cuda_move, len(moves))
 	for i, m := range moves {

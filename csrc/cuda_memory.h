@@ -24,6 +24,7 @@ typedef struct {
   size_t n;  // bytes
 } gorun_cuda_move;
 
-// gorun_cuda_copy queues copies on a stream, one after the other. Between two devices their copy engines make them.
+// gorun_cuda_copy queues copies on a stream, one after the other. Between two devices copy engines make them; within one the
+// driver has a kernel for it.
 int gorun_cuda_copy(const gorun_cuda *c, const gorun_cuda_move *list, size_t num, intptr_t stream, char **err);
 #endif
