@@ -69,6 +69,15 @@ func (s stream) Publish(m mark, buffers []*device.Buffer) ([]*device.Buffer, err
 	return s.Stream.Publish(m.(point).Mark, buffers)
 }
 
+func (s stream) Borrow(shapes []device.Shape) ([]*device.Buffer, mark, error) {
+	buffers, m, err := s.Stream.Borrow(shapes)
+	return buffers, point{m}, err
+}
+
+func (s stream) Behind(m mark) error { return s.Stream.Behind(m.(point).Mark) }
+
+func (s stream) Join(m mark) error { return s.Stream.Join(m.(point).Mark) }
+
 func (p point) Since(earlier mark) (time.Duration, error) { return p.Mark.Since(earlier.(point).Mark) }
 
 func (j *Job) newFabric(lib *csrc.NCCL, cuda csrc.CUDA, mem memory, open func() (queue, error)) (*Fabric, error) {

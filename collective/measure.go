@@ -18,7 +18,7 @@ var started = []struct {
 		return c.StartAllReduce("bench", []*device.Buffer{whole})
 	}},
 	{allGather, 1, func(c Comm, whole, part *device.Buffer) (Work, error) {
-		return c.StartAllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
+		return ended(c.AllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})) // to be awaited
 	}},
 	{reduceScatter, 1, func(c Comm, whole, _ *device.Buffer) (Work, error) {
 		return c.StartReduceScatter("bench", []*device.Buffer{whole})

@@ -47,10 +47,13 @@ type NCCL struct {
 type queue interface {
 	Handle() csrc.Stream
 	Room(shapes []device.Shape) ([]*device.Buffer, error)
+	Borrow(shapes []device.Shape) (buffers []*device.Buffer, after mark, err error)
+	Behind(m mark) error
 	After(buffers ...*device.Buffer) error
 	Zero(b *device.Buffer, offset, n int) error
 	MarkOn(s csrc.Stream) (mark, error)
 	Publish(m mark, buffers []*device.Buffer) ([]*device.Buffer, error)
+	Join(m mark) error
 	Waited() (time.Duration, error)
 	Close() error
 }
@@ -72,7 +75,7 @@ func (n *NCCL) Size() int { return n.size }
 
 // AllGather implements Comm.
 func (n *NCCL) AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error) {
-	return outcome(n.StartAllGather(what, shards, whole))
+	return outcome(n.gather(what, shards, whole, false))
 }
 
 // ReduceScatter implements Comm.
@@ -85,13 +88,19 @@ func (n *NCCL) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffe
 	return outcome(n.StartAllReduce(what, tensors))
 }
 
-// StartAllGather implements Comm. A tensor whose rows do not divide evenly is sent by every rank in turn: its shards are
-// filled, the whole is not.
+// StartAllGather implements Comm.
 func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+	return n.gather(what, shards, whole, true)
+}
+
+// gather starts an all-gather, for programs alone or not. A tensor whose rows do not divide evenly is sent by every rank in
+// turn: its shards are filled, the whole is not.
+func (n *NCCL) gather(what string, shards []*device.Buffer, whole []device.Shape, forPrograms bool) (Work, error) {
 	if err := checkShards(what, shards, whole, n.size); err != nil {
 		return nil, err
 	}
-	return n.onBuffers(allGather, what, shards, whole, func(i int, src, dst uintptr) moves {
+	w := &work{op: allGather, what: what, in: shards, forPrograms: forPrograms}
+	return n.start(w, whole, func(i int, src, dst uintptr) moves {
 		if p, ok := n.places[shards[i]]; ok {
 			return p.pull(dst, whole[i])
 		}
@@ -114,7 +123,8 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 	for i, b := range whole {
 		shards[i] = ShardShape(b.Shape(), n.size)
 	}
-	return n.onBuffers(reduceScatter, what, whole, shards, func(i int, src, dst uintptr) moves {
+	w := &work{op: reduceScatter, what: what, in: whole}
+	return n.start(w, shards, func(i int, src, dst uintptr) moves {
 		s := whole[i].Shape()
 		rows, row := s.Dims[0], s.Size()/max(1, s.Dims[0])
 		if rows%n.size == 0 {
@@ -143,23 +153,23 @@ func (n *NCCL) StartAllReduce(what string, tensors []*device.Buffer) (Work, erro
 		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
 	}
 	shapes := shapesOf(tensors)
-	return n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) moves {
+	w := &work{op: allReduce, what: what, in: tensors}
+	return n.start(w, shapes, func(i int, src, dst uintptr) moves {
 		return one(csrc.NCCLOp{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()})
 	})
 }
 
-// onBuffers starts one group of collectives from buffers to new ones of the shapes out; of tells what moves tensor i.
-func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Shape, of func(i int, src, dst uintptr) moves) (Work, error) {
-	if len(in) == 0 {
+// start starts one group of collectives from a work's buffers to new ones of the shapes out; of tells what moves tensor i.
+func (n *NCCL) start(w *work, out []device.Shape, of func(i int, src, dst uintptr) moves) (Work, error) {
+	if len(w.in) == 0 {
 		return done(nil), nil
 	}
-	made, err := n.queue.Room(out)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %s: %w", opNames[o], what, n.name, err)
+	w.n, w.begun = n, make(chan struct{})
+	if err := w.room(out); err != nil {
+		return nil, w.fail(err)
 	}
-	w := &work{n: n, op: o, what: what, in: in, made: made, begun: make(chan struct{})}
-	for i, b := range made {
-		src, err := in[i].Pointer()
+	for i, b := range w.made {
+		src, err := w.in[i].Pointer()
 		if err != nil {
 			return nil, w.fail(err)
 		}
@@ -168,7 +178,7 @@ func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Sh
 			return nil, w.fail(err)
 		}
 		w.add(of(i, src, dst))
-		w.bytes += in[i].Shape().Bytes()
+		w.bytes += w.in[i].Shape().Bytes()
 	}
 	n.fabric.give(w)
 	return w, nil

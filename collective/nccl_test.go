@@ -41,6 +41,12 @@ func (i idle) Room(shapes []device.Shape) (room []*device.Buffer, err error) {
 	}
 	return room, nil
 }
+func (i idle) Borrow(shapes []device.Shape) ([]*device.Buffer, mark, error) {
+	room, err := i.Room(shapes)
+	return room, i, err
+}
+func (idle) Behind(mark) error   { return nil }
+func (idle) Join(mark) error     { return nil }
 func (idle) Handle() csrc.Stream { return 0 }
 func (idle) Close() error        { return nil }
 func (idle) Passed() (bool, error) {

@@ -1,6 +1,7 @@
 package collective
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,9 @@ type work struct {
 	bytes    int
 	in, made []*device.Buffer
 
+	forPrograms bool // nobody else reads the results
+	after       mark // if so, what used the results' memory before is over here
+
 	begun chan struct{} // closed when it is queued, or has failed
 	mark  *shared       // behind it
 	err   error
@@ -38,12 +42,36 @@ type work struct {
 // begin queues it.
 func (w *work) begin() {
 	w.mark, w.err = w.n.run(w.op, w.what, w.bytes, w.moves, w.n.queue.Handle(), w.prepare)
+	w.dropAfter()
 	close(w.begun)
+}
+
+// room makes buffers for the results.
+func (w *work) room(out []device.Shape) (err error) {
+	if !w.forPrograms {
+		w.made, err = w.n.queue.Room(out)
+		return err
+	}
+	made, after, err := w.n.queue.Borrow(out)
+	if err == nil {
+		w.made, w.after = made, after
+	}
+	return err
+}
+
+func (w *work) dropAfter() {
+	if w.after != nil {
+		w.after.Free()
+		w.after = nil
+	}
 }
 
 // prepare makes the stream wait for all buffers, and clears what a reduce-scatter of uneven rows leaves.
 func (w *work) prepare() error {
 	n := w.n
+	if w.forPrograms {
+		return errors.Join(n.queue.After(w.in...), n.queue.Behind(w.after))
+	}
 	if err := n.queue.After(append(w.in[:len(w.in):len(w.in)], w.made[len(w.made)-1])...); err != nil || w.op != reduceScatter {
 		return err
 	}
@@ -66,6 +94,12 @@ func (w *work) Wait() ([]*device.Buffer, error) {
 		return nil, w.fail(w.err)
 	}
 	defer w.mark.drop()
+	if w.forPrograms {
+		if err := w.n.queue.Join(w.mark.mark); err != nil {
+			return nil, w.fail(err)
+		}
+		return w.made, nil
+	}
 	out, err := w.n.queue.Publish(w.mark.mark, w.made)
 	if err != nil {
 		return nil, w.fail(err)
@@ -76,6 +110,7 @@ func (w *work) Wait() ([]*device.Buffer, error) {
 // fail gives the results' memory back and says what failed.
 func (w *work) fail(err error) error {
 	device.FreeAll(w.made)
+	w.dropAfter()
 	return fmt.Errorf("%s %s: %s: %w", opNames[w.op], w.what, w.n.name, err)
 }
 

@@ -18,6 +18,7 @@ type Buffer struct {
 	shape  Shape
 	onHost bool    // in page-locked host memory
 	lent   uintptr // not 0: the address of memory that is not XLA's; handle is not valid
+	lender *Stream // takes the memory back; nil = XLA does
 }
 
 // Shape is the buffer's element type and dimensions.
@@ -72,6 +73,10 @@ func (b *Buffer) Free() {
 	}
 	if b.lent != 0 {
 		b.client.lent.Add(-b.deviceBytes())
+		b.forget()
+		return
+	}
+	if b.lender != nil && b.lender.back(b) {
 		b.forget()
 		return
 	}
