@@ -24,8 +24,8 @@ type Comm interface {
 	AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error)
 
 	// StartAllGather, StartReduceScatter and StartAllReduce give the collective to the device and return while data moves.
-	// What is passed in stays as it is until Work.Wait. What StartAllGather gives is for programs alone: to be downloaded, a
-	// tensor is gathered by AllGather.
+	// What is passed in stays as it is until Work.Wait. What they give is for programs and further collectives alone, not to be
+	// downloaded.
 	StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
 	StartReduceScatter(what string, whole []*device.Buffer) (Work, error)
 	StartAllReduce(what string, tensors []*device.Buffer) (Work, error)

@@ -80,17 +80,27 @@ func (n *NCCL) AllGather(what string, shards []*device.Buffer, whole []device.Sh
 
 // ReduceScatter implements Comm.
 func (n *NCCL) ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error) {
-	return outcome(n.StartReduceScatter(what, whole))
+	return outcome(n.reduceScatter(what, whole, false))
 }
 
 // AllReduce implements Comm.
 func (n *NCCL) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {
-	return outcome(n.StartAllReduce(what, tensors))
+	return outcome(n.allReduce(what, tensors, false))
 }
 
 // StartAllGather implements Comm.
 func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
 	return n.gather(what, shards, whole, true)
+}
+
+// StartReduceScatter implements Comm.
+func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+	return n.reduceScatter(what, whole, true)
+}
+
+// StartAllReduce implements Comm.
+func (n *NCCL) StartAllReduce(what string, tensors []*device.Buffer) (Work, error) {
+	return n.allReduce(what, tensors, true)
 }
 
 // gather starts an all-gather, for programs alone or not. A tensor whose rows do not divide evenly is sent by every rank in
@@ -114,8 +124,8 @@ func (n *NCCL) gather(what string, shards []*device.Buffer, whole []device.Shape
 	})
 }
 
-// StartReduceScatter implements Comm. Uneven rows are reduced to every rank in turn.
-func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// reduceScatter starts a reduce-scatter. Uneven rows are reduced to every rank in turn.
+func (n *NCCL) reduceScatter(what string, whole []*device.Buffer, forPrograms bool) (Work, error) {
 	if _, err := dtypesOf(whole); err != nil {
 		return nil, fmt.Errorf("reduce-scatter %s: %w", what, err)
 	}
@@ -123,7 +133,7 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 	for i, b := range whole {
 		shards[i] = ShardShape(b.Shape(), n.size)
 	}
-	w := &work{op: reduceScatter, what: what, in: whole}
+	w := &work{op: reduceScatter, what: what, in: whole, forPrograms: forPrograms}
 	return n.start(w, shards, func(i int, src, dst uintptr) moves {
 		s := whole[i].Shape()
 		rows, row := s.Dims[0], s.Size()/max(1, s.Dims[0])
@@ -136,6 +146,19 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 	})
 }
 
+// allReduce starts an all-reduce.
+func (n *NCCL) allReduce(what string, tensors []*device.Buffer, forPrograms bool) (Work, error) {
+	types, err := dtypesOf(tensors)
+	if err != nil {
+		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
+	}
+	shapes := shapesOf(tensors)
+	w := &work{op: allReduce, what: what, in: tensors, forPrograms: forPrograms}
+	return n.start(w, shapes, func(i int, src, dst uintptr) moves {
+		return one(csrc.NCCLOp{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()})
+	})
+}
+
 // each is one collective for every rank that holds rows.
 func (n *NCCL) each(rows int, op func(root, lo, hi int) csrc.NCCLOp) (m moves) {
 	for r := range n.size {
@@ -144,19 +167,6 @@ func (n *NCCL) each(rows int, op func(root, lo, hi int) csrc.NCCLOp) (m moves) {
 		}
 	}
 	return m
-}
-
-// StartAllReduce implements Comm.
-func (n *NCCL) StartAllReduce(what string, tensors []*device.Buffer) (Work, error) {
-	types, err := dtypesOf(tensors)
-	if err != nil {
-		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
-	}
-	shapes := shapesOf(tensors)
-	w := &work{op: allReduce, what: what, in: tensors}
-	return n.start(w, shapes, func(i int, src, dst uintptr) moves {
-		return one(csrc.NCCLOp{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()})
-	})
 }
 
 // start starts one group of collectives from a work's buffers to new ones of the shapes out; of tells what moves tensor i.

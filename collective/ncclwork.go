@@ -1,7 +1,6 @@
 package collective
 
 import (
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -69,10 +68,15 @@ func (w *work) dropAfter() {
 // prepare makes the stream wait for all buffers, and clears what a reduce-scatter of uneven rows leaves.
 func (w *work) prepare() error {
 	n := w.n
+	buffers := w.in
 	if w.forPrograms {
-		return errors.Join(n.queue.After(w.in...), n.queue.Behind(w.after))
+		if err := n.queue.Behind(w.after); err != nil {
+			return err
+		}
+	} else {
+		buffers = append(w.in[:len(w.in):len(w.in)], w.made[len(w.made)-1])
 	}
-	if err := n.queue.After(append(w.in[:len(w.in):len(w.in)], w.made[len(w.made)-1])...); err != nil || w.op != reduceScatter {
+	if err := n.queue.After(buffers...); err != nil || w.op != reduceScatter {
 		return err
 	}
 	for i, b := range w.made {
