@@ -32,6 +32,7 @@ func (s *Stream) Borrow(shapes []Shape) (buffers []*Buffer, after Mark, err erro
 	for i, shape := range shapes {
 		size += shape.Bytes()
 		if h, ok := s.shelf.take(shape); ok {
+			s.client.liveSize.Add(-int64(shape.Bytes()))
 			buffers[i] = s.client.own(h, shape)
 		} else {
 			missing = append(missing, shape)
@@ -109,11 +110,14 @@ func (s *Stream) xlaQueue() (csrc.Stream, error) {
 	return s.xla, nil
 }
 
-// back takes a buffer's memory back.
+// back takes a buffer's memory back. It goes on counting as memory in use.
 func (s *Stream) back(b *Buffer) (kept bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.shelf.put(b.handle, b.shape)
+	if kept = s.shelf.put(b.handle, b.shape); kept {
+		s.client.liveSize.Add(int64(b.shape.Bytes()))
+	}
+	return kept
 }
 
 func (s *shelf) take(shape Shape) (h csrc.Buffer, ok bool) {

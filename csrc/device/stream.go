@@ -204,6 +204,7 @@ func (s *Stream) Close() error {
 	for _, p := range s.programs {
 		errs = append(errs, p.Close())
 	}
+	s.client.liveSize.Add(-int64(s.shelf.size))
 	for _, h := range s.shelf.clear() {
 		errs = append(errs, s.client.plugin.DestroyBuffer(h))
 	}
