@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef struct {  // as the driver passes it, by value
+  char bytes[64];
+} gorun_cuda_ipc;
+
 typedef struct {
   int (*error_string)(int, const char **);
   int (*init)(unsigned);
@@ -24,6 +28,12 @@ typedef struct {
   int (*event_query)(void *);
   int (*event_elapsed)(float *, void *, void *);
   int (*memset_async)(uintptr_t, unsigned char, size_t, void *);
+  int (*memory_take)(uintptr_t *, size_t);
+  int (*memory_free)(uintptr_t);
+  int (*copy_async)(uintptr_t, uintptr_t, size_t, void *);
+  int (*ipc_export)(gorun_cuda_ipc *, uintptr_t);
+  int (*ipc_import)(uintptr_t *, gorun_cuda_ipc, unsigned);
+  int (*ipc_forget)(uintptr_t);
   int (*module_load)(void **, const void *);
   int (*module_function)(void **, void *, const char *);
   int (*function_set)(void *, int, int);

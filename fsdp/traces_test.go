@@ -18,6 +18,7 @@ func TestTraces(t *testing.T) {
 		steps   int
 	}{
 		{"step", mesh{replicate: 1, shard: 2}, false, []int{1}, 1},
+		{"much-is-trained", mesh{replicate: 1, shard: 2, narrow: true}, false, []int{1}, 1},
 		{"steps", mesh{replicate: 1, shard: 2}, false, []int{1}, 2},
 		{"accumulation", mesh{replicate: 1, shard: 2}, false, []int{1, 2}, 1},
 		{"remat", mesh{replicate: 1, shard: 2}, true, []int{1}, 1},

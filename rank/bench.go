@@ -27,6 +27,7 @@ type BenchResult struct {
 	TFLOPS    float64       `json:"tflop_s"`        // by NeMo AutoModel's formula
 	Moving    float64       `json:"moving_step_s"`  // between GPUs: of a step, this long data moved for collectives,
 	Exposed   float64       `json:"exposed_step_s"` // and this long programs waited for it
+	Gathers   string        `json:"gathers"`        // how shards of the frozen base are gathered, and why so; "" = not between GPUs
 	DeviceGiB float64       `json:"mem_gib"`        // peak of the device's memory
 	PlanGiB   float64       `json:"plan_gib"`       // what 'gorun plan' says of it
 	FirstLoss float64       `json:"first_loss"`
@@ -78,6 +79,7 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	if err := b.run(ctx); err != nil {
 		return nil, err
 	}
+	res.Gathers = t.world.gathers()
 	moved := b.after.Sub(b.before)
 	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(steps), moved.Exposed.Seconds()/float64(steps)
 	sorted := slices.Sorted(slices.Values(res.Steps))

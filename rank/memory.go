@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gorun/collective"
+	"gorun/fsdp"
 	"gorun/model"
 )
 
@@ -57,7 +58,7 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	groups, err := j.held()
+	groups, keeps, err := j.held()
 	if err != nil {
 		return memory{}, err
 	}
@@ -71,9 +72,13 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 	}
 	layers := len(groups) - 1
 	sharded := j.Mesh.Size(collective.Shard, collective.Context) > 1
+	kept := sharded && keeps
 	gathered := func(l int) (sum int64) { // while block l is at work and the one before it is on its way
 		for i, g := range groups {
 			if i != l && i != l-1 && i != layers && (d.ReshardAfterForward || i > l) {
+				if kept {
+					sum += g.grads
+				}
 				continue
 			}
 			if sharded {
@@ -112,14 +117,14 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 	return most, nil
 }
 
-// held measures the groups, the root group last.
-func (j *Job) held() ([]held, error) {
+// held measures the groups, the root group last. keeps tells whether ranks that shard them keep what is trained whole
+// during a pass: as much as its gradients.
+func (j *Job) held() (out []held, keeps bool, err error) {
 	m, err := model.New(nil, j.Config)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	n := j.Mesh.Size(collective.Shard, collective.Context)
-	var out []held
 	for _, g := range m.Groups() {
 		var h held
 		for _, p := range g.Params {
@@ -135,5 +140,5 @@ func (j *Job) held() ([]held, error) {
 		}
 		out = append(out, h)
 	}
-	return out, nil
+	return out, fsdp.KeepsTrained(groups(m)), nil
 }

@@ -135,7 +135,7 @@ func (j *Job) tellDevice(s *sheet) error {
 	if !j.Recipe.Distributed.CPUOffload {
 		return nil
 	}
-	groups, err := j.held()
+	groups, _, err := j.held()
 	if err != nil {
 		return err
 	}

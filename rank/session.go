@@ -113,7 +113,10 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
 	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
-	return s, errors.Join(err, <-compiled)
+	if err = errors.Join(err, <-compiled); err != nil {
+		return s, err
+	}
+	return s, s.state.Fix()
 }
 
 // Close frees the device.

@@ -85,6 +85,9 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if r.Moving > 0 {
 		fmt.Fprintf(a.stdout, "of a step, collectives move data for %.1f ms, and programs wait for it for %.1f ms\n", 1e3*r.Moving, 1e3*r.Exposed)
 	}
+	if r.Gathers != "" {
+		fmt.Fprintf(a.stdout, "shards of the base are gathered %s\n", r.Gathers)
+	}
 	for _, p := range r.Programs {
 		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for, %.2f GiB scratch\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls), float64(p.Scratch)/(1<<30))
 	}

@@ -41,6 +41,7 @@ type Client struct {
 	live     atomic.Int64
 	liveSize atomic.Int64
 	peakSize atomic.Int64
+	lent     atomic.Int64 // bytes of buffers that are not XLA's
 	observer func(p *Program, took time.Duration)
 	path     string // of the plugin
 	kernels  kernelMaker
@@ -172,6 +173,8 @@ func (c *Client) Memory() Memory {
 	inUse, peak, limit, err := c.plugin.DeviceMemory(c.device)
 	if err != nil {
 		inUse = c.liveSize.Load()
+	} else {
+		inUse += c.lent.Load()
 	}
 	return Memory{InUse: inUse, Peak: max(peak, c.peakSize.Load()), Limit: limit}
 }

@@ -1,0 +1,28 @@
+package device
+
+import "fmt"
+
+// Lend makes a buffer of memory that is not XLA's own, from an address of this device, for streams to read: programs cannot
+// take it, nor can it be downloaded. Whoever lends it keeps the contents as they are, and the memory until the buffer is
+// freed, which gives nothing back.
+func (c *Client) Lend(at uintptr, shape Shape) *Buffer {
+	c.created(int64(shape.Bytes()))
+	c.lent.Add(int64(shape.Bytes()))
+	return &Buffer{client: c, shape: shape, lent: at}
+}
+
+// alive is an error if the buffer has been freed; doing is what was to be done with it.
+func (b *Buffer) alive(doing string) error {
+	if !b.handle.Valid() && b.lent == 0 {
+		return fmt.Errorf("device: %s: %s a freed buffer", b.shape, doing)
+	}
+	return nil
+}
+
+// own is an error if the buffer has been freed, or is not XLA's.
+func (b *Buffer) own(doing string) error {
+	if b.lent != 0 {
+		return fmt.Errorf("device: %s: %s a buffer that is lent, for streams alone", b.shape, doing)
+	}
+	return b.alive(doing)
+}
