@@ -72,6 +72,18 @@ pop
 push 0x100
 pop
 enter 0x110
+take 4096
+enter 0x110
+enter 0x110
+enter 0x110
+copy 7000 70000 16 0x63
+copy 7010 70010 8 0x63
+enter 0x110
+enter 0x110
+forget 70000
+enter 0x110
+give back 7000
+enter 0x110
 destroy stream 0x63
 enter 0x110
 destroy event 0x55
@@ -122,6 +134,17 @@ func driveGPU(t *testing.T) {
 	if !csrc.KernelKnown(3) || csrc.KernelKnown(4) {
 		t.Errorf("known: %t, %t", csrc.KernelKnown(3), csrc.KernelKnown(4))
 	}
+	at, err := gpu.Take(4096)
+	check(err)
+	name, err := gpu.Export(at)
+	check(err)
+	there, err := gpu.Import(name)
+	check(err)
+	check(gpu.Copy([]csrc.Move{{Dst: at, Src: there, N: 16}, {Dst: at + 16, Src: there + 16, N: 8}}, s))
+	_, err = gpu.Import(csrc.MemoryName{})
+	refused(err, "map another process's memory: invalid device ordinal")
+	check(gpu.Forget(there))
+	check(gpu.GiveBack(at))
 	check(gpu.DestroyStream(s))
 	check(gpu.DestroyMark(m))
 	_, err = csrc.OpenCUDA(2)
