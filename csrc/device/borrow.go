@@ -11,7 +11,8 @@ import (
 // Weights that are gathered for one program after another need no new memory each time, nor a program to hand them on:
 // nobody but programs reads them. Borrow gives memory that comes back when its buffers are freed, and Join makes XLA's queue
 // wait for the stream without running anything in it. Both need to know XLA's queue, which the first program that joins
-// tells.
+// tells, and that a program is in that queue when Execute returns: PJRT runs the programs of a client with one device on the
+// thread that executes them.
 
 // shelf is memory that has come back. It keeps no more than three times what was borrowed at once: two blocks are whole at a
 // time, and a third is on its way.
