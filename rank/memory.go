@@ -42,6 +42,15 @@ type held struct {
 	grads, reduced         int64 // gradients whole, and their shards
 }
 
+// planned is the fullest moment of the job, in the step of its longest micro-batch.
+func (j *Job) planned() (memory, error) {
+	largest, err := j.Train.Largest(j.loaderOptions())
+	if err != nil {
+		return memory{}, err
+	}
+	return j.peak(j.shapeOf(largest))
+}
+
 // peak is the fullest moment of a step on micro-batches of a shape. It goes through a step as step.go does.
 func (j *Job) peak(s model.Shape) (memory, error) {
 	m, err := model.EstimateMemory(j.Config, s)

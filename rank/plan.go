@@ -36,11 +36,11 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	largest, err := j.Train.Largest(o)
+	peak, err := j.planned()
 	if err != nil {
 		return nil, err
 	}
-	peak, err := j.peak(j.shapeOf(largest))
+	largest, err := j.Train.Largest(o)
 	if err != nil {
 		return nil, err
 	}
@@ -57,15 +57,9 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if m := d.Mixture; m != nil {
 		row("", "%d experts in a layer, of which each token goes through %d: %s parameters at work for it", m.Experts, m.PerToken, count(params.Active))
 	}
-	trained := j.trainedParams()
-	if j.Config.Full {
-		row("training", "all parameters: %s", count(trained))
-	} else {
-		kind := "LoRA"
-		if j.Adapter.DoRA() {
-			kind = "DoRA"
-		}
-		row("training", "%s on %s", kind, j.modules())
+	row("training", "%s", j.training())
+	if !j.Config.Full {
+		trained := j.trainedParams()
 		for _, t := range j.Adapter.Tables {
 			row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
 		}
@@ -121,6 +115,17 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("left out", "%s", reason)
 	}
 	return facts, nil
+}
+
+// training says what is trained.
+func (j *Job) training() string {
+	switch {
+	case j.Config.Full:
+		return "all parameters: " + count(j.trainedParams())
+	case j.Adapter.DoRA():
+		return "DoRA on " + j.modules()
+	}
+	return "LoRA on " + j.modules()
 }
 
 // mesh says how many ranks there are and what they divide.
