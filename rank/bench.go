@@ -56,9 +56,6 @@ type Measurement struct {
 // that counts.
 func (j *Job) Bench(ctx context.Context, o Options, m Measurement) (res *BenchResult, err error) {
 	start := time.Now()
-	if m.Trace != nil && !o.Device.CUDA {
-		return nil, errNoTrace
-	}
 	if err := j.Settle(o.Device.CUDA); err != nil {
 		return nil, err
 	}

@@ -12,9 +12,6 @@ import (
 // tracedSteps is how many steps a trace is of.
 const tracedSteps = 4
 
-// errNoTrace says why there is no trace on a CPU.
-var errNoTrace = errors.New("a trace is of an NVIDIA GPU: XLA's plugin for the CPU records nothing")
-
 // trace takes a few more steps, with the host as far ahead of the device as in those that were measured, records what the
 // device and its driver do, and writes it.
 func (b *benchmark) trace(ctx context.Context) error {

@@ -72,6 +72,9 @@ func (c *benchCmd) measure(ctx context.Context, a *app, place rank.Place) (r *ra
 	if err != nil {
 		return nil, err
 	}
+	if c.Trace != "" && !device.CUDA {
+		return nil, fmt.Errorf("%w: --trace is for NVIDIA GPUs: XLA's plugin for the CPU records nothing", errUsage)
+	}
 	if c.DType == "auto" {
 		c.DType = baseFlags{DType: c.DType}.dtype(kind)
 	}

@@ -24,6 +24,7 @@ type chromeEvent struct {
 func (t *Trace) WriteChrome(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	enc := json.NewEncoder(b) // ends every event with a new line
+	enc.SetEscapeHTML(false)
 	between := "[\n"
 	var err error
 	put := func(e chromeEvent) {

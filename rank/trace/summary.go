@@ -12,12 +12,11 @@ import (
 // Summary is a trace in numbers, for steps that it is of. Times are sums over these steps.
 type Summary struct {
 	Steps   int
-	Span    time.Duration // from the first event of the device to the end of the last
-	Idle    time.Duration // of Span, the device did nothing
-	Gaps    []time.Duration
+	Span    time.Duration        // from the first event of the device to the end of the last
+	Idle    time.Duration        // of Span, the device did nothing
+	Gaps    []time.Duration      // in which it did nothing, the longest first
 	Kinds   [kinds]time.Duration // what the device did, by kind
 	Kernels []Total              // of the device, the longest first
-	Waits   []Total              // calls in which the host waits for the device, the longest first
 }
 
 // Total is all events of one name.
@@ -53,32 +52,24 @@ func kindOf(name string) int {
 	return others
 }
 
-// waits are the driver's calls that return when the device has come to a point, as it names them.
-var waits = []string{"cuStreamSynchronize", "cuEventSynchronize", "cuCtxSynchronize", "cuMemcpyDtoH"}
-
 // Summarize sums a trace of a number of steps up. Where the trace has several devices it is about the first.
 func (t *Trace) Summarize(steps int) Summary {
 	s := Summary{Steps: steps}
-	device := slices.IndexFunc(t.Lines, func(l Line) bool { return l.Device() && len(l.Events) > 0 })
-	var all, host []Event
+	var owner string
+	var all []Event
 	for _, l := range t.Lines {
-		switch {
-		case device >= 0 && l.Owner == t.Lines[device].Owner:
-			all = append(all, l.Events...)
-		case !l.Device():
-			host = append(host, slices.DeleteFunc(slices.Clone(l.Events), func(e Event) bool { return !waiting(e.Name) })...)
+		if !l.Device() || len(l.Events) == 0 || owner != "" && l.Owner != owner {
+			continue
 		}
+		owner = l.Owner
+		all = append(all, l.Events...)
 	}
-	s.Kernels, s.Waits = totals(all), totals(host)
+	s.Kernels = totals(all)
 	for _, k := range s.Kernels {
 		s.Kinds[kindOf(k.Name)] += k.Took
 	}
 	s.gaps(all)
 	return s
-}
-
-func waiting(call string) bool {
-	return slices.ContainsFunc(waits, func(w string) bool { return strings.HasPrefix(call, w) })
 }
 
 // totals adds events of one name up.
@@ -116,44 +107,34 @@ func (s *Summary) gaps(all []Event) {
 	slices.Reverse(s.Gaps)
 }
 
-// most is how many kernels and calls are printed.
+// most is how many kernels are printed.
 const most = 12
 
 // Print writes the summary, all of it for one step.
 func (s Summary) Print(w io.Writer) {
-	n := time.Duration(s.Steps)
 	if s.Span == 0 {
 		fmt.Fprintln(w, "the trace has nothing of a device")
 		return
 	}
-	fmt.Fprintf(w, "of a step, the device takes %s, and does nothing for %s (%.1f %%; the longest %s)\n", ms(s.Span/n), ms(s.Idle/n), share(s.Idle, s.Span), s.longest())
-	fmt.Fprintf(w, "  products %s, attention %s, copies %s, all else %s\n",
+	n := time.Duration(s.Steps)
+	fmt.Fprintf(w, "while it is traced, the device works for %s of a step and does nothing for %s (%.1f %%; the longest gap %s)\n",
+		ms((s.Span-s.Idle)/n), ms(s.Idle/n), share(s.Idle, s.Span), ms(s.longest()))
+	fmt.Fprintf(w, "  matrix products %s, attention %s, copies %s, all else %s\n",
 		ms(s.Kinds[products]/n), ms(s.Kinds[attention]/n), ms(s.Kinds[copies]/n), ms(s.Kinds[others]/n))
-	for i, k := range s.Kernels {
-		if i == most {
-			fmt.Fprintf(w, "  and %d kernels more\n", len(s.Kernels)-most)
-			break
-		}
-		fmt.Fprintf(w, "  %5.1f %%  %9s  %6.1f x  %s\n", share(k.Took, s.Span), ms(k.Took/n), float64(k.Count)/float64(n), cut(k.Name))
+	for _, k := range s.Kernels[:min(most, len(s.Kernels))] {
+		fmt.Fprintf(w, "  %5.1f %%  %11s  %6.1f x  %s\n", share(k.Took, s.Span), ms(k.Took/n), float64(k.Count)/float64(s.Steps), cut(k.Name))
 	}
-	if len(s.Waits) == 0 {
-		fmt.Fprintln(w, "the host waits for the device in no call of the driver")
-	}
-	for _, c := range s.Waits {
-		fmt.Fprintf(w, "the host waits in %s: %.1f x, %s\n", c.Name, float64(c.Count)/float64(n), ms(c.Took/n))
+	if more := len(s.Kernels) - most; more > 0 {
+		fmt.Fprintf(w, "  and %d kernels more\n", more)
 	}
 }
 
-// longest are the longest gaps.
-func (s Summary) longest() string {
+// longest is the longest gap.
+func (s Summary) longest() time.Duration {
 	if len(s.Gaps) == 0 {
-		return "none"
+		return 0
 	}
-	var list []string
-	for _, g := range s.Gaps[:min(3, len(s.Gaps))] {
-		list = append(list, ms(g))
-	}
-	return strings.Join(list, ", ")
+	return s.Gaps[0]
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.3f ms", float64(d)/float64(time.Millisecond)) }

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (l Line) Device() bool { return strings.HasPrefix(l.Owner, "/device:") }
 func (t *Trace) settle() {
 	first := time.Duration(1<<63 - 1)
 	for _, l := range t.Lines {
-		slices.SortStableFunc(l.Events, func(a, b Event) int { return int(a.Begin - b.Begin) })
+		slices.SortStableFunc(l.Events, func(a, b Event) int { return cmp.Compare(a.Begin, b.Begin) })
 		for _, e := range l.Events {
 			first = min(first, e.Begin)
 		}
