@@ -98,6 +98,7 @@ type mesh struct {
 	keep             bool // blocks are not resharded after their forward pass
 	offload          bool
 	narrow           bool // what is frozen is little beside what is trained
+	together         int  // tensors that are squared and updated at once
 }
 
 func (m mesh) layout() []Group {
@@ -137,7 +138,7 @@ func openOn(t *testing.T, dev *device.Client, m mesh) []*rank {
 			if h, ok := aside[s].(*collective.Host); ok {
 				r.aside = h
 			}
-			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, spoken{hostMaths{dev}, r.say}, m.layout())
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, spoken{hostMaths{dev, m.together}, r.say}, m.layout())
 			for g, group := range m.layout() {
 				for i, p := range group.Params {
 					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
@@ -263,8 +264,10 @@ func TestSharded(t *testing.T) {
 	for _, m := range []mesh{
 		{replicate: 1, shard: 1, offload: true}, {replicate: 1, shard: 2}, {replicate: 1, shard: 4}, {replicate: 2, shard: 2},
 		{replicate: 2, shard: 2, offload: true}, {replicate: 4, shard: 1}, {replicate: 1, shard: 8}, {replicate: 1, shard: 2, narrow: true},
+		{replicate: 1, shard: 1, together: 4}, {replicate: 2, shard: 2, together: 5}, {replicate: 1, shard: 2, together: 64},
+		{replicate: 1, shard: 2, narrow: true, together: 64},
 	} {
-		t.Run(fmt.Sprintf("%dx%d offload %t narrow %t", m.replicate, m.shard, m.offload, m.narrow), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%dx%d offload %t narrow %t together %d", m.replicate, m.shard, m.offload, m.narrow, m.together), func(t *testing.T) {
 			ranks := open(t, m)
 			per := len(samples) / len(ranks)
 			got := make([][]Tensor, len(ranks))

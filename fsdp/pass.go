@@ -20,7 +20,7 @@ type Pass struct {
 	copies  [][]*device.Buffer // per group: on the device, of shards that lie in host memory
 	grads   [][]*device.Buffer // per group: sums over micro-batches
 	reduced [][]*device.Buffer // per group: this rank's shard of the sum over ranks
-	squares []*device.Buffer   // per group: the sum of its squares that counts on this rank; nil = none
+	squares []*device.Buffer   // per lot of groups, at its first: the sum of the squares that count on this rank; nil = none
 	losses  []*device.Buffer
 	tokens  int
 
@@ -277,17 +277,31 @@ func (p *Pass) replicate(l int, shard []*device.Buffer) {
 	p.reducing = append(p.reducing, &reduction{l, w, shard})
 }
 
-// keep takes a group's gradients summed over all ranks. Their squares are summed now, while the device has blocks to compute,
-// rather than in Finish, where it would wait for the host to queue the programs of all groups.
+// keep takes a group's gradients summed over all ranks. Their squares are summed when the last of the groups that go together
+// is there, while the device has blocks to compute, rather than in Finish, where it would wait for the host to queue the
+// programs of all groups.
 func (p *Pass) keep(l int, shard []*device.Buffer) {
 	p.reduced[l] = shard
-	counted := p.s.counted(p.s.groups[l], shard)
-	if len(counted) == 0 || p.failed() {
+	if from, _ := p.s.with(l); l == from { // backward passes come to it last
+		p.square(from)
+	}
+}
+
+// square sums the squares of the gradients of the groups that go together from the given one on.
+func (p *Pass) square(from int) {
+	_, to := p.s.with(from)
+	var counted []*device.Buffer
+	for l := from; l < to; l++ {
+		if p.reduced[l] != nil {
+			counted = append(counted, p.s.counted(p.s.groups[l], p.reduced[l])...)
+		}
+	}
+	if len(counted) == 0 || p.squares[from] != nil || p.failed() {
 		return
 	}
 	var err error
-	if p.squares[l], err = p.s.maths.Squares(counted); err != nil {
-		p.Fail(fmt.Errorf("gradient norm of %s: %w", p.s.groups[l].name, err))
+	if p.squares[from], err = p.s.maths.Squares(counted); err != nil {
+		p.Fail(fmt.Errorf("gradient norm of %s: %w", p.s.names(from, to), err))
 	}
 }
 

@@ -36,6 +36,8 @@ var Alone = Ranks{collective.Solo{}, collective.Solo{}, collective.Solo{}, true,
 
 // Maths runs the device programs that a pass needs, on tensors of any shape. Gradients are float32.
 type Maths interface {
+	// Together is how many tensors Squares and Update take in one launch; 0 = one launch is as good as several.
+	Together() int
 	// Add adds gradients to acc, which is consumed.
 	Add(acc, grads []*device.Buffer) ([]*device.Buffer, error)
 	// Squares is the sum of the squares of gradients, a float32 scalar.
@@ -62,6 +64,7 @@ type State struct {
 	ranks  Ranks
 	maths  Maths
 	groups []*group
+	span   int // groups that are squared and updated together
 	steps  int // optimizer steps taken
 
 	keepsTrained bool // of a group that is made whole, what is trained stays so for the length of the pass
@@ -97,6 +100,7 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 		}
 		s.groups = append(s.groups, g)
 	}
+	s.span = span(s.groups, maths.Together())
 	s.keepsTrained = ranks.Shard.Size() > 1 && KeepsTrained(groups)
 	return s
 }
@@ -117,21 +121,6 @@ func KeepsTrained(groups []Group) bool {
 		most = max(most, whole)
 	}
 	return 0 < trained && trained <= most
-}
-
-// Trained lists the shapes of this rank's shards of the trained parameters, and their rates, for each group that has any.
-func (s *State) Trained() (out [][]device.Shape, rates [][]float64) {
-	for _, g := range s.groups {
-		var shapes []device.Shape
-		for _, i := range g.trained {
-			_, _, shard := s.part(g.params[i])
-			shapes = append(shapes, shard)
-		}
-		if shapes != nil {
-			out, rates = append(out, shapes), append(rates, g.rates)
-		}
-	}
-	return out, rates
 }
 
 // part is this rank's rows of a parameter, and the shape of its shard.

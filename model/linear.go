@@ -143,6 +143,18 @@ func (l linear) times(e *emit, x, tTR, b hlo.Value) hlo.Value {
 	return e.added(e.product(x, 1, e.weight(l.weight), 1), tTR, b)
 }
 
+// timesOnto is sum + x W^T + t B^T, for sum [T,out] and t [T, sum of dims] in the compute dtype: cuBLAS reads the summand of a
+// product beside its operands, so that nothing is added but by the products.
+func (l linear) timesOnto(e *emit, sum, x, tTR hlo.Value) hlo.Value {
+	low := e.product(tTR, 1, l.stackB(e, l.adapted()), 1)
+	return e.Add(e.product(x, 1, e.weight(l.weight), 1), e.Add(sum, low))
+}
+
+// addsUp tells whether the product's result is nothing more than what timesOnto adds.
+func (l linear) addsUp(e *emit) bool {
+	return e.cfg.Target == CUDA && l.adapted() != nil && l.bias < 0 && !l.hasMagnitude() && !e.cfg.Split.Tensor.split() && !e.cfg.Float8
+}
+
 // added is y plus, if t is there, t b^T.
 func (e *emit) added(y, tTR, b hlo.Value) hlo.Value {
 	if !tTR.Valid() {
@@ -159,14 +171,15 @@ func (l linear) timesBackward(e *emit, dyTN hlo.Value) hlo.Value {
 	return e.product(dyTN, 1, e.weight(l.weight), 0)
 }
 
-// low is x A^T for all adapted segments at once, or, where x is dropped, one by one: each has its own mask.
+// low is x A^T for all adapted segments at once, or, where x is dropped, one by one: each has its own mask. It comes in the
+// dtype of products.
 func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
 	if !e.dropsInput() {
-		return e.NT(x, l.stackA(e, segs))
+		return e.product(x, 1, l.stackA(e, segs), 1)
 	}
 	ts := make([]hlo.Value, len(segs))
 	for i, s := range segs {
-		ts[i] = e.NT(l.drop(e, x, s), e.weight(s.a))
+		ts[i] = e.product(l.drop(e, x, s), 1, e.weight(s.a), 1)
 	}
 	return e.Concat(1, ts...)
 }

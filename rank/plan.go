@@ -59,15 +59,9 @@ func (j *Job) tellModel(s *sheet) {
 	if m := d.Mixture; m != nil {
 		s.row("", "%d experts in a layer, of which each token goes through %d: %s parameters at work for it", m.Experts, m.PerToken, count(params.Active))
 	}
-	trained := j.trainedParams()
-	if j.Config.Full {
-		s.row("training", "all parameters: %s", count(trained))
-	} else {
-		kind := "LoRA"
-		if j.Adapter.DoRA() {
-			kind = "DoRA"
-		}
-		s.row("training", "%s on %s", kind, j.modules())
+	s.row("training", "%s", j.training())
+	if !j.Config.Full {
+		trained := j.trainedParams()
 		for _, t := range j.Adapter.Tables {
 			s.row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
 		}
@@ -145,6 +139,17 @@ func (j *Job) tellDevice(s *sheet) error {
 	}
 	s.row("", "and %.2f GiB of the base in host memory%s (page-locked)", float64(bytes)/gib, j.each())
 	return nil
+}
+
+// training says what is trained.
+func (j *Job) training() string {
+	switch {
+	case j.Config.Full:
+		return "all parameters: " + count(j.trainedParams())
+	case j.Adapter.DoRA():
+		return "DoRA on " + j.modules()
+	}
+	return "LoRA on " + j.modules()
 }
 
 // mesh says how many ranks there are and what they divide.

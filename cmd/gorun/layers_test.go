@@ -59,6 +59,7 @@ var layers = []layer{
 	{"rank/metrics", "step line, progress bar, JSONL, TensorBoard, W&B, Prometheus; what ran where", nil},
 	{"rank/report", "a run's records as one page of HTML", []string{"rank/metrics"}},
 	{"rank/card", "what is published of a run: its files, and its model card", []string{"configs", "model/export", "model/hub", "model/safetensors", "rank/ckpt", "rank/metrics"}},
+	{"rank/trace", "what a device and its host did, as XLA's profiler recorded it: in numbers, and for trace viewers", nil},
 	{"rank", "joins the parts; the step; the loop; validation", []string{"csrc", "csrc/*", "collective", "configs", "model", "model/*", "fsdp", "rank/*"}},
 	{"cmd/gorun", "flags to a call; errors to exit codes", []string{"*"}},
 	{"bench/scale", "what a step would take on clusters that are not there, on paper", []string{"model/spec", "model/weights"}},
