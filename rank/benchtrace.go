@@ -9,8 +9,8 @@ import (
 	"gorun/rank/trace"
 )
 
-// tracedSteps is how many steps a trace is of.
-const tracedSteps = 4
+// tracedSteps is how many steps a trace is of. Three of them are whole (trace.Summary).
+const tracedSteps = 5
 
 // trace takes a few more steps, with the host as far ahead of the device as in those that were measured, records what the
 // device and its driver do, and writes it.
@@ -29,7 +29,7 @@ func (b *benchmark) trace(ctx context.Context) error {
 		return err
 	}
 	sum := t.Summarize(tracedSteps)
-	b.result.Trace, b.result.Idle = &sum, (sum.Idle / tracedSteps).Seconds()
+	b.result.Trace, b.result.Idle = &sum, sum.Idle.Seconds()/float64(sum.Steps)
 	if err := t.WriteChrome(b.Trace); err != nil {
 		return fmt.Errorf("write the trace: %w", err)
 	}

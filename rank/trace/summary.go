@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Summary is a trace in numbers, for steps that it is of. Times are sums over these steps.
+// Summary is a trace in numbers, for the whole steps in it. Times are sums over these steps.
 type Summary struct {
-	Steps   int
-	Span    time.Duration        // from the first event of the device to the end of the last
+	Steps   int                  // whole ones
+	Span    time.Duration        // of them
 	Idle    time.Duration        // of Span, the device did nothing
 	Gaps    []time.Duration      // in which it did nothing, the longest first
 	Kinds   [kinds]time.Duration // what the device did, by kind
@@ -54,7 +54,6 @@ func kindOf(name string) int {
 
 // Summarize sums a trace of a number of steps up. Where the trace has several devices it is about the first.
 func (t *Trace) Summarize(steps int) Summary {
-	s := Summary{Steps: steps}
 	var owner string
 	var all []Event
 	for _, l := range t.Lines {
@@ -64,12 +63,38 @@ func (t *Trace) Summarize(steps int) Summary {
 		owner = l.Owner
 		all = append(all, l.Events...)
 	}
+	slices.SortFunc(all, func(a, b Event) int { return cmp.Compare(a.Begin, b.Begin) })
+	var s Summary
+	var from, to time.Duration
+	s.Steps, from, to = whole(all, steps)
+	all = slices.DeleteFunc(all, func(e Event) bool { return e.Begin < from || e.Begin >= to })
+	s.Span = to - from
 	s.Kernels = totals(all)
 	for _, k := range s.Kernels {
 		s.Kinds[kindOf(k.Name)] += k.Took
 	}
-	s.gaps(all)
+	s.gaps(all, from, to)
 	return s
+}
+
+// whole finds the whole steps in a device's events, given in order: those between the second time and the last that a kernel
+// runs which runs once a step. When a recording begins the host has queued nothing yet, and at its end it waits for the last
+// step. Without such a kernel, or with fewer than 3 steps, all is taken.
+func whole(all []Event, steps int) (n int, from, to time.Duration) {
+	if len(all) == 0 {
+		return steps, 0, 0
+	}
+	times := map[string][]time.Duration{}
+	for _, e := range all {
+		times[e.Name] = append(times[e.Name], e.Begin)
+		to = max(to, e.End())
+	}
+	for _, e := range all {
+		if at := times[e.Name]; len(at) == steps && steps > 2 && kindOf(e.Name) != copies {
+			return steps - 2, at[1], at[steps-1]
+		}
+	}
+	return steps, all[0].Begin, to
 }
 
 // totals adds events of one name up.
@@ -88,21 +113,20 @@ func totals(events []Event) (out []Total) {
 	return out
 }
 
-// gaps finds when none of the device's events was under way.
-func (s *Summary) gaps(all []Event) {
-	if len(all) == 0 {
-		return
-	}
-	slices.SortFunc(all, func(a, b Event) int { return cmp.Compare(a.Begin, b.Begin) })
-	end := all[0].Begin
-	for _, e := range all {
-		if e.Begin > end {
-			s.Gaps = append(s.Gaps, e.Begin-end)
-			s.Idle += e.Begin - end
+// gaps finds when none of the device's events, given in order, was under way.
+func (s *Summary) gaps(all []Event, from, to time.Duration) {
+	end := from
+	gap := func(begin time.Duration) {
+		if begin > end {
+			s.Gaps = append(s.Gaps, begin-end)
+			s.Idle += begin - end
 		}
+	}
+	for _, e := range all {
+		gap(e.Begin)
 		end = max(end, e.End())
 	}
-	s.Span = end - all[0].Begin
+	gap(to)
 	slices.Sort(s.Gaps)
 	slices.Reverse(s.Gaps)
 }

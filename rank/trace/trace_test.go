@@ -86,6 +86,24 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
+// TestWhole: of 4 steps the two whole ones count, between which nothing is slow: not the first, before which nothing was queued,
+// nor the wait after the last.
+func TestWhole(t *testing.T) {
+	var l Line
+	l.Owner = "/device:GPU:0"
+	for _, at := range []time.Duration{0, 200, 300, 400} {
+		l.Events = append(l.Events, Event{"embed", at, 10}, Event{"norm", at + 10, 40}, Event{"norm", at + 60, 40})
+	}
+	l.Events = append(l.Events, Event{"MemcpyD2H", 900, 5})
+	s := (&Trace{[]Line{l}}).Summarize(4)
+	if s.Steps != 2 || s.Span != 200 || s.Idle != 20 || s.Kernels[0] != (Total{"norm", 4, 160}) {
+		t.Errorf("%+v", s)
+	}
+	if s := (&Trace{[]Line{l}}).Summarize(2); s.Steps != 2 || s.Span != 905 {
+		t.Errorf("two steps: %+v", s)
+	}
+}
+
 // message writes fields of a message: numbers, or bytes.
 func message(fields ...any) (b []byte) {
 	for i := 0; i < len(fields); i += 2 {
