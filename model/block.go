@@ -76,7 +76,7 @@ func (b block) forwardDown(e *emit, a *acts) {
 
 // forwardAttention fills everything up to x2.
 func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
-	h := e.norm(x, b.norm1)
+	h := e.normed(x, b.norm1)
 	if k, ok := b.rotaryKernel(e); ok {
 		b.forwardTurned(e, k, h, a)
 	} else {
@@ -94,7 +94,7 @@ func (b block) inputMLP(e *emit, a *acts) hlo.Value {
 	if a.h2.Valid() {
 		return a.h2
 	}
-	return e.norm(a.x2, b.norm2)
+	return e.normed(a.x2, b.norm2)
 }
 
 // forwardMLP fills gate and up, or gateUp, from x2; experts wait for forwardDown.

@@ -7,7 +7,6 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
-	"gorun/csrc/kernels"
 	"gorun/model/hlo"
 )
 
@@ -66,19 +65,6 @@ func (m *Model) Float8(weight *device.Buffer) ([]*device.Buffer, error) {
 // kept is a weight as parameters i, 8-bit floats, and unit give it, in the compute dtype.
 func (e *emit) kept(i, unit int) hlo.Value {
 	return e.Widen(hlo.Float8{Value: e.w[i], Unit: e.Reshape(e.w[unit])}, e.cfg.Compute)
-}
-
-// narrow rounds x, any array, to 8-bit floats with one unit.
-func (e *emit) narrow(x hlo.Value, dtype dtypes.DType) hlo.Float8 {
-	return e.Narrow(x, dtype, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 0, 1), dtype))
-}
-
-// narrowRows rounds x [T,N] in the compute dtype to E4M3 with a unit for each row.
-func (e *emit) narrowRows(x hlo.Value) hlo.Float8 {
-	if k := (kernels.Narrow{Rows: x.Dim(0), Width: x.Dim(1)}); e.cfg.Kernels && k.Fits() {
-		return e.NarrowRows(k, x)
-	}
-	return e.Narrow(x, hlo.E4M3, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 1), hlo.E4M3))
 }
 
 // times8 is times with 8-bit floats.

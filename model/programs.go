@@ -34,7 +34,7 @@ func (s Shape) head() Shape { return Shape{Rows: s.Rows, Seq: s.Seq, Loss: s.Los
 
 // newEmit opens a block's program: its parameters come first in the argument list.
 func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
-	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}}
+	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}, rounding: newRounding()}
 	for _, p := range group.Params {
 		e.w = append(e.w, g.Input(p.Shape))
 	}
