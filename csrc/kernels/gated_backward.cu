@@ -67,15 +67,15 @@ gated_backward(const bf16 *gu,
     for (int k = 0; k < DOWN_STEPS; k++) rows_of(s_down[k], s + 16 * k, row, DOWN, l);
 #endif
     Tile gate = numbers(g), up = numbers(u), slope = numbers(d);
-#if FLOAT8
-    in_units(slope, unit, row, l);
-#endif
 #if DIM
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
       add_product(gate, t_gate[k], kept(own + 4 * k * OPERAND, l.lane));
       add_product(up, t_up[k], kept(own + (4 * k + 1) * OPERAND, l.lane));
     }
+#endif
+#if FLOAT8
+    in_units(slope, unit, row, l);
 #endif
 #if DOWN
 #pragma unroll
