@@ -20,6 +20,8 @@ func (c Config) Float8Refused() error {
 	switch {
 	case c.Full:
 		return errors.New("8-bit floats are for a frozen base, and full fine-tuning trains it")
+	case c.Ends < 0 || 2*c.Ends >= c.Decoder.Layers:
+		return fmt.Errorf("with %d of %d blocks at either end in the dtype of activations none is left", c.Ends, c.Decoder.Layers)
 	case c.Split.Tensor.split():
 		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
 	}

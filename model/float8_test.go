@@ -142,6 +142,25 @@ func TestFloat8Refused(t *testing.T) {
 	}
 }
 
+// TestFloat8Ends finds the blocks at either end of a decoder as they are without 8-bit floats, and trains them with the rest.
+func TestFloat8Ends(t *testing.T) {
+	d := tiny(func(d *spec.Decoder) { d.Layers = 3 })
+	cfg := model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3), Float8: true, Ends: 1}
+	b := newBenchOn(t, devicetest.OpenHasty(t), cfg)
+	for n, g := range b.groups[:d.Layers] {
+		if got := slices.ContainsFunc(g.Params, func(p model.Param) bool { return p.Role == model.Turned }); got != (n == 1) {
+			t.Errorf("block %d of 3, one at either end as it is: in 8-bit floats %t", n, got)
+		}
+	}
+	if loss, _ := b.run(batch(d, 2, 9, false), true); !(loss > 0 && loss < 1e3) {
+		t.Errorf("loss %v", loss)
+	}
+	cfg.Ends = 2
+	if _, err := model.New(nil, cfg); err == nil || !strings.Contains(err.Error(), "none is left") {
+		t.Errorf("2 of 3 blocks at either end: %v", err)
+	}
+}
+
 // TestFloat8Memory finds two copies of the blocks' weights, of a byte each, in what a base takes.
 func TestFloat8Memory(t *testing.T) {
 	d := tiny(nil)

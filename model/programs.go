@@ -75,6 +75,7 @@ func (c Config) stream(s Shape) device.Shape {
 
 // buildForward is the program: parameters, context, x -> y, saved..., and, with the auxiliary loss, the router's loads.
 func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, error) {
+	cfg.Float8 = b.float8
 	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
@@ -95,6 +96,7 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 // buildBackward is the program: parameters, context, x, saved..., with the auxiliary loss its push, dy (donated) -> dx,
 // gradients... in float32. saved are the shapes that forward returns.
 func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
+	cfg.Float8 = b.float8
 	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
