@@ -84,6 +84,7 @@ func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
 		a.q, a.k, a.v, a.tQKV = e.c(qkv[0]), e.c(qkv[1]), e.c(qkv[2]), t
 	}
 	a.o, a.lse = b.attend(e, a).forward()
+	e.meansOf(a.v, a.o)
 	yo, t := b.out.forward(e, a.o)
 	a.yo, a.tOut = e.c(yo[0]), t
 	a.x2, a.h2 = b.residualNorm(e, x, a.yo)

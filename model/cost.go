@@ -98,7 +98,7 @@ func (m *mixture) scratch(c Config, tokens int64) int64 {
 // lossScratch is what the loss program holds: a chunk's logits and their gradients, of a GPU's kernel in the compute dtype,
 // and the hidden states with their gradients.
 func (c Config) lossScratch(s Shape, vocab int) int64 {
-	chunk := int64(lossChunk(max(16, s.Loss), vocab, c.Target)) * int64(vocab)
+	chunk := int64(lossChunk(max(16, s.Loss), vocab, c.Target, c.Head8)) * int64(vocab)
 	if c.Target == CPU || !c.Kernels {
 		return 3 * 4 * chunk
 	}

@@ -22,6 +22,8 @@ func (c Config) Float8Refused() error {
 		return errors.New("8-bit floats are for a frozen base, and full fine-tuning trains it")
 	case c.Ends < 0 || 2*c.Ends >= c.Decoder.Layers:
 		return fmt.Errorf("with %d of %d blocks at either end in the dtype of activations none is left", c.Ends, c.Decoder.Layers)
+	case c.Head8 && (c.Head || c.Embed && c.Decoder.TiedHead):
+		return errors.New("the head is trained, and 8-bit floats are for what is frozen")
 	case c.Split.Tensor.split():
 		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
 	}
@@ -39,9 +41,8 @@ func (c Config) Float8Refused() error {
 }
 
 // float8 adds the parameters of a product's weight, made of the given parts.
-func (l *layout) float8(lin *linear, weights []Part) {
-	lin.weight = l.add(Param{}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
-	name := l.group.Params[lin.weight].Name
+func (l *layout) float8(lin *linear, name string, weights ...Part) {
+	lin.weight = l.add(Param{Name: name}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
 	lin.turned = l.add(Param{Name: name + ", turned", Role: Turned}, hlo.E4M3, []int{lin.in, lin.out})
 	lin.unit = l.add(Param{Name: name + ", unit", Role: Unit}, dtypes.Float32, []int{1})
 }

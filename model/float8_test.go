@@ -33,15 +33,16 @@ const (
 // TestFloat8 holds a base in 8-bit floats to torch's (tools/oracle/float8.py), as written for the CPU and for GPUs.
 func TestFloat8(t *testing.T) {
 	dev := devicetest.OpenHasty(t)
-	for _, family := range []string{"llama3", "phi3", "qwen2"} {
+	for _, file := range []string{"llama3", "phi3", "qwen2", "llama3_head"} {
+		family, head := strings.CutSuffix(file, "_head")
 		for _, target := range []model.Target{model.CPU, model.CUDA} {
-			name := family
+			name := file
 			if target == model.CUDA {
 				name += ", as written for GPUs"
 			}
 			t.Run(name, func(t *testing.T) {
 				g := openGolden(t, dev, family)
-				tensors, _, err := safetensors.ReadAll(filepath.Join("testdata", "float8", family+".safetensors"))
+				tensors, _, err := safetensors.ReadAll(filepath.Join("testdata", "float8", file+".safetensors"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -49,7 +50,7 @@ func TestFloat8(t *testing.T) {
 				for _, x := range tensors {
 					want.values[x.Name] = x
 				}
-				b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters(), Target: target, Float8: true, Remat: model.RematSelective})
+				b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters(), Target: target, Float8: true, Head8: head, Remat: model.RematSelective})
 				loss, grads := b.run(g.batch(t, "plain"), true)
 				tolerance := 2e-4
 				if devicetest.GPU() {
@@ -91,13 +92,16 @@ func TestFloat8(t *testing.T) {
 // whether or not the backward pass has what the gated MLP's kernel needs to write its gradients narrow.
 func TestFloat8Kernels(t *testing.T) {
 	dev := devicetest.WithKernels(t)
-	d := tiny(func(d *spec.Decoder) { d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim = 1, 24, 64, 64, 64 })
+	d := tiny(func(d *spec.Decoder) {
+		d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim, d.Vocab = 1, 24, 64, 64, 64, 24
+	})
 	x := batch(d, 2, 9, false)
 	for name, cfg := range map[string]model.Config{
 		"nothing again":   {Adapters: adapters(d, 4)},
 		"selective remat": {Adapters: adapters(d, 4), Remat: model.RematSelective},
 		"full remat":      {Adapters: adapters(d, 4), Remat: model.RematFull},
 		"dim 40":          {Adapters: adapters(d, 40)},
+		"with the head":   {Adapters: adapters(d, 4), Head8: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && name != "nothing again" {
@@ -126,6 +130,7 @@ func TestFloat8Refused(t *testing.T) {
 		{"full fine-tuning", func(c *model.Config) { c.Full, c.Adapters = true, nil }},
 		{"experts", func(c *model.Config) { c.Decoder = tiny(mixed) }},
 		{"tensor parallel", func(c *model.Config) { c.Split.Tensor = model.Axis{Parts: 2} }},
+		{"head is trained", func(c *model.Config) { c.Head8, c.Head = true, true }},
 		{"DoRA", func(c *model.Config) {
 			c.Adapters = adapters(d, 3)
 			for name, a := range c.Adapters {
@@ -158,6 +163,33 @@ func TestFloat8Ends(t *testing.T) {
 	cfg.Ends = 2
 	if _, err := model.New(nil, cfg); err == nil || !strings.Contains(err.Error(), "none is left") {
 		t.Errorf("2 of 3 blocks at either end: %v", err)
+	}
+}
+
+// TestFloat8Chunks: the loss of a head in 8-bit floats over two chunks of logits, of ten rows that are the same, is ten times
+// that of one, and so are the gradients.
+func TestFloat8Chunks(t *testing.T) {
+	d := tiny(func(d *spec.Decoder) { d.Layers = 1 })
+	one := batch(d, 1, 60, false)
+	ten := model.Batch{Rows: 10, Seq: one.Seq}
+	for range ten.Rows {
+		ten.IDs, ten.Positions, ten.Labels = append(ten.IDs, one.IDs...), append(ten.Positions, one.Positions...), append(ten.Labels, one.Labels...)
+	}
+	b := newBench(t, model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3), Float8: true, Head8: true})
+	want, wantGrads := b.run(one, true)
+	got, grads := b.run(ten, true)
+	if !(math.Abs(got/want/10-1) < 1e-5) {
+		t.Errorf("loss %v of one row, %v of ten", want, got)
+	}
+	for i, g := range b.groups {
+		for j, p := range g.Trainable() {
+			for k := range wantGrads[i][j] {
+				wantGrads[i][j][k] *= 10
+			}
+			if off := distance(grads[i][j], wantGrads[i][j]); !(off < float8Tolerance) {
+				t.Errorf("%s is off by %.5f of its size", p.Name, off)
+			}
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type Config struct {
 	RateB    float64            // LoRA+: learning rate of every B as a multiple of the optimizer's; 0 = 1
 	Float8   bool               // the frozen weights of the blocks' products are kept, and multiplied, in 8-bit floats; only where Float8Refused is nil
 	Ends     int                // with Float8: that many blocks at either end of the decoder are as they are without
+	Head8    bool               // with Float8: the loss multiplies with the head in 8-bit floats too
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Embed    bool               // with adapters: the embedding is trained in full, and so is a head that is one with it
 	Head     bool               // with adapters: a head of its own is trained in full
@@ -180,7 +181,7 @@ func (l *layout) linear(name string, columns bool, splits []int, mods ...spec.Li
 		lin.segs = append(lin.segs, seg)
 	}
 	if l.cfg.Float8 {
-		l.float8(&lin, weights)
+		l.float8(&lin, weights[0].Tensor, weights...)
 	} else {
 		lin.weight = l.base(Param{Split: t.split()}, []int{lin.out, lin.in}, weights...)
 	}

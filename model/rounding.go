@@ -13,7 +13,7 @@ import (
 // not among these is read for its greatest magnitude and again to be rounded.
 type rounding struct {
 	done map[hlo.Value]hlo.Float8 // arrays that are in 8-bit floats too, or only
-	most map[hlo.Value]hlo.Value  // the greatest magnitude [] float32
+	most map[hlo.Value]hlo.Value  // the greatest magnitude, or a number not below it [] float32
 }
 
 func newRounding() rounding {
@@ -73,6 +73,13 @@ func (e *emit) sumNormed(k kernels.Norm, x, y hlo.Value, i int) (sum, h hlo.Valu
 func (e *emit) normMost(i int) hlo.Value {
 	w := e.F32(e.weight(i))
 	return e.Scale(e.MaxOver(e.Abs(w), 0), math.Sqrt(float64(w.Dim(0))))
+}
+
+// meansOf says that o is made of weighted means of v's numbers, which are often fewer: none is greater than all of those.
+func (e *emit) meansOf(v, o hlo.Value) {
+	if e.cfg.Float8 && e.cfg.Kernels {
+		e.rounding.most[o] = e.MaxOver(e.Abs(e.F32(v)), 0, 1)
+	}
 }
 
 // turnedMost is a number that nothing in the gradient of the product of q, k and v exceeds [] float32, of the gradients of

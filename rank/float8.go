@@ -19,6 +19,7 @@ func (j *Job) float8() error {
 	if j.Recipe.PEFT.BasePrecision == "fp8" {
 		j.Config.Ends = float8Ends(j.Config.Decoder.Layers)
 	}
+	j.Config.Head8 = j.Recipe.PEFT.BasePrecision == "fp8_all"
 	if err := j.Config.Float8Refused(); err != nil {
 		return fmt.Errorf("peft.base_precision: %w: %s", err, use)
 	}
@@ -37,7 +38,10 @@ func (j *Job) base() (text string, ok bool) {
 	}
 	text = "the weights of blocks in 8-bit floats, once for each pass (peft.base_precision)"
 	if n := j.Config.Ends; n > 0 {
-		text = fmt.Sprintf("%s, but for the first and the last %d", text, n)
+		text += fmt.Sprintf(", but for the first and the last %d", n)
+	}
+	if j.Config.Head8 {
+		text += ", and in training the head's"
 	}
 	if j.Config.Target == model.CPU {
 		text += ": on this CPU to see what it does to the loss, and slower than bf16"

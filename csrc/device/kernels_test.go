@@ -48,7 +48,7 @@ func calls() []kernels.Call {
 		out = append(out, c.Call(), c.Joined())
 	}
 	whole := kernels.Share{Rows: 16, Parts: 2, Height: 16, Wide: 64, Factor: 1, Weight: 0}
-	out = append(out, kernels.Narrow{Rows: 8192, Width: 14336}.Call(), kernels.OneUnit{Rows: 8192, Width: 14336, Units: 56}.Call())
+	out = append(out, kernels.Narrow{Rows: 8192, Width: 14336}.Call(), kernels.OneUnit{Rows: 8192, Width: 14336, Units: 56}.Call(), kernels.Entropy{Rows: 8192, Vocab: 128256, Float8: true}.Call())
 	n.Float8 = true
 	out = append(out, n.Forward(true), n.Forward(false), n.Backward())
 	for _, dim := range []int{16, 32} {

@@ -29,11 +29,12 @@ INLINE float power_of(float x) {
 }
 #endif
 
-// eight8 is eight numbers as E4M3, in the unit whose reciprocal is given.
+// eight8 is eight numbers in 8-bit floats, e4m3 or e5m2, in the unit whose reciprocal is given.
+template <u32 (*NARROW)(float, float)>
 INLINE uint2 eight8(const float *v, float inverse) {
   u32 w[4];
 #pragma unroll
-  for (int i = 0; i < 4; i++) w[i] = e4m3(v[2 * i] * inverse, v[2 * i + 1] * inverse);
+  for (int i = 0; i < 4; i++) w[i] = NARROW(v[2 * i] * inverse, v[2 * i + 1] * inverse);
   return {w[0] | w[1] << 16, w[2] | w[3] << 16};
 }
 

@@ -16,7 +16,7 @@ narrow_rows(const bf16 *x, unsigned char *narrow, float *unit, float *length) {
 #pragma unroll
   for (int i = 0; i < EACH; i++) {
     if (!FULL(i)) continue;
-    *(uint2 *)(narrow + row + 8 * MINE(i)) = eight8(own[i].v, inverse);
+    *(uint2 *)(narrow + row + 8 * MINE(i)) = eight8<e4m3>(own[i].v, inverse);
   }
   __syncthreads();  // all have read the greatest
   float all = sums(squares, 0.f, memory).x;

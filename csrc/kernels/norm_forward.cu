@@ -49,7 +49,7 @@ norm_forward(const bf16 *x,
     uint4 rounded = pieces(n);
     *(uint4 *)(h + row + 8 * MINE(i)) = rounded;
 #if FLOAT8
-    *(uint2 *)(h8 + row + 8 * MINE(i)) = eight8(numbers(rounded).v, *inverse);
+    *(uint2 *)(h8 + row + 8 * MINE(i)) = eight8<e4m3>(numbers(rounded).v, *inverse);
 #endif
   }
 }

@@ -139,3 +139,21 @@ func TestNarrowTurned(t *testing.T) {
 		})
 	}
 }
+
+// TestNarrowEntropy holds the gradient by logits in 8-bit floats to plain rounding of it, ignored rows among them.
+func TestNarrowEntropy(t *testing.T) {
+	for _, c := range []kernels.Entropy{{Rows: 5, Vocab: 4104}, {Rows: 3, Vocab: 24}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			exactTwins(t, "entropy", []device.Shape{bf(c.Rows, c.Vocab)}, func(g *hlo.Graph, in []hlo.Value) (kernel, plain []hlo.Value) {
+				labels := g.Sub(g.Mul(g.Iota(dtypes.Int32, 0, c.Rows), g.Const(dtypes.Int32, 7)), g.Const(dtypes.Int32, 7)) // the first is none
+				logits := g.To(g.Scale(g.F32(in[0]), 20), dtypes.BFloat16)
+				narrow := c
+				narrow.Float8 = true
+				slope, score := g.Entropy(narrow, g.Barrier(logits), labels)
+				want, wantScore := g.Entropy(c, g.Barrier(logits), labels)
+				unit := g.Const(dtypes.Float32, hlo.SlopeUnit)
+				return []hlo.Value{wide(g, hlo.Float8{Value: slope, Unit: unit}), score}, []hlo.Value{wide(g, g.Narrow(want, hlo.E5M2, unit)), wantScore}
+			})
+		})
+	}
+}
