@@ -31,25 +31,32 @@ for kind in $what; do
 	test)
 		# Without autotuning: it takes seconds for each of hundreds of small programs and changes no result's meaning.
 		export GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0
+		# The tests of a process run one after the other: cuDNN, where it loads a plan, captures what is queued on the
+		# client's stream meanwhile. Processes do not disturb each other, so every family of models has its own.
 		for test in "$bin"/*.test; do
 			package=$(basename "$test" .test)
 			cd "$bin/src/$(echo "$package" | tr . /)" || exit 2
-			run "test.$package" 300 "$test" -test.v -test.parallel 8
-			grep -E '^ *--- FAIL|^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$package.log" | head -30
+			case $package in
+			model) patterns=$("$test" -test.list . | sed '/^TestGolden$/d; s/.*/^&$/'; ls testdata/golden | sed 's/.*/^TestGolden$\/families\/^&$/') ;;
+			*) patterns=. ;;
+			esac
+			run "test.$package" 400 xargs -P 8 -d '\n' -I {} sh -c \
+				'"$1" -test.v -test.parallel 1 -test.run "$2" >"$3.$(echo "$2" | tr -dc A-Za-z0-9_).log" 2>&1' \
+				sh "$test" {} "$out/test.$package" <<-end
+				$patterns
+			end
+			grep -hE '^ *--- FAIL|^ +.*_test\.go:[0-9]+: |^panic' "$out/test.$package".*.log | head -30
 		done
 		unset GORUN_TEST_DEVICE XLA_FLAGS
 		;;
 	sanitize)
-		# gorun's kernels under compute-sanitizer: memory that is not theirs, in their tests, where every buffer is an
-		# allocation of the driver's, without CUDA graphs, of which the tool sees less; and threads that race for shared
-		# memory, in the same launches without XLA, in whose process racecheck crashes.
+		# gorun's kernels under compute-sanitizer: memory that is not theirs, threads that race for shared memory, barriers.
+		# The launches are those of the kernels' tests, made again without XLA: in its process the tool itself crashes.
 		cd "$bin/src/model/hlo" || exit 2
 		mkdir -p "$out/kernels"
-		export GORUN_TEST_DEVICE=cuda GORUN_TEST_ALLOCATOR=platform XLA_FLAGS="--xla_gpu_autotune_level=0 --xla_gpu_enable_command_buffer="
-		run sanitize.memcheck 300 compute-sanitizer --error-exitcode 9 "$bin/model.hlo.test" -test.v -test.run Kernel -dump "$out/kernels"
-		unset GORUN_TEST_DEVICE GORUN_TEST_ALLOCATOR XLA_FLAGS
+		GORUN_TEST_DEVICE=cuda XLA_FLAGS=--xla_gpu_autotune_level=0 run sanitize.dump 120 "$bin/model.hlo.test" -test.v -test.run Kernel -dump "$out/kernels"
 		for tool in memcheck racecheck synccheck; do
-			run "sanitize.launches.$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$bin/launch.py" "$out/kernels"
+			run "sanitize.$tool" 120 compute-sanitizer --tool "$tool" --error-exitcode 9 python3 "$bin/launch.py" "$out/kernels"
 		done
 		grep -hE '^=+ +(ERROR|RACECHECK|.*SUMMARY|Error|Invalid)|launches$' "$out"/sanitize.*.log
 		;;

@@ -44,13 +44,19 @@ def compiled(nvrtc, launch, arch):
 
 
 def values(text, rng):
-    """Random values of a tensor such as 2x3xbf16; whole numbers are places that every test has."""
+    """Random values of a tensor such as 2x3xbf16, as bytes; whole numbers are places that every test has."""
     *dims, dtype = text.split("x")
     n = int(numpy.prod([int(d) for d in dims])) if dims else 1
     if dtype == "i32":
-        return numpy.full(n, 20, numpy.int32)
+        return numpy.full(n, 20, numpy.int32).tobytes()
     x = rng.standard_normal(n).astype(numpy.float32)
-    return x if dtype == "f32" else (x.view(numpy.uint32) >> 16).astype(numpy.uint16)
+    bits = x.view(numpy.uint32)
+    return {
+        "f32": lambda: bits,
+        "bf16": lambda: (bits >> 16).astype(numpy.uint16),
+        "f8E4M3FN": lambda: (bits >> 24).astype(numpy.uint8) & 0xBF,  # below 2, and a number
+        "f8E5M2": lambda: (bits >> 24).astype(numpy.uint8) & 0xBF,
+    }[dtype]().tobytes()
 
 
 def run(nvrtc, launch, arch, rng):
@@ -61,9 +67,9 @@ def run(nvrtc, launch, arch, rng):
     memory = []
     for i, text in enumerate(launch["operands"] + launch["results"]):
         data, at = values(text, rng), ctypes.c_uint64()
-        check(cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(data.nbytes)), "allocate")
+        check(cuda.cuMemAlloc_v2(ctypes.byref(at), ctypes.c_size_t(max(1, len(data)))), "allocate")  # some tensors are empty
         if i < len(launch["operands"]):
-            check(cuda.cuMemcpyHtoD_v2(at, data.ctypes.data_as(pointer), ctypes.c_size_t(data.nbytes)), "copy")
+            check(cuda.cuMemcpyHtoD_v2(at, data, ctypes.c_size_t(len(data))), "copy")
         memory.append(at.value)
     # All parameters are pointers, one after the other, also where a kernel takes them as one struct.
     buffer = (ctypes.c_uint64 * len(memory))(*memory)

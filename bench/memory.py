@@ -3,8 +3,7 @@
     python3 bench/memory.py bin/gorun
 
 Trains two steps of a 135M-parameter model with random weights, LoRA in bf16 and in full, on 1, 2, 4 and 8 ranks, and
-prints a table in Markdown. The largest of a mesh's ranks counts. On the CPU the device's count is of the buffers that
-live, without the scratch of programs, so the estimate is shown without it too.
+prints a table in Markdown. The largest of a mesh's ranks counts.
 """
 
 import json
@@ -44,11 +43,10 @@ def free_port():
 
 
 def planned(gorun, recipe, ranks, sets):
-    """The plan's total and what of it is scratch, in GiB."""
+    """The plan's total, in GiB."""
     out = subprocess.run([gorun, "plan", recipe, "--device", "cpu", "--ranks", str(ranks), *sets], check=True, capture_output=True, text=True).stdout
     line = next(line for line in out.splitlines() if line.startswith("memory"))
-    working = re.search(r"working ([\d.]+)", line)
-    return float(re.search(r"([\d.]+) GiB", line)[1]), float(working[1]) if working else 0.0
+    return float(re.search(r"([\d.]+) GiB", line)[1])
 
 
 def trained(gorun, recipe, ranks, sets, log):
@@ -70,7 +68,7 @@ def trained(gorun, recipe, ranks, sets, log):
 
 def main():
     gorun = sys.argv[1]
-    print("| trained | ranks | estimate | without scratch | device's count | off by | resident |\n|---|---|---|---|---|---|---|")
+    print("| trained | ranks | estimate | device's count | off by | resident |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         recipe = os.path.join(folder, "recipe.toml")
         with open(recipe, "w") as f:
@@ -78,10 +76,9 @@ def main():
         for name, scheme in ("LoRA, bf16", "lora"), ("all, f32", "none"):
             for ranks in 1, 2, 4, 8:
                 sets = ["--set", "peft.scheme=" + scheme]
-                total, scratch = planned(gorun, recipe, ranks, sets)
+                total = planned(gorun, recipe, ranks, sets)
                 device, resident = trained(gorun, recipe, ranks, sets, os.path.join(folder, f"{scheme}{ranks}"))
-                off = 100 * ((total - scratch) / device - 1)
-                print(f"| {name} | {ranks} | {total:.2f} | {total - scratch:.2f} | {device:.2f} | {off:+.0f} % | {resident:.2f} |", flush=True)
+                print(f"| {name} | {ranks} | {total:.2f} | {device:.2f} | {100 * (total / device - 1):+.0f} % | {resident:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

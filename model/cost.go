@@ -5,11 +5,12 @@ type Memory struct {
 	Base        int64 // frozen parameters
 	Trained     int64 // trained parameters, their gradients and two moments, all float32
 	Activations int64 // what the forward pass keeps for the backward pass, all layers
-	Working     int64 // the largest program's scratch: a block's backward pass or a chunk of logits
+	Backward    int64 // scratch of the backward pass of the block that needs most
+	Loss        int64 // scratch of the loss: a chunk of logits
 }
 
-// Total is the sum.
-func (m Memory) Total() int64 { return m.Base + m.Trained + m.Activations + m.Working }
+// Total is the sum; one program runs at a time.
+func (m Memory) Total() int64 { return m.Base + m.Trained + m.Activations + max(m.Backward, m.Loss) }
 
 // EstimateMemory counts parameters and saved activations exactly, from the programs themselves, and estimates scratch.
 func EstimateMemory(cfg Config, s Shape) (Memory, error) {
@@ -25,7 +26,6 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 		}
 	}
 	d := cfg.Decoder
-	var block int64             // scratch of the backward pass of the fullest block
 	saved := map[string]int64{} // per kind of block
 	for n := range d.Layers {
 		b, err := newBlock(cfg, n)
@@ -44,12 +44,12 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 			}
 		}
 		m.Activations += saved[kind]
-		block = max(block, b.scratch(cfg, s))
+		m.Backward = max(m.Backward, b.scratch(cfg, s))
 	}
 	r := newRoot(cfg)
 	add(r.group)
 	m.Activations += int64(cfg.stream(s).Bytes())
-	m.Working = max(block, cfg.lossScratch(s, r.vocab.count))
+	m.Loss = cfg.lossScratch(s, r.vocab)
 	return m, nil
 }
 
@@ -95,12 +95,21 @@ func (m *mixture) scratch(c Config, tokens int64) int64 {
 	return 3*int64(c.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
 }
 
-// lossScratch is what the loss program holds: a chunk's logits and their gradients, of a GPU's kernel in the compute dtype,
-// and the hidden states with their gradients.
-func (c Config) lossScratch(s Shape, vocab int) int64 {
-	chunk := int64(lossChunk(max(16, s.Loss), vocab, c.Target, c.Head8)) * int64(vocab)
-	if c.Target == CPU || !c.Kernels {
-		return 3 * 4 * chunk
+// lossScratch is what the loss program holds: on a GPU the hidden states with their gradients, and a chunk's logits and
+// their gradients in the compute dtype, which a kernel writes over each other, or, if narrow, in 8-bit floats; on a CPU
+// these are float32.
+func (c Config) lossScratch(s Shape, v vocabulary) int64 {
+	rows := lossChunk(max(16, s.Loss), v.count, c.Target, c.Head8)
+	chunk := int64(rows) * int64(v.count)
+	if c.Target == CPU {
+		return 2 * 4 * chunk
 	}
-	return 2*int64(c.Compute.Size())*chunk + int64(s.Loss*c.Decoder.Hidden)*int64(4+2*c.Compute.Size())
+	size := int64(c.Compute.Size())
+	logits := size * chunk
+	if _, ok := c.entropyKernel(rows, v); !ok {
+		logits *= 2
+	} else if c.Head8 {
+		logits += chunk
+	}
+	return logits + int64(s.Loss*c.Decoder.Hidden)*(4+2*size)
 }

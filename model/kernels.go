@@ -82,8 +82,8 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 }
 
 // entropyKernel is the kernel of the cross-entropy of rows of logits, and whether there is one.
-func (a lossArgs) entropyKernel(rows int) (kernels.Entropy, bool) {
-	k := kernels.Entropy{Rows: rows, Vocab: a.vocab.count, Float8: a.narrow}
-	d := a.cfg.Decoder
-	return k, a.cfg.Kernels && !a.vocab.split() && d.LogitScale == 0 && d.LogitCap == 0 && k.Fits()
+func (c Config) entropyKernel(rows int, v vocabulary) (kernels.Entropy, bool) {
+	k := kernels.Entropy{Rows: rows, Vocab: v.count, Float8: c.Head8}
+	d := c.Decoder
+	return k, c.Kernels && !v.split() && d.LogitScale == 0 && d.LogitCap == 0 && k.Fits()
 }

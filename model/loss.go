@@ -180,7 +180,7 @@ func (a lossArgs) productBackward(g *hlo.Graph, dl hlo.Value) hlo.Value {
 // slope is the gradient of the summed losses by the products of hidden states [C,D] with the head, in the compute dtype or
 // in E5M2 in units of hlo.SlopeUnit [C,V], and the log-probability of each label [C].
 func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
-	if k, ok := a.entropyKernel(hCD.Dim(0)); ok {
+	if k, ok := a.cfg.entropyKernel(hCD.Dim(0), a.vocab); ok {
 		return g.Entropy(k, a.product(g, hCD), labels)
 	}
 	s := a.score(g, hCD, labels)

@@ -28,6 +28,7 @@ type BenchResult struct {
 	Moving    float64       `json:"moving_step_s"`  // between GPUs: of a step, this long data moved for collectives,
 	Exposed   float64       `json:"exposed_step_s"` // and this long programs waited for it
 	DeviceGiB float64       `json:"mem_gib"`        // peak of the device's memory
+	PlanGiB   float64       `json:"plan_gib"`       // what 'gorun plan' says of it
 	FirstLoss float64       `json:"first_loss"`
 	Loss      float64       `json:"loss"`     // of the last step
 	Platform  string        `json:"platform"` // "cpu", "cuda"
@@ -93,7 +94,15 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 		adapter = 0
 	}
 	res.TFLOPS = j.Base.Decoder.FLOPsPerToken(j.Recipe.Dataset.SeqLength, adapter) * res.TokS / 1e12
-	res.DeviceGiB = float64(t.dev.Memory().Peak) / gib
+	largest, err := j.largest()
+	if err != nil {
+		return nil, err
+	}
+	planned, err := j.peak(largest)
+	if err != nil {
+		return nil, err
+	}
+	res.DeviceGiB, res.PlanGiB = float64(t.dev.Memory().Peak)/gib, float64(planned.total())/gib
 	return res, nil
 }
 

@@ -42,6 +42,15 @@ type held struct {
 	grads, reduced         int64 // gradients whole, and their shards
 }
 
+// largest is the shape of the job's micro-batch that takes most memory.
+func (j *Job) largest() (model.Shape, error) {
+	b, err := j.Train.Largest(j.loaderOptions())
+	if err != nil {
+		return model.Shape{}, err
+	}
+	return j.shapeOf(b), nil
+}
+
 // peak is the fullest moment of a step on micro-batches of a shape. It goes through a step as step.go does.
 func (j *Job) peak(s model.Shape) (memory, error) {
 	m, err := model.EstimateMemory(j.Config, s)
@@ -52,7 +61,7 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	at := memory{working: m.Working}
+	var at memory
 	d := j.Recipe.Distributed
 	for _, g := range groups {
 		if !d.CPUOffload {
@@ -76,8 +85,17 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 		}
 		return sum
 	}
-	var most memory
-	for l := layers - 1; l >= 0; l-- { // of the last micro-batch's backward pass, for which most is kept
+	// The loss of the last micro-batch, while the backward pass's first block is on its way.
+	at.gathered, at.activations, at.working = gathered(layers), m.Activations, m.Loss
+	at.gradients = groups[layers].grads
+	if j.Accum > 1 { // sums of the micro-batches before
+		for _, g := range groups {
+			at.gradients += g.grads
+		}
+	}
+	most := at
+	at.working = m.Backward
+	for l := layers - 1; l >= 0; l-- { // its backward pass, for which most is kept
 		at.gathered, at.gradients, at.activations = gathered(l), groups[layers].grads+groups[l].grads, m.Activations*int64(l+1)/int64(layers)
 		for i, g := range groups {
 			switch {

@@ -36,11 +36,11 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	largest, err := j.Train.Largest(o)
+	largest, err := j.largest()
 	if err != nil {
 		return nil, err
 	}
-	peak, err := j.peak(j.shapeOf(largest))
+	peak, err := j.peak(largest)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 		row("validation", "%s", set)
 	}
 	row("attention", "%s", j.attention())
-	row("kernels", "%s", j.kernels(j.shapeOf(largest)))
+	row("kernels", "%s", j.kernels(largest))
 	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
 	if r.Distributed.CPUOffload {
 		groups, err := j.held()

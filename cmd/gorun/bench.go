@@ -80,8 +80,8 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if r.Useful < 0.999*r.TokS {
 		fmt.Fprintf(a.stdout, "%.0f useful tok/s, of all that follow: the others are padding\n", r.Useful)
 	}
-	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB | peak RSS %.2f GiB\n",
-		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, peak)
+	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB (plan %.2f) | peak RSS %.2f GiB\n",
+		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, r.PlanGiB, peak)
 	if r.Moving > 0 {
 		fmt.Fprintf(a.stdout, "of a step, collectives move data for %.1f ms, and programs wait for it for %.1f ms\n", 1e3*r.Moving, 1e3*r.Exposed)
 	}

@@ -19,7 +19,6 @@ type Config struct {
 	CUDA           bool    // the plugin is XLA's for CUDA
 	MemoryFraction float32 // CUDA: share of device memory that the allocator may take; 0 = 0.92
 	CacheDir       string  // folder of compiled executables; "" = no cache
-	Allocator      string  // CUDA: XLA's name of what hands out device memory; "" = "bfc"
 
 	Flags map[string]string // XLA flags that every program is compiled with, besides its own
 
@@ -42,7 +41,6 @@ type Client struct {
 	live     atomic.Int64
 	liveSize atomic.Int64
 	peakSize atomic.Int64
-	scratch  atomic.Int64 // of the program that needs most
 	observer func(p *Program, took time.Duration)
 	path     string // of the plugin
 	kernels  kernelMaker
@@ -88,15 +86,12 @@ func (c Config) options() []csrc.Option {
 	if !c.CUDA {
 		return nil
 	}
-	allocator, fraction := c.Allocator, c.MemoryFraction
-	if allocator == "" {
-		allocator = "bfc"
-	}
+	fraction := c.MemoryFraction
 	if fraction == 0 {
 		fraction = 0.92
 	}
 	return []csrc.Option{
-		{Name: "allocator", Value: allocator},
+		{Name: "allocator", Value: "bfc"},
 		{Name: "preallocate", Value: false},
 		{Name: "memory_fraction", Value: fraction},
 		{Name: "visible_devices", Value: []int64{int64(c.Index)}},
@@ -170,30 +165,26 @@ type Memory struct {
 	Limit int64 // what the allocator may take; 0 = not known
 }
 
-// Memory returns the device allocator's counters, or, on a platform that keeps none (CPU), the bytes of live buffers. XLA's
-// counters leave out the scratch memory of programs (seen on CUDA: peaks are those of buffers to 0.1 %), so the greatest
-// of any program is added to the peak.
+// Memory returns what the device allocator counts or, on a platform that counts nothing (CPU), the bytes of live buffers.
+// XLA's allocator does not count the scratch memory of programs (seen on CUDA: its peaks are those of buffers to 0.1 %), so
+// the peak is at least the most that live buffers and the scratch of a program that was queued with them came to.
 func (c *Client) Memory() Memory {
 	inUse, peak, limit, err := c.plugin.DeviceMemory(c.device)
 	if err != nil {
-		return Memory{InUse: c.liveSize.Load(), Peak: c.peakSize.Load()}
+		inUse = c.liveSize.Load()
 	}
-	return Memory{InUse: inUse, Peak: peak + c.scratch.Load(), Limit: limit}
-}
-
-// needs takes note of a program's scratch memory.
-func (c *Client) needs(scratch int64) {
-	for {
-		most := c.scratch.Load()
-		if scratch <= most || c.scratch.CompareAndSwap(most, scratch) {
-			return
-		}
-	}
+	return Memory{InUse: inUse, Peak: max(peak, c.peakSize.Load()), Limit: limit}
 }
 
 func (c *Client) created(bytes int64) {
 	c.live.Add(1)
-	now := c.liveSize.Add(bytes)
+	c.liveSize.Add(bytes)
+	c.holds(0)
+}
+
+// holds takes note of a moment: live buffers, and so many bytes of scratch.
+func (c *Client) holds(scratch int64) {
+	now := c.liveSize.Load() + scratch
 	for {
 		peak := c.peakSize.Load()
 		if now <= peak || c.peakSize.CompareAndSwap(peak, now) {

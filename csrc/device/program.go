@@ -46,7 +46,6 @@ func (c *Client) Compile(src Source) (*Program, error) {
 	}
 	if _, _, _, temp, err := c.plugin.ExecutableMemory(h); err == nil { // where it is not told, peaks are too low
 		p.scratch = temp
-		c.needs(temp)
 	}
 	n, err := c.plugin.NumOutputs(h)
 	if err == nil && n != len(src.Outputs) {
@@ -125,6 +124,7 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	for i, h := range handles {
 		out[i] = p.client.own(h, p.source.Outputs[i])
 	}
+	p.client.holds(p.scratch)
 	if ended.Valid() {
 		if err := p.client.finish(ended, "program "+p.source.Name); err != nil {
 			FreeAll(out)

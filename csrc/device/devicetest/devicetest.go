@@ -1,6 +1,5 @@
 // Package devicetest opens a device for tests and holds every test to giving its buffers back. The device is the CPU,
-// or, with GORUN_TEST_DEVICE=cuda, the first NVIDIA GPU. With GORUN_TEST_ALLOCATOR=platform each of its buffers is an
-// allocation of the driver's, so that compute-sanitizer sees what is read or written beside one.
+// or, with GORUN_TEST_DEVICE=cuda, the first NVIDIA GPU.
 package devicetest
 
 import (
@@ -19,7 +18,7 @@ var shared = sync.OnceValues(func() (*device.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return device.Open(device.Config{Plugin: plugin, CUDA: kind() == plugins.CUDA, CacheDir: executables, Allocator: os.Getenv("GORUN_TEST_ALLOCATOR")})
+	return device.Open(device.Config{Plugin: plugin, CUDA: kind() == plugins.CUDA, CacheDir: executables})
 })
 
 // hastily makes XLA compile quickly rather than well: for tests of which most of the time is compilation.

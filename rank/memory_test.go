@@ -1,0 +1,95 @@
+package rank
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"gorun/configs"
+)
+
+// peakOf is the most that a run's first rank held on its device at once, as its records say, in bytes.
+func peakOf(t *testing.T, dir string) (peak float64) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`"mem_gib":([0-9.e-]+)`).FindAllSubmatch(file(t, dir, "training.jsonl"), -1) {
+		v, err := strconv.ParseFloat(string(m[1]), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peak = max(peak, v*gib)
+	}
+	return peak
+}
+
+// TestPlannedMemory: what 'gorun plan' says a rank's device will hold at the fullest moment of a step is within a tenth of
+// what it comes to hold, whatever is trained and sharded; on a GPU with a model beside which the scratch memory of its
+// libraries, for which nothing can be planned, is small, and with XLA's autotuning, on which the programs depend.
+func TestPlannedMemory(t *testing.T) {
+	base, dtype, rows, seq := tinyBaseOf(t, heavyConfig), "f32", 2, 32
+	more := func(int) func(int) []string { return nil }
+	if testDevice(t).CUDA {
+		base, dtype, rows, seq = "mock:llama3.2-1b", "bf16", 8, 512
+		t.Setenv("XLA_FLAGS", "")
+		more = gpusOf(t)
+	}
+	for _, m := range []mesh{
+		{name: "one rank", dp: 1, tp: 1},
+		{name: "dp2", dp: 2, tp: 1},
+		{name: "dp2 without reshard", dp: 2, tp: 1, set: []string{keep}},
+		{name: "tp2 sp", dp: 1, tp: 2, set: []string{sequence}},
+		{name: "dp4", dp: 4, tp: 1},
+	} {
+		for _, scheme := range []string{"lora", "none"} {
+			t.Run(m.name+" "+scheme, func(t *testing.T) {
+				m.cp = 1
+				dir := t.TempDir()
+				r := BenchRecipe(base, dtype, rows, seq)
+				r.Dataset.NumSamples = 2 * rows * m.dp
+				set := append([]string{"peft.scheme=" + scheme, "step_scheduler.max_steps=2", fmt.Sprint("distributed.tp_size=", m.tp), fmt.Sprintf("logging.dir=%q", dir)}, m.set...)
+				var text bytes.Buffer
+				if err := r.Write(&text); err != nil {
+					t.Fatal(err)
+				}
+				r, err := configs.Parse("test", text.Bytes(), set)
+				if err != nil {
+					t.Fatal(err)
+				}
+				job, err := PrepareAt(Place{World: m.world()}, r, asIs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := job.Close(); err != nil {
+						t.Error(err)
+					}
+				})
+				if err := job.Settle(testDevice(t).CUDA); err != nil {
+					t.Fatal(err)
+				}
+				largest, err := job.largest()
+				if err != nil {
+					t.Fatal(err)
+				}
+				planned, err := job.peak(largest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ranks := startRanks(t, r, m.world(), more(m.world()))
+				for i, err := range await(t, ranks) {
+					if err != nil {
+						t.Fatalf("rank %d: %v\n%s", i, err, ranks[i].stderr.String())
+					}
+				}
+				held := peakOf(t, dir)
+				off := float64(planned.total())/held - 1
+				t.Logf("%.1f MiB, planned %+.1f %% of that", held/(1<<20), 100*off)
+				if !(math.Abs(off) < 0.1) {
+					t.Errorf("planned %d bytes: %s", planned.total(), planned)
+				}
+			})
+		}
+	}
+}
