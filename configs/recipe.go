@@ -73,8 +73,11 @@ type PEFT struct {
 	LoraBInit       string       `toml:"lora_B_init" values:"zero" doc:"B starts at zero, so that training starts at the base."`
 	InitFrom        string       `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id."`
 	UseRSLora       bool         `toml:"use_rslora" doc:"Scale by alpha/sqrt(dim) instead."`
-	BasePrecision   string       `toml:"base_precision" values:"auto|bf16|fp8" doc:"How the frozen base is stored. auto: as model.dtype; fp8: the blocks' weights in 8-bit floats, faster on GPUs since Ada, at some loss (docs/float8.md)."`
+	BasePrecision   string       `toml:"base_precision" values:"auto|bf16|fp8|fp8_all" doc:"How the frozen base is stored. auto: as model.dtype; fp8: the weights of all blocks but the first and the last fifteenth in 8-bit floats, faster on GPUs since Ada, at some loss; fp8_all: those of all blocks, and the head's in training, faster still, at more (docs/float8.md)."`
 }
+
+// Float8 tells whether the frozen base is in 8-bit floats.
+func (p PEFT) Float8() bool { return p.BasePrecision == "fp8" || p.BasePrecision == "fp8_all" }
 
 // Distributed is the mesh.
 type Distributed struct {

@@ -72,8 +72,8 @@ func (c *checker) peft(r *Recipe) {
 			}
 		}
 	}
-	if p.BasePrecision == "fp8" && p.Scheme == "none" {
-		c.fault("peft.base_precision", `"fp8" is for a frozen base, and peft.scheme = "none" trains it; use scheme = "lora" or base_precision = "auto"`)
+	if p.Float8() && p.Scheme == "none" {
+		c.fault("peft.base_precision", `%q is for a frozen base, and peft.scheme = "none" trains it; use scheme = "lora" or base_precision = "auto"`, p.BasePrecision)
 	}
 	if p.BasePrecision != "auto" && c.good("peft.base_precision") && r.Model.DType == "f32" {
 		c.fault("peft.base_precision", `%q contradicts model.dtype = "f32"; set model.dtype = "bf16" or base_precision = "auto"`, p.BasePrecision)

@@ -50,6 +50,7 @@ func TestValidate(t *testing.T) {
 		{"empty pattern", "peft.target_modules", `pattern "" is empty`, func(r *Recipe) { r.PEFT.TargetModules = []string{"q_proj", ""} }},
 		{"space in pattern", "peft.exclude_modules", "has spaces around it", func(r *Recipe) { r.PEFT.ExcludeModules = []string{" lm_head"} }},
 		{"fp8 f32", "peft.base_precision", `"fp8" contradicts model.dtype = "f32"`, func(r *Recipe) { r.PEFT.BasePrecision, r.Model.DType = "fp8", "f32" }},
+		{"fp8_all full", "peft.base_precision", `"fp8_all" is for a frozen base`, func(r *Recipe) { r.PEFT.BasePrecision, r.PEFT.Scheme = "fp8_all", "none" }},
 		{"fp8 full", "peft.base_precision", `is for a frozen base`, func(r *Recipe) { r.PEFT.BasePrecision, r.PEFT.Scheme = "fp8", "none" }},
 		{"no adapter", "peft.init_from", `"./adapter" does not exist`, func(r *Recipe) { r.PEFT.InitFrom = "./adapter" }},
 

@@ -84,7 +84,7 @@ func (b block) forwardDown(e *emit, a *acts) (y hlo.Value) {
 
 // forwardAttention fills everything up to x2.
 func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
-	h := e.norm(x, b.norm1)
+	h := e.normed(x, b.norm1)
 	if k, ok := b.rotaryKernel(e); ok {
 		b.forwardTurned(e, k, h, a)
 	} else {
@@ -92,6 +92,7 @@ func (b block) forwardAttention(e *emit, x hlo.Value, a *acts) {
 		a.q, a.k, a.v, a.tQKV = e.c(qkv[0]), e.c(qkv[1]), e.c(qkv[2]), t
 	}
 	a.o, a.lse = b.attend(e, a).forward()
+	e.meansOf(a.v, a.o)
 	yo, t := b.out.forward(e, a.o)
 	a.yo, a.tOut = e.c(yo[0]), t
 	a.x2, a.h2 = b.residualNorm(e, x, a.yo)
@@ -102,7 +103,7 @@ func (b block) inputMLP(e *emit, a *acts) hlo.Value {
 	if a.h2.Valid() {
 		return a.h2
 	}
-	return e.norm(a.x2, b.norm2)
+	return e.normed(a.x2, b.norm2)
 }
 
 // forwardMLP fills gate and up, or gateUp, from x2; experts wait for forwardDown.

@@ -97,21 +97,24 @@ func (m *mixture) scratch(c Config, tokens int64) int64 {
 	return 3*int64(c.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
 }
 
-// lossScratch is what the loss program holds: on a GPU the hidden states with their gradients, a chunk's logits and
-// their gradients in the compute dtype, which a kernel writes over each other, and of a head that is trained a copy in the
-// compute dtype; on a CPU logits and gradients are float32.
+// lossScratch is what the loss program holds: on a GPU the hidden states with their gradients, a chunk's logits and their
+// gradients in the compute dtype, which a kernel writes over each other, or, if narrow, in 8-bit floats, and of a head that
+// is trained a copy in the compute dtype; on a CPU logits and gradients are float32.
 func (c Config) lossScratch(s Shape, r root) int64 {
 	v := r.vocab
-	rows := lossChunk(max(16, s.Loss), v.count, c.Target)
+	rows := lossChunk(max(16, s.Loss), v.count, c.Target, c.Head8)
 	chunk := int64(rows) * int64(v.count)
 	if c.Target == CPU {
 		return 2 * 4 * chunk
 	}
 	size := int64(c.Compute.Size())
+	logits := size * chunk
 	if _, ok := c.entropyKernel(rows, v); !ok {
-		chunk *= 2
+		logits *= 2
+	} else if c.Head8 {
+		logits += chunk
 	}
-	scratch := size*chunk + int64(s.Loss*c.Decoder.Hidden)*(4+2*size)
+	scratch := logits + int64(s.Loss*c.Decoder.Hidden)*(4+2*size)
 	if r.trains(r.head) && c.Compute != dtypes.Float32 {
 		scratch += size * int64(v.count*c.Decoder.Hidden)
 	}

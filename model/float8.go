@@ -7,7 +7,6 @@ import (
 	"github.com/gomlx/compute/dtypes"
 
 	"gorun/csrc/device"
-	"gorun/csrc/kernels"
 	"gorun/model/hlo"
 )
 
@@ -21,6 +20,10 @@ func (c Config) Float8Refused() error {
 	switch {
 	case c.Full:
 		return errors.New("8-bit floats are for a frozen base, and full fine-tuning trains it")
+	case c.Ends < 0 || 2*c.Ends >= c.Decoder.Layers:
+		return fmt.Errorf("with %d of %d blocks at either end in the dtype of activations none is left", c.Ends, c.Decoder.Layers)
+	case c.Head8 && (c.Head || c.Embed && c.Decoder.TiedHead):
+		return errors.New("the head is trained, and 8-bit floats are for what is frozen")
 	case c.Split.Tensor.split():
 		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
 	}
@@ -38,9 +41,8 @@ func (c Config) Float8Refused() error {
 }
 
 // float8 adds the parameters of a product's weight, made of the given parts.
-func (l *layout) float8(lin *linear, weights []Part) {
-	lin.weight = l.add(Param{}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
-	name := l.group.Params[lin.weight].Name
+func (l *layout) float8(lin *linear, name string, weights ...Part) {
+	lin.weight = l.add(Param{Name: name}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
 	lin.turned = l.add(Param{Name: name + ", turned", Role: Turned}, hlo.E4M3, []int{lin.in, lin.out})
 	lin.unit = l.add(Param{Name: name + ", unit", Role: Unit}, dtypes.Float32, []int{1})
 }
@@ -66,19 +68,6 @@ func (m *Model) Float8(weight *device.Buffer) ([]*device.Buffer, error) {
 // kept is a weight as parameters i, 8-bit floats, and unit give it, in the compute dtype.
 func (e *emit) kept(i, unit int) hlo.Value {
 	return e.Widen(hlo.Float8{Value: e.w[i], Unit: e.Reshape(e.w[unit])}, e.cfg.Compute)
-}
-
-// narrow rounds x, any array, to 8-bit floats with one unit.
-func (e *emit) narrow(x hlo.Value, dtype dtypes.DType) hlo.Float8 {
-	return e.Narrow(x, dtype, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 0, 1), dtype))
-}
-
-// narrowRows rounds x [T,N] in the compute dtype to E4M3 with a unit for each row.
-func (e *emit) narrowRows(x hlo.Value) hlo.Float8 {
-	if k := (kernels.Narrow{Rows: x.Dim(0), Width: x.Dim(1)}); e.cfg.Kernels && k.Fits() {
-		return e.NarrowRows(k, x)
-	}
-	return e.Narrow(x, hlo.E4M3, e.Unit(e.MaxOver(e.Abs(e.F32(x)), 1), hlo.E4M3))
 }
 
 // times8 is times with 8-bit floats.

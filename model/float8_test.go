@@ -21,18 +21,29 @@ import (
 // itself moves gradients by 3 to 10 %: TestFloat8 holds that too, else it would see nothing.
 const float8Tolerance = 0.004
 
+// On a GPU all sums are rounded otherwise before they are rounded to 8-bit floats, those of FP8 products coarsely: Hopper
+// keeps some 14 bits while it adds (DeepSeek-AI 2024, arXiv:2412.19437, section 3.3.2). Numbers near the middle of two then
+// fall on the other side, by an eighth of their size: rounding errors are drawn anew in part. So the bound for gradients is
+// a part of what the rounding itself changes (an H100 was off by 0.2 to 0.34 of that); two draws that have nothing in common
+// would differ by 1.4 times that. The loss was off by 0.002 of itself.
+const (
+	float8OnGPU     = 0.6
+	float8LossOnGPU = 5e-3
+)
+
 // TestFloat8 holds a base in 8-bit floats to torch's (tools/oracle/float8.py), as written for the CPU and for GPUs.
 func TestFloat8(t *testing.T) {
 	dev := devicetest.OpenHasty(t)
-	for _, family := range []string{"llama3", "phi3", "qwen2"} {
+	for _, file := range []string{"llama3", "phi3", "qwen2", "llama3_head"} {
+		family, head := strings.CutSuffix(file, "_head")
 		for _, target := range []model.Target{model.CPU, model.CUDA} {
-			name := family
+			name := file
 			if target == model.CUDA {
 				name += ", as written for GPUs"
 			}
 			t.Run(name, func(t *testing.T) {
 				g := openGolden(t, dev, family)
-				tensors, _, err := safetensors.ReadAll(filepath.Join("testdata", "float8", family+".safetensors"))
+				tensors, _, err := safetensors.ReadAll(filepath.Join("testdata", "float8", file+".safetensors"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -40,24 +51,36 @@ func TestFloat8(t *testing.T) {
 				for _, x := range tensors {
 					want.values[x.Name] = x
 				}
-				b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters(), Target: target, Float8: true, Remat: model.RematSelective})
+				b := g.bench(t, model.Config{Compute: dtypes.Float32, Adapters: g.adapters(), Target: target, Float8: true, Head8: head, Remat: model.RematSelective})
 				loss, grads := b.run(g.batch(t, "plain"), true)
-				if oracle := float64(want.floats(t, "loss")[0]); !(math.Abs(loss/oracle-1) < 2e-4) {
+				tolerance := 2e-4
+				if devicetest.GPU() {
+					tolerance = float8LossOnGPU
+				}
+				if oracle := float64(want.floats(t, "loss")[0]); !(math.Abs(loss/oracle-1) < tolerance) {
 					t.Errorf("loss %.7g, torch's %.7g", loss, oracle)
 				}
-				met := 0
+				met, worst := 0, 0.0
 				for i, group := range b.groups {
 					for j, p := range group.Trainable() {
 						met++
 						oracle := want.floats(t, "grad."+p.Name)
-						if off := distance(grads[i][j], oracle); !(off < float8Tolerance) {
-							t.Errorf("%s is off by %.5f of its size", p.Name, off)
+						rounded := distance(g.floats(t, "plain.grad."+p.Name), oracle)
+						if !(rounded > 4*float8Tolerance) {
+							t.Errorf("%s: 8-bit floats make a difference of %.5f only: nothing is tested", p.Name, rounded)
 						}
-						if off := distance(g.floats(t, "plain.grad."+p.Name), oracle); !(off > 4*float8Tolerance) {
-							t.Errorf("%s: 8-bit floats make a difference of %.5f only: nothing is tested", p.Name, off)
+						tolerance := float8Tolerance
+						if devicetest.GPU() {
+							tolerance = float8OnGPU * rounded
 						}
+						off := distance(grads[i][j], oracle)
+						if !(off < tolerance) {
+							t.Errorf("%s is off by %.5f of its size, more than %.5f", p.Name, off, tolerance)
+						}
+						worst = max(worst, off/rounded)
 					}
 				}
+				t.Logf("gradients are off by %.2f at most of what 8-bit floats change", worst)
 				if met != len(tensors)-1 {
 					t.Errorf("%d gradients, the oracle has %d", met, len(tensors)-1)
 				}
@@ -70,13 +93,16 @@ func TestFloat8(t *testing.T) {
 // whether or not the backward pass has what the gated MLP's kernel needs to write its gradients narrow.
 func TestFloat8Kernels(t *testing.T) {
 	dev := devicetest.WithKernels(t)
-	d := tiny(func(d *spec.Decoder) { d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim = 1, 24, 64, 64, 64 })
+	d := tiny(func(d *spec.Decoder) {
+		d.Layers, d.Hidden, d.Intermediate, d.HeadDim, d.Rope.Dim, d.Vocab = 1, 24, 64, 64, 64, 24
+	})
 	x := batch(d, 2, 9, false)
 	for name, cfg := range map[string]model.Config{
 		"nothing again":   {Adapters: adapters(d, 4)},
 		"selective remat": {Adapters: adapters(d, 4), Remat: model.RematSelective},
 		"full remat":      {Adapters: adapters(d, 4), Remat: model.RematFull},
 		"dim 40":          {Adapters: adapters(d, 40)},
+		"with the head":   {Adapters: adapters(d, 4), Head8: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && name != "nothing again" {
@@ -105,6 +131,7 @@ func TestFloat8Refused(t *testing.T) {
 		{"full fine-tuning", func(c *model.Config) { c.Full, c.Adapters = true, nil }},
 		{"experts", func(c *model.Config) { c.Decoder = tiny(mixed) }},
 		{"tensor parallel", func(c *model.Config) { c.Split.Tensor = model.Axis{Parts: 2} }},
+		{"head is trained", func(c *model.Config) { c.Head8, c.Head = true, true }},
 		{"DoRA", func(c *model.Config) {
 			c.Adapters = adapters(d, 3)
 			for name, a := range c.Adapters {
@@ -117,6 +144,52 @@ func TestFloat8Refused(t *testing.T) {
 		c.edit(&cfg)
 		if _, err := model.New(nil, cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestFloat8Ends finds the blocks at either end of a decoder as they are without 8-bit floats, and trains them with the rest.
+func TestFloat8Ends(t *testing.T) {
+	d := tiny(func(d *spec.Decoder) { d.Layers = 3 })
+	cfg := model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3), Float8: true, Ends: 1}
+	b := newBenchOn(t, devicetest.OpenHasty(t), cfg)
+	for n, g := range b.groups[:d.Layers] {
+		if got := slices.ContainsFunc(g.Params, func(p model.Param) bool { return p.Role == model.Turned }); got != (n == 1) {
+			t.Errorf("block %d of 3, one at either end as it is: in 8-bit floats %t", n, got)
+		}
+	}
+	if loss, _ := b.run(batch(d, 2, 9, false), true); !(loss > 0 && loss < 1e3) {
+		t.Errorf("loss %v", loss)
+	}
+	cfg.Ends = 2
+	if _, err := model.New(nil, cfg); err == nil || !strings.Contains(err.Error(), "none is left") {
+		t.Errorf("2 of 3 blocks at either end: %v", err)
+	}
+}
+
+// TestFloat8Chunks: the loss of a head in 8-bit floats over two chunks of logits, of ten rows that are the same, is ten times
+// that of one, and so are the gradients.
+func TestFloat8Chunks(t *testing.T) {
+	d := tiny(func(d *spec.Decoder) { d.Layers = 1 })
+	one := batch(d, 1, 60, false)
+	ten := model.Batch{Rows: 10, Seq: one.Seq}
+	for range ten.Rows {
+		ten.IDs, ten.Positions, ten.Labels = append(ten.IDs, one.IDs...), append(ten.Positions, one.Positions...), append(ten.Labels, one.Labels...)
+	}
+	b := newBench(t, model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3), Float8: true, Head8: true})
+	want, wantGrads := b.run(one, true)
+	got, grads := b.run(ten, true)
+	if !(math.Abs(got/want/10-1) < 1e-5) {
+		t.Errorf("loss %v of one row, %v of ten", want, got)
+	}
+	for i, g := range b.groups {
+		for j, p := range g.Trainable() {
+			for k := range wantGrads[i][j] {
+				wantGrads[i][j][k] *= 10
+			}
+			if off := distance(grads[i][j], wantGrads[i][j]); !(off < float8Tolerance) {
+				t.Errorf("%s is off by %.5f of its size", p.Name, off)
+			}
 		}
 	}
 }

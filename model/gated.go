@@ -12,8 +12,9 @@ import (
 // gatedKernel is the kernel of the block's MLP, and whether there is one.
 func (b block) gatedKernel(e *emit) (kernels.Gated, bool) {
 	k := kernels.Gated{Rows: e.tokens(), Width: b.mlp.out / 2, Dim: b.mlp.kernelDim(e), Down: b.down.kernelDim(e)}
-	// Selective remat does not run again what finds the greatest gate and up.
-	k.Float8 = e.cfg.Float8 && k.Dim > 0 && e.cfg.Remat != RematSelective
+	// Selective remat does not run again what finds the greatest gate and up. Adapters of down that are not inside would be
+	// added to what is in rows' units.
+	k.Float8 = e.cfg.Float8 && k.Dim > 0 && (k.Down > 0 || b.down.adapted() == nil) && e.cfg.Remat != RematSelective
 	return k, e.cfg.Kernels && b.mixture == nil && b.mlp.bias < 0 && !b.mlp.hasMagnitude() && !b.down.hasMagnitude() && e.cfg.Decoder.Activation == "silu" && k.Fits()
 }
 
@@ -35,6 +36,9 @@ func (b block) forwardGated(e *emit, k kernels.Gated, a *acts) hlo.Value {
 	t, bb := b.gatedLow(e, k, a)
 	out := e.Gated(k, a.gateUp, t, bb, e.stacks.downA)
 	a.most = out.Most
+	if k.Float8 {
+		e.rounding.done[out.Product] = out.Narrow
+	}
 	if k.Down > 0 {
 		a.tDn = e.c(e.Slice(out.Low, 1, 0, b.down.adapted()[0].Dim))
 	} else if segs := b.down.adapted(); segs != nil {
@@ -46,23 +50,29 @@ func (b block) forwardGated(e *emit, k kernels.Gated, a *acts) hlo.Value {
 // backwardGated takes the gradient of the block's output, records those of the down projection's parameters and returns
 // that of the norm of the residual stream, and what records the gradients that need that norm.
 func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh hlo.Value, record func(input)) {
-	var dm, s hlo.Value
+	var dm, rows, s, unit hlo.Value
 	down := func(input) {}
 	if k.Down > 0 {
 		segs := b.down.adapted()
-		dm = b.down.timesBackward(e, dy)
 		s = e.Pad(b.down.backwardB(e, segs, a.tDn, dy)[0], 1, 0, k.Down-segs[0].Dim)
-	} else {
+	}
+	switch {
+	case k.Float8:
+		var most hlo.Value
+		dm, rows, most = b.down.timesBackwardRows(e, dy)
+		unit = e.Unit(e.gatedMost(a.most, most, s, e.stacks.downA), hlo.E5M2)
+	case k.Down > 0:
+		dm = e.c(b.down.timesBackward(e, dy))
+	default:
 		dm, down = b.down.backwardInput(e, nil, a.tDn, dy)
+		dm = e.c(dm)
 	}
 	t, bb := b.gatedLow(e, k, &a)
 	again := k.Down == 0 && (e.cfg.Full || b.down.adapted() != nil)
-	dm = e.c(dm)
-	var unit hlo.Value
+	d := e.GatedBackward(k, again, a.gateUp, t, bb, dm, rows, s, e.stacks.downA, unit)
 	if k.Float8 {
-		unit = e.Unit(e.gatedBound(a.most, dm, s, e.stacks.downA), hlo.E5M2)
+		e.rounding.done[d.GateUp] = hlo.Float8{Value: d.GateUp, Unit: unit}
 	}
-	d := e.GatedBackward(k, again, a.gateUp, t, bb, dm, s, e.stacks.downA, unit)
 	down(input{x: d.Product})
 	if k.Down > 0 {
 		a := b.down.adapted()[0]
@@ -71,32 +81,13 @@ func (b block) backwardGated(e *emit, k kernels.Gated, a acts, dy hlo.Value) (dh
 	if k.Dim == 0 {
 		return b.mlp.backwardInput(e, nil, a.tMLP, d.GateUp)
 	}
-	return b.backwardGateUp(e, k, d, unit)
+	return b.backwardGateUp(e, k, d)
 }
 
-// gatedBound is a number that no gradient of gate and up exceeds []: most is the greatest magnitude of those, dm + s a the
-// gradient of their product, where s is there. It is more than the greatest there is, since the greatest factors
-// need not meet: the kernel writes the gradients as it finds them, and E5M2 has octaves to spare.
-func (e *emit) gatedBound(most, dm, s, a hlo.Value) hlo.Value {
-	bound := e.MaxOver(e.Abs(e.F32(dm)), 0, 1)
-	if s.Valid() {
-		sizes := e.Abs(e.F32(s))
-		low := e.Sum(e.Mul(sizes, e.Like(e.MaxOver(e.Abs(e.F32(a)), 1), sizes, 1)), 1)
-		bound = e.Add(bound, e.MaxOver(low, 0))
-	}
-	const slope = 1.1 // silu's is nowhere steeper, and silu nowhere greater than its argument
-	return e.Scale(e.Mul(bound, most), slope)
-}
-
-// backwardGateUp, unit being that of d.GateUp in 8-bit floats, is backwardInput of the product of gate and up, whose small products the kernel has made.
-func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads, unit hlo.Value) (dh hlo.Value, record func(input)) {
+// backwardGateUp is backwardInput of the product of gate and up, whose small products the kernel has made.
+func (b block) backwardGateUp(e *emit, k kernels.Gated, d hlo.GatedGrads) (dh hlo.Value, record func(input)) {
 	segs := b.mlp.adapted()
 	ss := b.mlp.shareByPieces(e, d.B, k.Dim, []hlo.Value{e.Slice(d.Low, 1, 0, k.Dim), e.Slice(d.Low, 1, k.Dim, 2*k.Dim)})
-	if k.Float8 {
-		dh = b.mlp.timesNarrow(e, hlo.Float8{Value: d.GateUp, Unit: unit})
-	} else {
-		dh = b.mlp.timesBackward(e, d.GateUp)
-	}
-	dh = b.mlp.throughA(e, segs, ss, dh)
+	dh = b.mlp.throughA(e, segs, ss, b.mlp.timesBackward(e, d.GateUp))
 	return dh, func(in input) { b.mlp.gradA(e, segs, ss, in) }
 }

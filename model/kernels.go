@@ -60,7 +60,7 @@ func (b block) residualNorm(e *emit, x, yo hlo.Value) (x2, h hlo.Value) {
 	if !ok || b.norm2 < 0 {
 		return e.Add(x, y), hlo.Value{}
 	}
-	return e.Norm(k, x, y, e.weight(b.norm2))
+	return e.sumNormed(k, x, y, b.norm2)
 }
 
 // residualNormBackward is dy, the gradient that goes round the norm of x, plus that which comes through it, and the norm
@@ -70,7 +70,11 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 	if !ok || e.cfg.Full || norm < 0 {
 		return e.Add(dy, e.c(e.normBackward(x, norm, dh))), input{x: e.norm(x, norm)}
 	}
-	dx, scale := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
+	k.Float8 = e.cfg.Float8
+	dx, scale, most := e.NormBackward(k, e.c(dh), x, dy, e.weight(norm))
+	if k.Float8 {
+		e.rounding.most[dx] = most
+	}
 	if e.dropsInput() { // masks are laid on the norm itself
 		return dx, input{x: e.norm(x, norm)}
 	}
@@ -79,7 +83,7 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 
 // entropyKernel is the kernel of the cross-entropy of rows of logits, and whether there is one.
 func (c Config) entropyKernel(rows int, v vocabulary) (kernels.Entropy, bool) {
-	k := kernels.Entropy{Rows: rows, Vocab: v.count}
+	k := kernels.Entropy{Rows: rows, Vocab: v.count, Float8: c.Head8}
 	d := c.Decoder
 	return k, c.Kernels && !v.split() && d.LogitScale == 0 && d.LogitCap == 0 && k.Fits()
 }

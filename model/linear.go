@@ -26,6 +26,7 @@ type emit struct {
 	grads     map[int]hlo.Value
 	stacks    stacks
 	shares    map[int][]share // of gradients, by parameter
+	rounding  rounding
 }
 
 // c converts to the compute dtype.

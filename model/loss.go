@@ -16,9 +16,12 @@ import (
 const ignored = -100
 
 // maxLogits is the most logits that exist at once. A GPU wants large products, whose result is cheap beside them only if
-// the head's weights are read for many rows.
-func maxLogits(t Target) int {
-	if t == CUDA {
+// the head's weights are read for many rows; narrow ones, with a head in 8-bit floats, it wants without a loop (unrolled).
+func maxLogits(t Target, narrow bool) int {
+	switch {
+	case t == CUDA && narrow:
+		return 1 << 30
+	case t == CUDA:
 		return 256 << 20
 	}
 	return 16 << 20
@@ -37,8 +40,8 @@ func LossRows(valid int) int {
 }
 
 // lossChunk is how many rows of logits are made at once; it divides rows, which are a result of LossRows.
-func lossChunk(rows, vocab int, t Target) int {
-	most := maxLogits(t)
+func lossChunk(rows, vocab int, t Target, narrow bool) int {
+	most := maxLogits(t, narrow)
 	if t == CUDA && rows > 256 { // a multiple of 256
 		for n := 1; n < rows/256; n++ {
 			if rows/256%n == 0 && rows/n*vocab <= most {
@@ -58,19 +61,46 @@ type lossArgs struct {
 	*emit
 	vocab        vocabulary
 	head         hlo.Value // what is here of [V,D], compute dtype
+	narrow       bool      // the products with the head are in 8-bit floats: head is widened of those
+	back         hlo.Value // with narrow: head turned, as the backward pass takes it [D,V]
+	unit         hlo.Value // with narrow: that of the hidden states
 	x            hlo.Value // what is here of [T,D]
 	rows, labels hlo.Value // [N] int32
 	xND          hlo.Value // gathered rows
 }
 
-// headParams are the parameters of the root group that the loss takes.
-func (r root) headParams() Group {
-	return Group{Name: r.group.Name, Params: []Param{r.group.Params[r.norm], r.group.Params[r.head]}}
+// headParams are the parameters of the root group that scores take.
+func (r root) headParams() Group { return r.params(r.norm, r.head) }
+
+// lossParams are the indexes of those that the loss takes.
+func (r root) lossParams() []int {
+	if h := r.head8; h.out > 0 {
+		return []int{r.norm, h.weight, h.turned, h.unit}
+	}
+	return []int{r.norm, r.head}
 }
 
+func (r root) params(indexes ...int) Group {
+	g := Group{Name: r.group.Name}
+	for _, i := range indexes {
+		g.Params = append(g.Params, r.group.Params[i])
+	}
+	return g
+}
+
+// openLoss declares the arguments of loss, whose x is donated to result number donate, or, with -1, of score.
 func openLoss(g *hlo.Graph, cfg Config, r root, s Shape, donate int) lossArgs {
-	a := lossArgs{emit: newEmit(g, cfg, r.headParams(), s), vocab: r.vocab}
-	a.head = a.weight(1)
+	group := r.headParams()
+	narrow := donate >= 0 && r.head8.out > 0
+	if narrow {
+		group = r.params(r.lossParams()...)
+	}
+	a := lossArgs{emit: newEmit(g, cfg, group, s), vocab: r.vocab, narrow: narrow}
+	if narrow {
+		a.head, a.back = a.kept(1, 3), a.kept(2, 3)
+	} else {
+		a.head = a.weight(1)
+	}
 	if donate >= 0 {
 		a.x = g.Donated(cfg.stream(s), donate)
 	} else {
@@ -96,7 +126,7 @@ type scores struct {
 func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	v := a.vocab
 	var s scores
-	s.logits, s.steep = a.logits(g, g.F32(g.Product(hCD, 1, a.head, 1, a.cfg.products())))
+	s.logits, s.steep = a.logits(g, g.F32(a.product(g, hCD)))
 	s.valid = g.Compare(labels, "!=", g.Const(dtypes.Int32, ignored))
 	if v.first+v.count > v.end {
 		known := g.Compare(g.Iota(dtypes.Int32, 1, s.logits.Dims()...), "<", g.Const(dtypes.Int32, float64(v.end-v.first)))
@@ -120,14 +150,45 @@ func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 	return s
 }
 
-// slope is the gradient of the summed losses by the products of hidden states [C,D] with the head, in the compute dtype [C,V],
-// and the log-probability of each label [C].
+// hidden is the norm of the rows, as products with the head take it [N,D].
+func (a *lossArgs) hidden() hlo.Value {
+	if !a.narrow {
+		return a.norm(a.xND, 0)
+	}
+	f := a.emit.narrow(a.normed(a.xND, 0), hlo.E4M3)
+	a.unit = f.Unit
+	return f.Value
+}
+
+// product is that of hidden states [C,D] and the head [C,V], in the dtype of products.
+func (a lossArgs) product(g *hlo.Graph, hCD hlo.Value) hlo.Value {
+	if a.narrow {
+		hCD = g.Widen(hlo.Float8{Value: hCD, Unit: a.unit}, a.cfg.Compute)
+	}
+	return g.Product(hCD, 1, a.head, 1, a.cfg.products())
+}
+
+// productBackward is the gradient of hidden states, dl [C,V] being what slope gives [C,D] float32.
+func (a lossArgs) productBackward(g *hlo.Graph, dl hlo.Value) hlo.Value {
+	if !a.narrow {
+		return g.NN(dl, a.head)
+	}
+	wide := g.Widen(hlo.Float8{Value: dl, Unit: g.Const(dtypes.Float32, hlo.SlopeUnit)}, a.cfg.Compute)
+	return g.F32(g.Product(wide, 1, a.back, 1, a.cfg.products()))
+}
+
+// slope is the gradient of the summed losses by the products of hidden states [C,D] with the head, in the compute dtype or
+// in E5M2 in units of hlo.SlopeUnit [C,V], and the log-probability of each label [C].
 func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
 	if k, ok := a.cfg.entropyKernel(hCD.Dim(0), a.vocab); ok {
-		return g.Entropy(k, g.Product(hCD, 1, a.head, 1, a.cfg.products()), labels)
+		return g.Entropy(k, a.product(g, hCD), labels)
 	}
 	s := a.score(g, hCD, labels)
-	return s.slope(g, a.cfg.Compute), s.logp
+	dl = s.slope(g, a.cfg.Compute)
+	if a.narrow {
+		dl = g.Narrow(dl, hlo.E5M2, g.Const(dtypes.Float32, hlo.SlopeUnit)).Value
+	}
+	return dl, s.logp
 }
 
 // slope is the gradient of the summed losses by the products with the head [C,V], in the compute dtype: soft-max minus one at the
@@ -159,9 +220,12 @@ func (v vocabulary) joined(g *hlo.Graph, top, sum, label hlo.Value) (allTop, all
 // overChunks runs body over chunks of rows of h and labels; outs are collected by rows, sums are added up.
 func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) ([]hlo.Value, []hlo.Value) {
 	n := hND.Dim(0)
-	c := lossChunk(n, a.head.Dim(0), a.cfg.Target)
+	c := lossChunk(n, a.vocab.count, a.cfg.Target, a.narrow)
 	if c == n {
 		return body(a.Graph, hND, a.labels)
+	}
+	if a.narrow {
+		return a.unrolled(hND, c, body)
 	}
 	if a.vocab.split() {
 		a.Order()
@@ -181,12 +245,35 @@ func (a lossArgs) overChunks(hND hlo.Value, outs, sums []hlo.Value, body func(g 
 	return state[:len(outs)], state[len(outs):]
 }
 
+// unrolled is overChunks of c rows without a loop, into which XLA would not see: it makes an FP8 product of a product of
+// what it sees widened.
+func (a lossArgs) unrolled(hND hlo.Value, c int, body func(g *hlo.Graph, h, labels hlo.Value) (outs, sums []hlo.Value)) (outs, sums []hlo.Value) {
+	var parts [][]hlo.Value
+	for at := 0; at < hND.Dim(0); at += c {
+		o, s := body(a.Graph, a.Slice(hND, 0, at, at+c), a.Slice(a.labels, 0, at, at+c))
+		if parts == nil {
+			parts, sums = make([][]hlo.Value, len(o)), s
+		} else {
+			for j := range s {
+				sums[j] = a.Add(sums[j], s[j])
+			}
+		}
+		for j := range o {
+			parts[j] = append(parts[j], o[j])
+		}
+	}
+	for _, p := range parts {
+		outs = append(outs, a.Concat(0, p...))
+	}
+	return outs, sums
+}
+
 // buildLoss is the program: norm, head, x (donated), rows, labels -> dx, sum of losses, and, where they are
 // trained, the gradients of norm and head. Everything is a sum over rows; the step divides once.
 func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 	return hlo.Build("loss", func(g *hlo.Graph) []hlo.Value {
 		a := openLoss(g, cfg, r, s, 0)
-		h := a.norm(a.xND, 0)
+		h := a.hidden()
 		sums := []hlo.Value{g.Const(dtypes.Float32, 0)}
 		if r.trains(r.head) {
 			sums = append(sums, g.Full(dtypes.Float32, 0, a.head.Dims()...))
@@ -198,7 +285,7 @@ func (r root) buildLoss(cfg Config, s Shape) (device.Source, error) {
 			if r.trains(r.head) {
 				s = append(s, g.TN(dl, h))
 			}
-			return []hlo.Value{g.NN(dl, a.head)}, s
+			return []hlo.Value{a.productBackward(g, dl)}, s
 		})
 		dh := outs[0]
 		if a.vocab.split() {

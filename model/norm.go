@@ -37,8 +37,7 @@ func (e *emit) norm(x hlo.Value, i int) hlo.Value {
 	last := len(x.Dims()) - 1
 	if last == 1 {
 		if k, ok := e.normKernel(x.Dim(0), x.Dim(1)); ok {
-			_, h := e.Norm(k, x, hlo.Value{}, e.weight(i))
-			return h
+			return e.Norm(k, x, hlo.Value{}, e.weight(i), hlo.Value{}).H
 		}
 	}
 	if e.cfg.Decoder.NormPlusOne { // rounded once, after both products, as Gemma is

@@ -24,6 +24,8 @@ type Config struct {
 	Adapters map[string]Adapter // by module name ("model.layers.0.self_attn.q_proj")
 	RateB    float64            // LoRA+: learning rate of every B as a multiple of the optimizer's; 0 = 1
 	Float8   bool               // the frozen weights of the blocks' products are kept, and multiplied, in 8-bit floats; only where Float8Refused is nil
+	Ends     int                // with Float8: that many blocks at either end of the decoder are as they are without
+	Head8    bool               // with Float8: the loss multiplies with the head in 8-bit floats too
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Embed    bool               // with adapters: the embedding is trained in full, and so is a head that is one with it
 	Head     bool               // with adapters: a head of its own is trained in full
@@ -113,6 +115,7 @@ type block struct {
 	qNorm, kNorm        int // -1 = none
 	qkv, out, mlp, down linear
 	mixture             *mixture // in the place of mlp and down; nil = none
+	float8              bool     // the products' weights are in 8-bit floats
 	rope                bool
 	window              int // keys that a query sees; 0 = all before it
 }
@@ -180,7 +183,7 @@ func (l *layout) linear(name string, columns bool, splits []int, mods ...spec.Li
 		lin.segs = append(lin.segs, seg)
 	}
 	if l.cfg.Float8 {
-		l.float8(&lin, weights)
+		l.float8(&lin, weights[0].Tensor, weights...)
 	} else {
 		lin.weight = l.base(Param{Split: t.split()}, []int{lin.out, lin.in}, weights...)
 	}
@@ -232,6 +235,7 @@ func (l *layout) adapt(lin *linear, mods ...spec.Linear) {
 // newBlock lays out block number n of the decoder.
 func newBlock(cfg Config, n int) (block, error) {
 	d := cfg.Decoder
+	cfg.Float8 = cfg.Float8 && n >= cfg.Ends && n < d.Layers-cfg.Ends
 	prefix := spec.BlockPrefix(n)
 	l := &layout{cfg: cfg, group: Group{Name: fmt.Sprintf("block %d", n)}}
 	mods := map[string]spec.Linear{}
@@ -270,7 +274,7 @@ func newBlock(cfg Config, n int) (block, error) {
 		}
 		return l.norm(norms[i], d.Hidden, stream)
 	}
-	b := block{qNorm: -1, kNorm: -1, rope: d.NoRope == nil || !d.NoRope[n]}
+	b := block{qNorm: -1, kNorm: -1, float8: cfg.Float8, rope: d.NoRope == nil || !d.NoRope[n]}
 	if d.Window != nil {
 		b.window = d.Window[n]
 	}

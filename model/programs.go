@@ -34,7 +34,7 @@ func (s Shape) head() Shape { return Shape{Rows: s.Rows, Seq: s.Seq, Loss: s.Los
 
 // newEmit opens a block's program: its parameters come first in the argument list.
 func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
-	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}}
+	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}, rounding: newRounding()}
 	for _, p := range group.Params {
 		e.w = append(e.w, g.Input(p.Shape))
 	}
@@ -75,6 +75,7 @@ func (c Config) stream(s Shape) device.Shape {
 
 // buildForward is the program: parameters, context, x -> y, saved..., and, with the auxiliary loss, the router's loads.
 func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, error) {
+	cfg.Float8 = b.float8
 	return hlo.Build("forward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)
@@ -96,6 +97,7 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 // gradients... in float32. saved are the shapes that forward returns. dy is read until the end of the program: if dx were to
 // have its memory, XLA would copy it first.
 func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
+	cfg.Float8 = b.float8
 	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
 		e := newEmit(g, cfg, b.group, s)
 		e.context(s, dropout)

@@ -3,7 +3,8 @@ package model
 // root is the layout of the root group.
 type root struct {
 	group             Group
-	embed, norm, head int // head == embed when tied
+	embed, norm, head int    // head == embed when tied
+	head8             linear // the head again, as the loss takes it, in 8-bit floats; none if out is 0
 	vocab             vocabulary
 }
 
@@ -40,6 +41,11 @@ func newRoot(cfg Config) root {
 	r.head = r.embed
 	if !d.TiedHead {
 		r.head = table("lm_head.weight", cfg.Head)
+	}
+	if cfg.Float8 && cfg.Head8 {
+		weight := l.group.Params[r.head].Parts[0]
+		r.head8 = linear{name: "head", in: d.Hidden, out: r.vocab.count}
+		l.float8(&r.head8, weight.Tensor+", in 8-bit floats", weight)
 	}
 	r.group = l.group
 	return r

@@ -18,6 +18,7 @@ func (b block) rotaryKernel(e *emit) (kernels.Turned, bool) {
 	if !k.Fits() {
 		k.Dim = 0
 	}
+	k.Float8 = e.cfg.Float8 && k.Dim > 0
 	return k, e.cfg.Kernels && !b.qkv.hasMagnitude() && b.qNorm < 0 && b.kNorm < 0 && k.Rotary.Fits()
 }
 
@@ -55,7 +56,14 @@ func (b block) backwardTurned(e *emit, k kernels.Turned, a acts, dq, dk, dv hlo.
 		return b.qkv.backwardInput(e, nil, a.tQKV, e.RotaryBackward(k.Rotary, dq, dk, dv, cos, sin))
 	}
 	t, bb := b.qkv.lowByPieces(e, k.Dim, a.tQKV)
-	d := e.RotaryLowBackward(k, dq, dk, dv, t, bb, cos, sin)
+	var unit hlo.Value
+	if k.Float8 {
+		unit = e.Unit(e.turnedMost(dq, dk, dv), hlo.E4M3)
+	}
+	d := e.RotaryLowBackward(k, dq, dk, dv, t, bb, cos, sin, unit)
+	if k.Float8 {
+		e.rounding.done[d.QKV] = hlo.Float8{Value: d.QKV, Unit: unit}
+	}
 	segs := b.qkv.adapted()
 	ss := b.qkv.shareByPieces(e, d.B, 0, d.Low[:])
 	dh = b.qkv.throughA(e, segs, ss, b.qkv.timesBackward(e, d.QKV))

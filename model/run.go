@@ -182,7 +182,11 @@ func (r *Run) Loss(root []*device.Buffer) (loss *device.Buffer, grads map[int]*d
 	}
 	rt := r.m.root
 	p, err := r.m.loss(r.shape)
-	out := r.execute(p, err, root[rt.norm], root[rt.head], r.x[len(r.x)-1], r.rows, r.labels)
+	var args []*device.Buffer
+	for _, i := range rt.lossParams() {
+		args = append(args, root[i])
+	}
+	out := r.execute(p, err, append(args, r.x[len(r.x)-1], r.rows, r.labels)...)
 	if r.err != nil {
 		return nil, nil
 	}

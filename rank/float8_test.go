@@ -43,6 +43,15 @@ func TestFloat8(t *testing.T) {
 	}
 }
 
+// TestFloat8Ends: the first and the last fifteenth of the blocks are left as they are, of few blocks none.
+func TestFloat8Ends(t *testing.T) {
+	for layers, want := range map[int]int{2: 0, 16: 1, 30: 2, 32: 2, 80: 5} {
+		if got := float8Ends(layers); got != want || 2*got >= layers {
+			t.Errorf("%d of %d blocks, want %d", got, layers, want)
+		}
+	}
+}
+
 // TestFloat8Refused: ranks that share the base among them, and kinds of adapters that need it in a wider dtype.
 func TestFloat8Refused(t *testing.T) {
 	base := tinyBase(t)

@@ -97,7 +97,7 @@ func (j *Job) configure() error {
 	}
 	j.Config.Adapters, j.Config.RateB = adapters(j.Adapter), r.Optimizer.LoraPlusLRRatio
 	j.Config.Embed, j.Config.Head = j.Adapter.Table(spec.EmbedTensor) != nil, j.Adapter.Table(spec.HeadTensor) != nil
-	if r.PEFT.BasePrecision == "fp8" {
+	if r.PEFT.Float8() {
 		return j.float8()
 	}
 	return nil

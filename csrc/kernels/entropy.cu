@@ -1,6 +1,6 @@
 // Cross-entropy of rows of V logits: the log-probability of each row's label, and the gradient of the summed losses by the
 // logits, in their memory: soft-max minus one at the label. A row whose label is negative counts nothing. A block takes a
-// row; its second reading of it finds it in the cache.
+// row; its second reading of it finds it in the cache. With FLOAT8 the gradient is in E5M2, in units of 2^-14, and elsewhere.
 #define EIGHTS (V / 8)
 
 // Top is the greatest of some logits, and the sum of their exponentials relative to it.
@@ -10,12 +10,21 @@ INLINE Top joined(Top a, Top b) {
   return {most, a.sum * expf(a.most - most) + b.sum * expf(b.most - most)};
 }
 
-KERNEL(BLOCKS) entropy(const bf16 *logits, const int *labels, bf16 *slope, float *score) {
+// place writes eight numbers of the gradient.
+#if FLOAT8
+typedef unsigned char Slope;
+INLINE void place(Slope *p, const Eight &x) { *(uint2 *)p = eight8<e5m2>(numbers(pieces(x)).v, 0x1p14f); }
+#else
+typedef bf16 Slope;
+INLINE void place(Slope *p, const Eight &x) { write(p, x); }
+#endif
+
+KERNEL(BLOCKS) entropy(const bf16 *logits, const int *labels, Slope *slope, float *score) {
   SHARED(Top, tops);
   size_t row = (size_t)blockIdx.x * V;
   int label = labels[blockIdx.x];
   if (label < 0) {
-    for (int i = threadIdx.x; i < EIGHTS; i += THREADS) *(uint4 *)(slope + row + 8 * i) = make_uint4(0, 0, 0, 0);
+    for (int i = threadIdx.x; i < EIGHTS; i += THREADS) place(slope + row + 8 * i, Eight{});
     if (threadIdx.x == 0) score[blockIdx.x] = 0.f;
     return;
   }
@@ -48,7 +57,7 @@ KERNEL(BLOCKS) entropy(const bf16 *logits, const int *labels, bf16 *slope, float
       for (int e = 0; e < 8; e++)
         if (label % 8 == e) x.v[e] = exponential(chosen - lse) - 1.f;
     }
-    write(slope + row + 8 * i, x);
+    place(slope + row + 8 * i, x);
   }
   if (threadIdx.x == 0) score[blockIdx.x] = chosen - lse;
 }

@@ -29,5 +29,14 @@ INLINE float power_of(float x) {
 }
 #endif
 
+// eight8 is eight numbers in 8-bit floats, e4m3 or e5m2, in the unit whose reciprocal is given.
+template <u32 (*NARROW)(float, float)>
+INLINE uint2 eight8(const float *v, float inverse) {
+  u32 w[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) w[i] = NARROW(v[2 * i] * inverse, v[2 * i + 1] * inverse);
+  return {w[0] | w[1] << 16, w[2] | w[3] << 16};
+}
+
 // unit_of is what one of E4M3's numbers counts in an array of which the greatest is `most`.
 INLINE float unit_of(float most) { return power_of(fmaxf(most, 0x1p-64f)) * 0x1p-7f; }

@@ -81,13 +81,13 @@ func (g Gated) call(name, text string, words int, more map[string]any) Call {
 	constants := map[string]any{
 		"T": g.Rows, "F": g.Width, "DIM": g.Dim, "DOWN": g.Down,
 		"WARPS": w, "THREADS": 32 * w, "GROUPS": g.Groups(), "BLOCKS": gatedResident,
-		"FLOAT8": flag(g.Float8),
+		"FLOAT8": flag(g.Float8), "SIDE": g.Blocks(),
 	}
 	for k, v := range more {
 		constants[k] = v
 	}
 	return Call{
-		Name: name, Text: define(float8Text+tileText+gatedText+text, constants),
+		Name: name, Text: define(float8Text+tileText+tile8Text+gatedText+text, constants),
 		Grid: [2]int{g.Blocks(), g.Groups()}, Threads: 32 * w, Shared: 4 * words,
 	}
 }
@@ -96,19 +96,19 @@ func (g Gated) call(name, text string, words int, more map[string]any) Call {
 const operand = 256
 
 // Forward takes gu [T,2F]; with Dim t [T,2*Dim] and b [2F,Dim]; with Down a [Down,F]. It gives m [T,F] and, with Down, the
-// parts of m a^T [Blocks,T,Down]. All are bfloat16. With Float8 it also gives the greatest magnitudes in parts of gate and
-// up [Strips] float32.
+// parts of m a^T [Blocks,T,Down]. All are bfloat16. With Float8 m is in E4M3, with the units of its rows' Blocks parts after
+// it [T,Blocks] float32, and last come the greatest magnitudes in parts of gate and up [Strips] float32.
 func (g Gated) Forward() Call {
 	w := g.warps()
-	words := w*(2*g.Dim/16+g.Down/16)*operand + 2*w*16*g.Down
+	words := w*(2*g.Dim/16+g.Down/16)*operand + 2*w*16*(g.Down+flag(g.Float8))
 	return g.call("gated_forward", gatedForwardText, words, nil)
 }
 
 // Strips is how many parts the greatest magnitude of gate and up comes in.
 func (g Gated) Strips() int { return g.Blocks() * g.Groups() * g.warps() }
 
-// Backward takes gu; with Dim t and b; dm [T,F]; with Down s [T,Down] and a; with Float8 the reciprocal of the unit of
-// gu's gradient [] float32. It gives the gradient of gu, with Float8 in E5M2; with Down the
+// Backward takes gu; with Dim t and b; dm [T,F], with Float8 in units of its rows, and those [T] float32; with Down s
+// [T,Down] and a; with Float8 the reciprocal of the unit of gu's gradient [] float32. It gives the gradient of gu, with Float8 in E5M2; with Down the
 // parts of A's gradient [Groups,Down,F] float32; with Dim those of B's, transposed [Groups,2,Dim,F] float32, and the parts
 // of t's [Blocks,T,2*Dim]; and, if product is set, m [T,F].
 func (g Gated) Backward(product bool) Call {

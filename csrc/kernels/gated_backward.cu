@@ -1,18 +1,3 @@
-#if FLOAT8
-// store8 writes a tile as E5M2, in the unit whose reciprocal is given.
-INLINE void store8(unsigned char *x, const Packed &p, float inverse, int row, size_t width, Lane l) {
-  unsigned char *at = x + (size_t)(row + l.g) * width + 8 * l.q;
-  u32 w[4];
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    u32 a = p.w[2 * i], b = p.w[2 * i + 1];
-    w[i] = e5m2(low(a) * inverse, high(a) * inverse) | e5m2(low(b) * inverse, high(b) * inverse) << 16;
-  }
-  if (IN(row + l.g)) *(uint2 *)at = {w[0], w[1]};
-  if (IN(row + l.g + 8)) *(uint2 *)(at + 8 * width) = {w[2], w[3]};
-}
-#endif
-
 // Shared memory: each warp's operands, then two turns of every warp's [16,2*DIM] part of sgu.
 KERNEL(BLOCKS)
 gated_backward(const bf16 *gu,
@@ -20,6 +5,9 @@ gated_backward(const bf16 *gu,
                const bf16 *t, const bf16 *b,
 #endif
                const bf16 *dm,
+#if FLOAT8
+               const float *unit,
+#endif
 #if DOWN
                const bf16 *s, const bf16 *a,
 #endif
@@ -86,6 +74,9 @@ gated_backward(const bf16 *gu,
       add_product(up, t_up[k], kept(own + (4 * k + 1) * OPERAND, l.lane));
     }
 #endif
+#if FLOAT8
+    in_units(slope, unit, row, l);
+#endif
 #if DOWN
 #pragma unroll
     for (int k = 0; k < DOWN_STEPS; k++) add_product(slope, s_down[k], kept(own + (4 * STEPS + k) * OPERAND, l.lane));
@@ -104,8 +95,8 @@ gated_backward(const bf16 *gu,
       m_out.w[i] = pair(mm[0], mm[1]), dgate.w[i] = pair(dg[0], dg[1]), dup.w[i] = pair(du[0], du[1]);
     }
 #if FLOAT8
-    store8(dgu + column, dgate, *inverse, row, 2 * F, l);
-    store8(dgu + F + column, dup, *inverse, row, 2 * F, l);
+    store8<e5m2>(dgu + column, dgate, *inverse, *inverse, row, 2 * F, l);
+    store8<e5m2>(dgu + F + column, dup, *inverse, *inverse, row, 2 * F, l);
 #else
     store(dgu + column, dgate, row, 2 * F, l);
     store(dgu + F + column, dup, row, 2 * F, l);

@@ -1,4 +1,5 @@
-// Shared memory: each warp's operands, then two turns of every warp's [16,DOWN] part of tm.
+// With FLOAT8 m is written in E4M3: each row's columns of a block in the unit of the greatest among them [T,SIDE], SIDE blocks being side by side.
+// Shared memory: each warp's operands, then two turns of every warp's [16,DOWN] part of tm, and of the greatest in its rows.
 KERNEL(BLOCKS)
 gated_forward(const bf16 *gu,
 #if DIM
@@ -7,7 +8,11 @@ gated_forward(const bf16 *gu,
 #if DOWN
               const bf16 *a,
 #endif
+#if FLOAT8
+              unsigned char *m, float *unit
+#else
               bf16 *m
+#endif
 #if DOWN
               , bf16 *tm
 #endif
@@ -25,8 +30,8 @@ gated_forward(const bf16 *gu,
     keep(own + (2 * k + 1) * OPERAND, by_column(b + (size_t)(F + column) * DIM + 16 * k, DIM, l), l.lane);
   }
 #endif
-#if DOWN
   float *parts = (float *)(memory + WARPS * (2 * STEPS + DOWN_STEPS) * OPERAND);
+#if DOWN
   for (int k = 0; k < DOWN_STEPS; k++)
     keep(own + (2 * STEPS + k) * OPERAND, by_inner_of(a + (size_t)16 * k * F + column, F, l), l.lane);
 #endif
@@ -61,12 +66,33 @@ gated_forward(const bf16 *gu,
       float x = gate.v[2 * i], y = gate.v[2 * i + 1];
       out.w[i] = pair(x * logistic(x) * up.v[2 * i], y * logistic(y) * up.v[2 * i + 1]);
     }
+#if FLOAT8
+    float *all = parts + (2 * DOWN + (tile & 1)) * WARPS * 16;
+    float2 top = tops(out);
+    if (l.q == 0) all[16 * warp + l.g] = top.x, all[16 * warp + l.g + 8] = top.y;
+#else
     store(m + column, out, row, F, l);
+#endif
 #if DOWN
     float *turn = parts + (tile & 1) * WARPS * 16 * DOWN;
     for (int k = 0; k < DOWN_STEPS; k++)
       narrowed(turn + warp * 16 * DOWN + 16 * k, DOWN, out, kept(own + (2 * STEPS + k) * OPERAND, l.lane), l);
+#endif
+#if DOWN || FLOAT8
     __syncthreads();
+#endif
+#if FLOAT8
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) top.x = fmaxf(top.x, all[16 * w + l.g]), top.y = fmaxf(top.y, all[16 * w + l.g + 8]);
+    float first = unit_of(top.x), second = unit_of(top.y);
+    store8<e4m3>(m + column, out, 1 / first, 1 / second, row, F, l);
+    if (warp == 0 && l.q == 0) {
+      float *at = unit + (size_t)(row + l.g) * SIDE + blockIdx.x;
+      if (IN(row + l.g)) *at = first;
+      if (IN(row + l.g + 8)) at[8 * SIDE] = second;
+    }
+#endif
+#if DOWN
     for (int i = threadIdx.x; i < 16 * DOWN; i += THREADS) {
       float sum = 0;
 #pragma unroll

@@ -7,6 +7,9 @@ import (
 //go:embed row.cuh
 var rowText string
 
+//go:embed greatest.cuh
+var greatestText string
+
 //go:embed norm.cuh
 var normText string
 
@@ -20,6 +23,7 @@ var normBackwardText string
 type Norm struct {
 	Rows, Width int // T, D
 	Eps         float64
+	Float8      bool // besides comes what a product in 8-bit floats wants; it needs sm_89
 }
 
 // Fits tells whether there are kernels for the sizes.
@@ -32,17 +36,19 @@ func (n Norm) call(name, text string, constants map[string]any) Call {
 	t := n.threads()
 	constants["D"], constants["THREADS"], constants["EACH"] = n.Width, t, (n.Width/8+t-1)/t
 	constants["BLOCKS"], constants["EPS"] = max(1, 1024/t), number(n.Eps)
-	return Call{Name: name, Text: define(rowText+normText+text, constants), Grid: [2]int{n.Rows, 1}, Threads: t, Shared: t / 32 * 8}
+	constants["FLOAT8"] = flag(n.Float8)
+	return Call{Name: name, Text: define(rowText+float8Text+greatestText+normText+text, constants), Grid: [2]int{n.Rows, 1}, Threads: t, Shared: t / 32 * 8}
 }
 
 // Forward takes x [T,D], with add y [T,D], and the weight [D]; it gives, with add, x + y, and the norm of that or of x.
-// All are bfloat16.
+// All are bfloat16. With Float8 it also takes the reciprocal of the norm's unit [] float32, and gives the norm in E4M3 too.
 func (n Norm) Forward(add bool) Call {
 	return n.call("norm_forward", normForwardText, map[string]any{"ADD": flag(add)})
 }
 
 // Backward takes the norm's gradient, x, what is to be added [T,D] and the weight [D]; it gives the sum of that and of the
-// gradient of x, and the reciprocal root mean square of each row [T] float32.
+// gradient of x, and the reciprocal root mean square of each row [T] float32. With Float8 it also gives the greatest
+// magnitude in each row of that sum [T] float32.
 func (n Norm) Backward() Call { return n.call("norm_backward", normBackwardText, map[string]any{}) }
 
 func flag(b bool) int {

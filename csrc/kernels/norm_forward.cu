@@ -1,14 +1,21 @@
-// h = x / rms(x) * weight; with ADD of x + y instead, which is written too.
+// h = x / rms(x) * weight; with ADD of x + y instead, which is written too. With FLOAT8 h is written in E4M3 besides.
 KERNEL(BLOCKS)
 norm_forward(const bf16 *x,
 #if ADD
              const bf16 *y,
 #endif
              const bf16 *weight,
+#if FLOAT8
+             const float *inverse,
+#endif
 #if ADD
              bf16 *sum,
 #endif
-             bf16 *h) {
+             bf16 *h
+#if FLOAT8
+             , unsigned char *h8
+#endif
+) {
   SHARED(float, memory);
   size_t row = (size_t)blockIdx.x * D;
   Eight own[EACH];
@@ -39,6 +46,10 @@ norm_forward(const bf16 *x,
     n = numbers(pieces(n));  // rounded before the weight, as transformers does
 #pragma unroll
     for (int e = 0; e < 8; e++) n.v[e] *= w.v[e];
-    write(h + row + 8 * MINE(i), n);
+    uint4 rounded = pieces(n);
+    *(uint4 *)(h + row + 8 * MINE(i)) = rounded;
+#if FLOAT8
+    *(uint2 *)(h8 + row + 8 * MINE(i)) = eight8<e4m3>(numbers(rounded).v, *inverse);
+#endif
   }
 }

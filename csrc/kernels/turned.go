@@ -15,7 +15,8 @@ var turnedBackwardText string
 // kernels take it, a multiple of 16 up to MostDim.
 type Turned struct {
 	Rotary
-	Dim int
+	Dim    int
+	Float8 bool // the gradient of the product comes in 8-bit floats; it needs sm_89
 }
 
 // Fits tells whether there are kernels for the sizes.
@@ -53,8 +54,8 @@ func (r Turned) call(name, text string, words int, constants map[string]any) Cal
 	w := r.warps()
 	constants["T"], constants["DIM"], constants["WARPS"], constants["GROUPS"] = r.Rows, r.Dim, w, r.Groups()
 	constants["HEADS"], constants["KV"], constants["E"] = r.Heads, r.KV, r.Width
-	constants["THREADS"], constants["BLOCKS"] = 32*w, r.resident()
-	return Call{Name: name, Text: define(tileText+turnedText+text, constants), Grid: [2]int{r.blocks(), r.Groups()}, Threads: 32 * w, Shared: 4 * words}
+	constants["THREADS"], constants["BLOCKS"], constants["FLOAT8"] = 32*w, r.resident(), flag(r.Float8)
+	return Call{Name: name, Text: define(float8Text+tileText+tile8Text+turnedText+text, constants), Grid: [2]int{r.blocks(), r.Groups()}, Threads: 32 * w, Shared: 4 * words}
 }
 
 // Forward takes the product [T,(Heads+2*KV)*Width], t [T,3*Dim], b [(Heads+2*KV)*Width,Dim] (bfloat16), with bias that of
@@ -64,7 +65,8 @@ func (r Turned) Forward(bias bool) Call {
 	return r.call("turned_forward", turnedForwardText, words, map[string]any{"BIAS": flag(bias)})
 }
 
-// Backward takes the gradients of q, k and v, t, b, cosine and sine; it gives the product's gradient, the parts of B's,
+// Backward takes the gradients of q, k and v, t, b, cosine and sine, and with Float8 the reciprocal of the unit of the
+// product's gradient [] float32; it gives that gradient, with Float8 in E4M3, the parts of B's,
 // turned [Groups,Dim,(Heads+2*KV)*Width] float32, and the parts of t's [blocks,T,Dim], of q's blocks first, then k's, then
 // v's.
 func (r Turned) Backward() Call {

@@ -1,7 +1,13 @@
 // Shared memory: each warp's operands; then two turns of every warp's [16,DIM] part of dqkv B.
 KERNEL(BLOCKS)
 turned_backward(const bf16 *q, const bf16 *k, const bf16 *v, const bf16 *t, const bf16 *b, const float *cosine,
-                const float *sine, bf16 *qkv, float *db, bf16 *sqkv) {
+                const float *sine,
+#if FLOAT8
+                const float *inverse, unsigned char *qkv,
+#else
+                bf16 *qkv,
+#endif
+                float *db, bf16 *sqkv) {
   SHARED(u32, memory);
   Lane l = this_lane();
   int warp = threadIdx.x / 32;
@@ -23,8 +29,13 @@ turned_backward(const bf16 *q, const bf16 *k, const bf16 *v, const bf16 *t, cons
     if (tile + 1 < last) px = fetch(in, row + 16, s.wide, l), py = fetch(in + HALF, row + 16, s.wide, l);
     if (s.third < 2) turn(x, y, cosine, sine, row, s.angle, -1.f, l);
     Packed dx = packed(x), dy = packed(y);
+#if FLOAT8
+    store8<e4m3>(qkv + s.at, dx, *inverse, *inverse, row, N, l);
+    store8<e4m3>(qkv + s.at + HALF, dy, *inverse, *inverse, row, N, l);
+#else
     store(qkv + s.at, dx, row, N, l);
     store(qkv + s.at + HALF, dy, row, N, l);
+#endif
     float *turn_parts = parts + (tile & 1) * WARPS * 16 * DIM;
 #pragma unroll
     for (int i = 0; i < STEPS; i++) {

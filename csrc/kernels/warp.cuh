@@ -8,8 +8,9 @@ typedef unsigned short bf16;  // as bits; arithmetic is float
 #define SHARED(type, name) extern __shared__ __align__(16) type name[]
 
 // low and high are the two numbers of a pair, pair puts two together; the first is the low one, as in memory.
-INLINE float low(u32 x) { return __uint_as_float(x << 16); }
-INLINE float high(u32 x) { return __uint_as_float(x & 0xffff0000u); }
+INLINE float bits(u32 x) { return __uint_as_float(x); }
+INLINE float low(u32 x) { return bits(x << 16); }
+INLINE float high(u32 x) { return bits(x & 0xffff0000u); }
 INLINE u32 pair(float a, float b) {
   u32 x;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a));

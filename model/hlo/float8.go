@@ -45,7 +45,7 @@ func (g *Graph) Unit(most Value, dtype dtypes.DType) Value {
 
 // Narrow rounds x to nearest even in units of unit, which is for the whole of x or for each of its rows.
 func (g *Graph) Narrow(x Value, dtype dtypes.DType, unit Value) Float8 {
-	inverse := g.Div(g.Const(dtypes.Float32, 1), unit)
+	inverse := g.inverse(unit)
 	if len(unit.Dims()) > 0 {
 		inverse = g.Like(inverse, x, 0)
 	}
@@ -53,9 +53,20 @@ func (g *Graph) Narrow(x Value, dtype dtypes.DType, unit Value) Float8 {
 	return Float8{g.Barrier(g.To(g.Mul(g.F32(x), inverse), dtype)), unit}
 }
 
-// NarrowRows rounds x [T,D] bfloat16 to E4M3, with a unit for each row, by a kernel.
-func (g *Graph) NarrowRows(k kernels.Narrow, x Value) Float8 {
-	out := g.Kernel(k.Call(), []Value{x}, device.MakeShape(E4M3, k.Rows, k.Width), device.MakeShape(dtypes.Float32, k.Rows))
+// inverse is 1 / unit, exact.
+func (g *Graph) inverse(unit Value) Value { return g.Div(g.Const(dtypes.Float32, 1), unit) }
+
+// NarrowRows rounds x [T,D] bfloat16 to E4M3, with a unit for each row, by a kernel, and measures the rows' lengths
+// [T] float32.
+func (g *Graph) NarrowRows(k kernels.Narrow, x Value) (f Float8, length Value) {
+	each := device.MakeShape(dtypes.Float32, k.Rows)
+	out := g.Kernel(k.Call(), []Value{x}, device.MakeShape(E4M3, k.Rows, k.Width), each, each)
+	return Float8{out[0], out[1]}, out[2]
+}
+
+// oneUnit brings x [T,D] in E4M3, whose rows' parts are in units [T,Units], to a unit for each row, by a kernel.
+func (g *Graph) oneUnit(k kernels.OneUnit, x, units Value) Float8 {
+	out := g.Kernel(k.Call(), []Value{x, units}, device.MakeShape(E4M3, k.Rows, k.Width), device.MakeShape(dtypes.Float32, k.Rows))
 	return Float8{out[0], out[1]}
 }
 

@@ -9,9 +9,10 @@ import (
 
 // GatedOut is what Gated gives.
 type GatedOut struct {
-	Product Value // silu(gate) * up [T,F]
-	Low     Value // Product a^T [T,Down] float32; invalid without Down
-	Most    Value // the greatest magnitude of gate and up [] float32; invalid without Float8
+	Product Value  // silu(gate) * up [T,F]; with Float8 E4M3
+	Narrow  Float8 // with Float8: Product and its rows' units
+	Low     Value  // Product a^T [T,Down] float32; invalid without Down
+	Most    Value  // the greatest magnitude of gate and up [] float32; invalid without Float8
 }
 
 // Gated is the gated MLP between its products, by a kernel: gu [T,2F] has gate's columns, then up's, to which t b^T is
@@ -20,6 +21,10 @@ func (g *Graph) Gated(k kernels.Gated, gu, t, b, a Value) GatedOut {
 	operands, results := []Value{gu}, []device.Shape{bfloat(k.Rows, k.Width)}
 	if k.Dim > 0 {
 		operands = append(operands, t, b)
+	}
+	if k.Float8 {
+		results[0].DType = E4M3
+		results = append(results, device.MakeShape(dtypes.Float32, k.Rows, k.Blocks()))
 	}
 	if k.Down > 0 {
 		operands = append(operands, a)
@@ -30,11 +35,13 @@ func (g *Graph) Gated(k kernels.Gated, gu, t, b, a Value) GatedOut {
 	}
 	out := g.Kernel(k.Forward(), operands, results...)
 	r := GatedOut{Product: out[0]}
+	if k.Float8 {
+		r.Narrow = g.oneUnit(kernels.OneUnit{Rows: k.Rows, Width: k.Width, Units: k.Blocks()}, out[0], out[1])
+		r.Product, r.Most = r.Narrow.Value, g.MaxOver(out[len(out)-1], 0)
+		out = out[1:]
+	}
 	if k.Down > 0 {
 		r.Low = g.Sum(g.F32(out[1]), 0)
-	}
-	if k.Float8 {
-		r.Most = g.MaxOver(out[len(out)-1], 0)
 	}
 	return r
 }
@@ -49,8 +56,9 @@ type GatedGrads struct {
 }
 
 // GatedBackward is the gradient of Gated: dm [T,F] is that of its product, to which s a is added, s [T,Down] being that of
-// its low-rank product. unit is asked for only with Float8: that of gu's gradient [] float32.
-func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a, unit Value) GatedGrads {
+// its low-rank product. rows and unit are asked for only with Float8: the units in which the rows of dm are [T] float32, and
+// that of gu's gradient [] float32.
+func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, rows, s, a, unit Value) GatedGrads {
 	operands, results := []Value{gu}, []device.Shape{bfloat(k.Rows, 2*k.Width)}
 	if k.Float8 {
 		results[0].DType = E5M2
@@ -59,11 +67,14 @@ func (g *Graph) GatedBackward(k kernels.Gated, product bool, gu, t, b, dm, s, a,
 		operands = append(operands, t, b)
 	}
 	operands = append(operands, dm)
+	if k.Float8 {
+		operands = append(operands, rows)
+	}
 	if k.Down > 0 {
 		operands = append(operands, s, a)
 	}
 	if k.Float8 {
-		operands = append(operands, g.Div(g.Const(dtypes.Float32, 1), unit))
+		operands = append(operands, g.inverse(unit))
 	}
 	if k.Down > 0 {
 		results = append(results, device.MakeShape(dtypes.Float32, k.Groups(), k.Down, k.Width))

@@ -38,17 +38,22 @@ func (g *Graph) RotaryLow(k kernels.Turned, qkv, t, b, bias, cosine, sine Value)
 
 // RotaryGrads is what RotaryLowBackward gives.
 type RotaryGrads struct {
-	QKV Value    // of the product
+	QKV Value    // of the product, with Float8 E4M3
 	B   Value    // of b, in parts to be added up, turned [Groups,Dim,(H+2K)E] float32
 	Low [3]Value // of the parts of t [T,Dim] float32
 }
 
-// RotaryLowBackward is the gradient of RotaryLow, of those of q, k and v.
-func (g *Graph) RotaryLowBackward(k kernels.Turned, dq, dk, dv, t, b, cosine, sine Value) RotaryGrads {
+// RotaryLowBackward is the gradient of RotaryLow, of those of q, k and v. unit is asked for only with Float8: that of the
+// product's gradient [] float32.
+func (g *Graph) RotaryLowBackward(k kernels.Turned, dq, dk, dv, t, b, cosine, sine, unit Value) RotaryGrads {
 	n := (k.Heads + 2*k.KV) * k.Width
 	counts := [3]int{k.BlocksOf(k.Heads), k.BlocksOf(k.KV), k.BlocksOf(k.KV)}
-	out := g.Kernel(k.Backward(), []Value{dq, dk, dv, t, b, cosine, sine},
-		bfloat(k.Rows, n), device.MakeShape(dtypes.Float32, k.Groups(), k.Dim, n), bfloat(counts[0]+counts[1]+counts[2], k.Rows, k.Dim))
+	operands, first := []Value{dq, dk, dv, t, b, cosine, sine}, bfloat(k.Rows, n)
+	if k.Float8 {
+		operands, first.DType = append(operands, g.inverse(unit)), E4M3
+	}
+	out := g.Kernel(k.Backward(), operands,
+		first, device.MakeShape(dtypes.Float32, k.Groups(), k.Dim, n), bfloat(counts[0]+counts[1]+counts[2], k.Rows, k.Dim))
 	r := RotaryGrads{QKV: out[0], B: out[1]}
 	at := 0
 	for i, n := range counts {

@@ -6,7 +6,7 @@ All else is float32.
     python tools/oracle/float8.py --check    make it again and compare, write nothing
 
 FAMILY.safetensors holds, for the case plain of the family's golden.safetensors, the sum of the losses and, named
-grad.MODULE.lora_A.weight, its gradients.
+grad.MODULE.lora_A.weight, its gradients; FAMILY_head.safetensors those with the head's products rounded too.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import golden
 
 FLOAT8 = golden.ROOT / "model" / "testdata" / "float8"
-FAMILIES = ["llama3", "phi3", "qwen2"]
+FAMILIES = ["llama3", "phi3", "qwen2", "llama3_head"]
 E4M3, E5M2 = (torch.float8_e4m3fn, 2.0**7), (torch.float8_e5m2, 2.0**14)
 FUSED = [{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"}]  # these weights are one, with one unit
 
@@ -51,6 +51,27 @@ class Product(torch.autograd.Function):
         return rounded(dy, ctx.form, dy.abs().amax()) @ weight, None, None, None
 
 
+class Head(torch.autograd.Function):
+    """x W^T as Product; the gradient of the result has a fixed unit."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(weight)
+        return rounded(x, E4M3, x.abs().amax()) @ weight.T
+
+    @staticmethod
+    def backward(ctx, dy):
+        (weight,) = ctx.saved_tensors
+        return rounded(dy, E5M2, torch.tensor(1.0)) @ weight, None
+
+
+def head_in_float8(model):
+    """Replaces the head of a PEFT model."""
+    head = next(m for n, m in model.named_modules() if n.endswith("lm_head"))
+    weight = rounded(head.weight.detach(), E4M3, head.weight.detach().abs().max())
+    head.forward = lambda x: Head.apply(x, weight)
+
+
 def in_float8(model):
     """Replaces the base of every adapted linear of a PEFT model."""
     layers = {n: m for n, m in model.named_modules() if hasattr(m, "base_layer")}
@@ -66,10 +87,13 @@ def in_float8(model):
 
 
 def make(family):
+    with_head, family = family.endswith("_head"), family.removesuffix("_head")
     folder = golden.GOLDEN / family
     values = load_file(folder / "golden.safetensors")
     ids, labels = values["plain.ids"].long(), values["plain.labels"].long()
     model = in_float8(golden.load_adapter(folder))
+    if with_head:
+        head_in_float8(model)
     with torch.no_grad():
         loss = golden.losses(model, ids, labels)[1]
     out = {"loss": loss.reshape(1)}

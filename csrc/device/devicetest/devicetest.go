@@ -45,6 +45,9 @@ func kind() string {
 	return plugins.CPU
 }
 
+// GPU tells whether the device is one: for bounds that depend on it.
+func GPU() bool { return kind() == plugins.CUDA }
+
 // CPUOnly skips a test that is about the CPU when the tests run on another device.
 func CPUOnly(t testing.TB) {
 	t.Helper()
