@@ -14,7 +14,8 @@ func (b block) gatedKernel(e *emit) (kernels.Gated, bool) {
 	k := kernels.Gated{Rows: e.tokens(), Width: b.mlp.out / 2, Dim: b.mlp.kernelDim(e), Down: b.down.kernelDim(e)}
 	// Selective remat does not run again what finds the greatest gate and up. Adapters of down that are not inside would be
 	// added to what is in rows' units.
-	k.Float8 = e.cfg.Float8 && k.Dim > 0 && (k.Down > 0 || b.down.adapted() == nil) && e.cfg.Remat != RematSelective
+	rows := kernels.Narrow{Rows: k.Rows, Width: b.down.out}
+	k.Float8 = e.cfg.Float8 && k.Dim > 0 && (k.Down > 0 || b.down.adapted() == nil) && e.cfg.Remat != RematSelective && rows.Fits()
 	return k, e.cfg.Kernels && b.mixture == nil && b.mlp.bias < 0 && !b.mlp.hasMagnitude() && !b.down.hasMagnitude() && e.cfg.Decoder.Activation == "silu" && k.Fits()
 }
 

@@ -1,4 +1,5 @@
-// With FLOAT8 m is written in E4M3: each row's columns of a block in the unit of the greatest among them [T,SIDE], SIDE blocks being side by side.
+// With FLOAT8 m is written in E4M3: a row's columns of a block in the unit of the greatest among them, a unit for each row
+// and each of the SIDE blocks that are side by side [T,SIDE].
 // Shared memory: each warp's operands, then two turns of every warp's [16,DOWN] part of tm, and of the greatest in its rows.
 KERNEL(BLOCKS)
 gated_forward(const bf16 *gu,
