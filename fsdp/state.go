@@ -64,7 +64,7 @@ type State struct {
 	ranks  Ranks
 	maths  Maths
 	groups []*group
-	span   int // groups that are squared and updated together
+	span   int // groups of a lot
 	steps  int // optimizer steps taken
 
 	update  *update          // of the last step; nil = all groups have it
