@@ -26,7 +26,7 @@ func (p *Pass) Finish(lr, most float64) (*Step, error) {
 	defer p.free()
 	p.settle()
 	for l := range p.s.groups { // of lots whose first group has no gradients
-		if from, _ := p.s.with(l); l == from {
+		if from, _ := p.s.lot(l); l == from {
 			p.square(from)
 		}
 	}

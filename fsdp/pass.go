@@ -20,7 +20,7 @@ type Pass struct {
 	copies  [][]*device.Buffer // per group: on the device, of shards that lie in host memory
 	grads   [][]*device.Buffer // per group: sums over micro-batches
 	reduced [][]*device.Buffer // per group: this rank's shard of the sum over ranks
-	squares []*device.Buffer   // per lot of groups, at its first: the sum of the squares that count on this rank; nil = none
+	squares []*device.Buffer   // per lot, at its first group: the sum of the squares that count on this rank; nil = none
 	losses  []*device.Buffer
 	tokens  int
 
@@ -277,19 +277,18 @@ func (p *Pass) replicate(l int, shard []*device.Buffer) {
 	p.reducing = append(p.reducing, &reduction{l, w, shard})
 }
 
-// keep takes a group's gradients summed over all ranks. Their squares are summed when the last of the groups that go together
-// is there, while the device has blocks to compute, rather than in Finish, where it would wait for the host to queue the
-// programs of all groups.
+// keep takes a group's gradients summed over all ranks. Their squares are summed when the last of its lot is there, while the
+// device has blocks to compute, rather than in Finish, where it would wait for the host to queue the programs of all lots.
 func (p *Pass) keep(l int, shard []*device.Buffer) {
 	p.reduced[l] = shard
-	if from, _ := p.s.with(l); l == from { // backward passes come to it last
+	if from, _ := p.s.lot(l); l == from { // backward passes come to it last
 		p.square(from)
 	}
 }
 
-// square sums the squares of the gradients of the groups that go together from the given one on.
+// square sums the squares of the gradients of the lot that begins with a group.
 func (p *Pass) square(from int) {
-	_, to := p.s.with(from)
+	_, to := p.s.lot(from)
 	var counted []*device.Buffer
 	for l := from; l < to; l++ {
 		if p.reduced[l] != nil {

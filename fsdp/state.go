@@ -64,7 +64,7 @@ type State struct {
 	ranks  Ranks
 	maths  Maths
 	groups []*group
-	span   int // groups that are squared and updated together
+	span   int // groups of a lot
 	steps  int // optimizer steps taken
 
 	keepsTrained bool // of a group that is made whole, what is trained stays so for the length of the pass

@@ -22,13 +22,13 @@ func (u *update) free() {
 	device.FreeAll(append(u.grads, []*device.Buffer{u.hyper, u.scale})...)
 }
 
-// bring brings group l, and those that go together with it, to where the steps taken have them.
+// bring brings group l, and its lot with it, to where the steps taken have them.
 func (s *State) bring(l int) error {
 	u := s.update
 	if u == nil || u.grads[l] == nil {
 		return nil
 	}
-	from, to := s.with(l)
+	from, to := s.lot(l)
 	var old, m1, m2, grads []*device.Buffer
 	for n, g := range s.groups[from:to] {
 		for _, i := range g.trained {

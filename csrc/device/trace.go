@@ -34,7 +34,8 @@ func (t *Trace) Stop() ([]byte, error) {
 	return record, nil
 }
 
-// profileOptions writes a ProfileOptions message: devices, and of the host what the driver is asked for.
+// profileOptions writes a ProfileOptions message (tsl/profiler/protobuf/profiler_options.proto): devices, and of the host what
+// PJRT and the driver are asked for.
 func profileOptions() []byte {
 	var b []byte
 	for _, field := range []struct {

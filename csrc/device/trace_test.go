@@ -9,7 +9,7 @@ import (
 	"gorun/csrc/device/devicetest"
 )
 
-// TestTrace: a GPU's record has the device in it, one after the other; a CPU's plugin has no profiler and says so.
+// TestTrace: a GPU's record has the device in it, and so has a second one; a CPU's plugin has no profiler and says so.
 func TestTrace(t *testing.T) {
 	c := devicetest.Open(t)
 	if c.Platform() == "cpu" {

@@ -7,10 +7,10 @@ import (
 )
 
 // The gradients of several blocks are squared by one program, and as many blocks are updated by one: what a GPU does for a
-// block takes it a few microseconds, less than beginning with a program does. Which blocks go together is the same on all
-// ranks. The root group is by itself.
+// block takes it a few microseconds, less than beginning with a program does. Blocks that go together are a lot; which these
+// are is the same on all ranks. The root group is a lot by itself.
 
-// span is how many of the groups go together: as many as have at most the given number of trained tensors, at least one.
+// span is how many groups a lot has: as many as have at most the given number of trained tensors, at least one.
 func span(groups []*group, tensors int) int {
 	most := 1
 	for _, g := range groups[:len(groups)-1] {
@@ -19,8 +19,8 @@ func span(groups []*group, tensors int) int {
 	return max(1, tensors/most)
 }
 
-// with are the groups [from, to) that go together with group l.
-func (s *State) with(l int) (from, to int) {
+// lot is the groups [from, to) that go together with group l.
+func (s *State) lot(l int) (from, to int) {
 	root := len(s.groups) - 1
 	if l == root {
 		return root, root + 1
@@ -30,10 +30,10 @@ func (s *State) with(l int) (from, to int) {
 }
 
 // Trained lists the shapes of this rank's shards of the trained parameters, and their rates, as Maths is given them: for
-// each lot of groups that go together, if there are any.
+// each lot that has any.
 func (s *State) Trained() (out [][]device.Shape, rates [][]float64) {
 	for from := 0; from < len(s.groups); {
-		_, to := s.with(from)
+		_, to := s.lot(from)
 		var shapes []device.Shape
 		for _, g := range s.groups[from:to] {
 			for _, i := range g.trained {
