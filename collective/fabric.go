@@ -25,7 +25,7 @@ type Fabric struct {
 	stop   chan struct{}         // ends the watch and the carrier
 	work   sync.WaitGroup        // the watch and the carrier
 
-	unfixed string // why shards that never change are gathered by NCCL; "" = they need not be
+	unfixed string // why shards that never change are gathered by NCCL; "" = they need not be; for who calls Fix
 
 	given   chan *work // for the carrier, in order
 	orderly bool       // programs have collectives of their own: a work is queued when it has been given

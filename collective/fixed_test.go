@@ -174,35 +174,46 @@ func gathered(c Comm, shards []*device.Buffer, whole []device.Shape) error {
 	return holds(got, wholeOf)
 }
 
-// TestNotFixed: if one rank cannot map another's memory, shards stay on all ranks what they were, nothing is left behind,
-// and all know why.
+// TestNotFixed: if one rank cannot map another's memory, or is told not to, shards stay on all ranks what they were, nothing
+// is left behind, and all know why.
 func TestNotFixed(t *testing.T) {
 	devicetest.CPUOnly(t)
 	dev := devicetest.Open(t)
-	hears, deaf := newCommon(t, dev), newCommon(t, dev)
-	deaf.deaf = errors.New("peer access is not supported")
-	f := fabrics(t, joinAll(t, 2, nil), idle{dev})
-	f[0].memory, f[1].memory = hears, deaf
-	errs := each(split(t, f, "dp", everyone(2)), func(c Comm) error {
-		shards, err := shardsOf(dev, c.Size(), c.Rank())
-		if err != nil {
-			return err
-		}
-		defer device.FreeAll(shards)
-		for range 2 { // the second time nobody tries
-			same, err := c.Fix("block 0", shards)
-			if err != nil || !slices.Equal(same, shards) {
-				return fmt.Errorf("other shards, or %w", err)
+	deaf := errors.New("peer access is not supported")
+	for _, c := range []struct {
+		disabled string // NCCL_P2P_DISABLE
+		deaf     error  // on rank 1
+		want     string
+	}{
+		{"0", deaf, "by NCCL (rank 1: memory of rank 0: peer access is not supported)"},
+		{"1", nil, "by NCCL (rank 0: NCCL_P2P_DISABLE is set)"},
+	} {
+		t.Setenv(noPeers, c.disabled)
+		hears, other := newCommon(t, dev), newCommon(t, dev)
+		other.deaf = c.deaf
+		f := fabrics(t, joinAll(t, 2, nil), idle{dev})
+		f[0].memory, f[1].memory = hears, other
+		errs := each(split(t, f, "dp", everyone(2)), func(c Comm) error {
+			shards, err := shardsOf(dev, c.Size(), c.Rank())
+			if err != nil {
+				return err
 			}
+			defer device.FreeAll(shards)
+			for range 2 { // the second time nobody tries
+				same, err := c.Fix("block 0", shards)
+				if err != nil || !slices.Equal(same, shards) {
+					return fmt.Errorf("other shards, or %w", err)
+				}
+			}
+			return gathered(c, shards, shapes)
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Error(err)
 		}
-		return gathered(c, shards, shapes)
-	})
-	if err := errors.Join(errs...); err != nil {
-		t.Error(err)
-	}
-	for r := range f {
-		if got, want := f[r].Gathers(), "by NCCL (rank 1: memory of rank 0: peer access is not supported)"; got != want {
-			t.Errorf("rank %d gathers %s, want %s", r, got, want)
+		for r := range f {
+			if got := f[r].Gathers(); got != c.want {
+				t.Errorf("rank %d gathers %s, want %s", r, got, c.want)
+			}
 		}
 	}
 }

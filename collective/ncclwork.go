@@ -149,7 +149,7 @@ func (s *shared) drop() {
 func (n *NCCL) run(o op, what string, bytes int, m moves, s csrc.Stream, prepare func() error) (*shared, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ended {
+	if n.ended || n.fabric.job.ctx.Err() != nil { // it may be that the watch has not ended it yet
 		return nil, n.fabric.cause()
 	}
 	n.seq++

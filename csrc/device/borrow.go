@@ -58,7 +58,7 @@ func (s *Stream) Borrow(shapes []Shape) (buffers []*Buffer, after Mark, err erro
 		}
 	}
 	for _, b := range buffers {
-		b.lender = s
+		b.home = s
 	}
 	xla, err := s.xlaQueue()
 	if err != nil {
@@ -76,7 +76,8 @@ func (s *Stream) Behind(m Mark) error {
 	return nil
 }
 
-// Join makes programs from now on wait for a mark. Downloads do not wait: they look at the buffer, which Publish makes anew.
+// Join makes programs from now on wait for a mark. Downloads would not: they look at the buffer, which Publish makes anew.
+// So borrowed buffers refuse them.
 func (s *Stream) Join(m Mark) error {
 	xla, err := s.xlaQueue()
 	if err != nil {

@@ -18,7 +18,7 @@ type Buffer struct {
 	shape  Shape
 	onHost bool    // in page-locked host memory
 	lent   uintptr // not 0: the address of memory that is not XLA's; handle is not valid
-	lender *Stream // takes the memory back; nil = XLA does
+	home   *Stream // takes the memory back; nil = XLA does
 }
 
 // Shape is the buffer's element type and dimensions.
@@ -76,7 +76,7 @@ func (b *Buffer) Free() {
 		b.forget()
 		return
 	}
-	if b.lender != nil && b.lender.back(b) {
+	if b.home != nil && b.home.back(b) {
 		b.forget()
 		return
 	}
@@ -153,7 +153,7 @@ func (b *Buffer) Await() error {
 
 // Download waits for the contents and copies them, dense and row-major, to dst.
 func (b *Buffer) Download(dst []byte) error {
-	if err := b.own("download of"); err != nil {
+	if err := b.readable("download of"); err != nil {
 		return err
 	}
 	if len(dst) != b.shape.Bytes() {

@@ -19,10 +19,13 @@ func (b *Buffer) alive(doing string) error {
 	return nil
 }
 
-// own is an error if the buffer has been freed, or is not XLA's.
-func (b *Buffer) own(doing string) error {
-	if b.lent != 0 {
+// readable is an error if the buffer has been freed, or XLA does not know when its contents are there.
+func (b *Buffer) readable(doing string) error {
+	switch {
+	case b.lent != 0:
 		return fmt.Errorf("device: %s: %s a buffer that is lent, for streams alone", b.shape, doing)
+	case b.home != nil:
+		return fmt.Errorf("device: %s: %s a buffer that is borrowed, for programs alone", b.shape, doing)
 	}
 	return b.alive(doing)
 }

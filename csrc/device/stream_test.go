@@ -275,6 +275,9 @@ func TestBorrow(t *testing.T) {
 		} else {
 			was = at
 		}
+		if err := full.Download(make([]byte, full.Shape().Bytes())); err == nil || !strings.Contains(err.Error(), "borrowed, for programs alone") {
+			t.Errorf("download: %v", err)
+		}
 		out := must(p.Execute(full, one))(t) // reads full at its end, long from now
 		full.Free()
 		empty, m := written(func(b *device.Buffer) error { return s.Zero(b, 0, b.Shape().Bytes()) })
