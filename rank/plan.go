@@ -68,6 +68,9 @@ func (j *Job) tellModel(s *sheet) {
 			kind = "DoRA"
 		}
 		s.row("training", "%s on %s", kind, j.modules())
+		if from := j.Recipe.PEFT.InitFrom; from != "" {
+			s.row("", "from %s, whose modules, dims and scaling hold", from)
+		}
 		for _, t := range j.Adapter.Tables {
 			s.row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
 		}
