@@ -49,7 +49,7 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 	r := newRoot(cfg)
 	add(r.group)
 	m.Activations += int64(cfg.stream(s).Bytes())
-	m.Loss = cfg.lossScratch(s, r.vocab.count)
+	m.Loss = cfg.lossScratch(s, r.vocab)
 	return m, nil
 }
 
@@ -95,15 +95,17 @@ func (m *mixture) scratch(c Config, tokens int64) int64 {
 	return 3*int64(c.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
 }
 
-// lossScratch is what the loss program holds: a chunk's logits and their gradients, which a GPU's kernel writes over them
-// in the compute dtype, and there the hidden states with their gradients.
-func (c Config) lossScratch(s Shape, vocab int) int64 {
-	chunk := int64(lossChunk(max(16, s.Loss), vocab, c.Target)) * int64(vocab)
-	switch {
-	case c.Target == CPU:
+// lossScratch is what the loss program holds: on a GPU the hidden states with their gradients, and a chunk's logits and
+// their gradients in the compute dtype, which a kernel writes over each other; on a CPU these are float32.
+func (c Config) lossScratch(s Shape, v vocabulary) int64 {
+	rows := lossChunk(max(16, s.Loss), v.count, c.Target)
+	chunk := int64(rows) * int64(v.count)
+	if c.Target == CPU {
 		return 2 * 4 * chunk
-	case !c.Kernels:
-		return 3 * 4 * chunk
 	}
-	return int64(c.Compute.Size())*chunk + int64(s.Loss*c.Decoder.Hidden)*int64(4+2*c.Compute.Size())
+	size := int64(c.Compute.Size())
+	if _, ok := c.entropyKernel(rows, v); !ok {
+		chunk *= 2
+	}
+	return size*chunk + int64(s.Loss*c.Decoder.Hidden)*(4+2*size)
 }

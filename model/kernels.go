@@ -78,8 +78,8 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 }
 
 // entropyKernel is the kernel of the cross-entropy of rows of logits, and whether there is one.
-func (a lossArgs) entropyKernel(rows int) (kernels.Entropy, bool) {
-	k := kernels.Entropy{Rows: rows, Vocab: a.head.Dim(0)}
-	d := a.cfg.Decoder
-	return k, a.cfg.Kernels && !a.vocab.split() && d.LogitScale == 0 && d.LogitCap == 0 && k.Fits()
+func (c Config) entropyKernel(rows int, v vocabulary) (kernels.Entropy, bool) {
+	k := kernels.Entropy{Rows: rows, Vocab: v.count}
+	d := c.Decoder
+	return k, c.Kernels && !v.split() && d.LogitScale == 0 && d.LogitCap == 0 && k.Fits()
 }

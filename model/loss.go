@@ -123,7 +123,7 @@ func (a lossArgs) score(g *hlo.Graph, hCD, labels hlo.Value) scores {
 // slope is the gradient of the summed losses by the products of hidden states [C,D] with the head, in the compute dtype [C,V],
 // and the log-probability of each label [C].
 func (a lossArgs) slope(g *hlo.Graph, hCD, labels hlo.Value) (dl, logp hlo.Value) {
-	if k, ok := a.entropyKernel(hCD.Dim(0)); ok {
+	if k, ok := a.cfg.entropyKernel(hCD.Dim(0), a.vocab); ok {
 		return g.Entropy(k, g.Product(hCD, 1, a.head, 1, a.cfg.products()), labels)
 	}
 	s := a.score(g, hCD, labels)
