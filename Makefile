@@ -104,6 +104,7 @@ oracle-tools:
 oracle: oracle-tools installed ## regenerate the golden values with torch, transformers and PEFT, and compare; share a cache with huggingface_hub; the guide's Python (about 5 GB to download)
 	$(ORACLE)/bin/python tools/oracle/golden.py --check
 	$(ORACLE)/bin/python tools/oracle/kinds.py --check
+	$(ORACLE)/bin/python tools/oracle/dropout.py --check
 	$(ORACLE)/bin/python tools/oracle/float8.py --check
 	$(ORACLE)/bin/python tools/oracle/schedule.py --check
 	$(ORACLE)/bin/python tools/oracle/metrics.py --check

@@ -2,13 +2,48 @@ package model_test
 
 import (
 	"math"
+	"path/filepath"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
 
+	"gorun/csrc/device/devicetest"
 	"gorun/model"
+	"gorun/model/safetensors"
 	"gorun/model/spec"
 )
+
+// TestDropout holds dropout before A and behind B to torch, with masks that tools/oracle/dropout.py drew by itself.
+func TestDropout(t *testing.T) {
+	list, _, err := safetensors.ReadAll(filepath.Join("testdata", "dropout", "golden.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := openGolden(t, devicetest.OpenHasty(t), "llama2")
+	x := g.batch(t, "padded")
+	g.values = map[string]safetensors.Tensor{}
+	for _, tensor := range list {
+		g.values[tensor.Name] = tensor
+	}
+	x.Keys = decode(g.tensor(t, "keys", dtypes.Int32).Data, func(w uint32) uint32 { return w })
+	for name, c := range map[string]struct {
+		prefix string
+		cfg    model.Config
+	}{
+		"before A":                      {"pre", model.Config{}},
+		"behind B":                      {"post", model.Config{DropPost: true}},
+		"behind B, as written for GPUs": {"post", model.Config{DropPost: true, Target: model.CUDA, Remat: model.RematFull}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := c.cfg
+			cfg.Compute, cfg.Adapters, cfg.Dropout = dtypes.Float32, g.adapters(), 0.3
+			b := g.bench(t, cfg)
+			loss, grads := b.run(x, true)
+			checkLoss(t, name, loss, float64(g.floats(t, c.prefix+".loss")[0]))
+			b.checkGradients(g, c.prefix+".grad.", grads)
+		})
+	}
+}
 
 // TestDropPost: with DropPost each number that an adapter gives is there, scaled up, or not; so with one such number that
 // a loss depends on the loss is one of two, as often as the probability says. Before A it would be one of 2^24.

@@ -250,12 +250,15 @@ func TestSplitFamilies(t *testing.T) {
 		"qwen3":     {{tensor, true, model.RematFull, 0}},   // norms of heads
 		"mistral":   {{context, false, model.RematNone, 0}}, // a window
 		"smollm2":   nil,                                    // its blocks are llama3's
+		"llama2":    nil,                                    // and so are llama2's
 		"smollm3":   {{context, false, model.RematNone, 0}}, // layers without rotary
 		"gemma2":    {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
 		"gemma3":    {{tensor, false, model.RematFull, 0}},  // two rotary embeddings
 		"olmo2":     {{context, true, model.RematNone, 0}},  // norms over all heads
 		"mixtral":   {{context, false, model.RematNone, 0}}, // experts
 		"qwen3_moe": nil,                                    // the same experts
+
+		"phi3_longrope": nil, // phi3 with other angles, which no part makes
 	}
 	for _, family := range families(t) {
 		list, own := variants[family]

@@ -62,6 +62,9 @@ func (j *Job) tellModel(s *sheet) {
 	s.row("training", "%s", j.training())
 	if !j.Config.Full {
 		trained := j.trainedParams()
+		if from := j.Recipe.PEFT.InitFrom; from != "" {
+			s.row("", "from %s, whose modules, dims and scaling hold", from)
+		}
 		for _, t := range j.Adapter.Tables {
 			s.row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
 		}

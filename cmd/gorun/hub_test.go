@@ -146,7 +146,7 @@ path_or_id = "acme/numbers"
 	}
 
 	// Training may start from it.
-	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") || strings.Count(out, "(tokenised before)") != 2 {
+	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") || !strings.Contains(out, "from acme/mine") || strings.Count(out, "(tokenised before)") != 2 {
 		t.Errorf("training from what was published says\n%s", out)
 	}
 
