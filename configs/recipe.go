@@ -13,7 +13,7 @@ type Recipe struct {
 	PackedSequence       PackedSequence     `toml:"packed_sequence" doc:"Several samples in one row."`
 	Dataloader           Dataloader         `toml:"dataloader" doc:"How samples become micro-batches."`
 	ValidationDataset    map[string]Dataset `toml:"validation_dataset" doc:"What to validate on, by name of the set."`
-	ValidationDataloader Dataloader         `toml:"validation_dataloader" doc:"How validation samples become micro-batches."`
+	ValidationDataloader Dataloader         `toml:"validation_dataloader" doc:"How many validation samples are scored together: as many as in [dataloader], unless given. In which order has no meaning."`
 	Optimizer            Optimizer          `toml:"optimizer" doc:"The optimizer."`
 	LRScheduler          LRScheduler        `toml:"lr_scheduler" doc:"The learning rate over the steps."`
 	ClipGradNorm         ClipGradNorm       `toml:"clip_grad_norm" doc:"Clipping of the gradient's global norm."`

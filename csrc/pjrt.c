@@ -271,35 +271,8 @@ int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void
   return rc;
 }
 
-int gorun_download_raw(const gorun_api *api, void *buffer, void *dst, int64_t offset, int64_t n, void **event,
-                       char **err) {
-  args_copy_raw a = {.size = sizeof a, .buffer = buffer, .dst = dst, .offset = offset, .bytes = n};
-  int rc = call(api, FN_BUFFER_COPY_RAW, &a, err);
-  *event = a.event;
-  return rc;
-}
-
 int gorun_buffer_destroy(const gorun_api *api, void *buffer, char **err) {
   return destroy(api, FN_BUFFER_DESTROY, buffer, err);
-}
-
-int gorun_buffer_shape(const gorun_api *api, void *buffer, int *type, const int64_t **dims, size_t *n, char **err) {
-  args_buffer_type t = {.size = sizeof t, .buffer = buffer};
-  int rc = call(api, FN_BUFFER_TYPE, &t, err);
-  if (rc) return rc;
-  *type = t.type;
-  args_buffer_dims d = {.size = sizeof d, .buffer = buffer};
-  rc = call(api, FN_BUFFER_DIMS, &d, err);
-  *dims = d.dims;
-  *n = d.num_dims;
-  return rc;
-}
-
-int gorun_buffer_size(const gorun_api *api, void *buffer, size_t *n, char **err) {
-  args_count a = {.size = sizeof a, .executable = buffer};
-  int rc = call(api, FN_BUFFER_SIZE, &a, err);
-  *n = a.n;
-  return rc;
 }
 
 int gorun_buffer_pointer(const gorun_api *api, void *buffer, void **pointer, char **err) {
@@ -312,13 +285,6 @@ int gorun_buffer_ready(const gorun_api *api, void *buffer, void **event, char **
 
 int gorun_event_await(const gorun_api *api, void *event, char **err) {
   return destroy(api, FN_EVENT_AWAIT, event, err);
-}
-
-int gorun_event_is_ready(const gorun_api *api, void *event, int *ready, char **err) {
-  args_is_ready a = {.size = sizeof a, .event = event};
-  int rc = call(api, FN_EVENT_IS_READY, &a, err);
-  *ready = a.ready;
-  return rc;
 }
 
 int gorun_event_destroy(const gorun_api *api, void *event, char **err) {

@@ -277,39 +277,10 @@ func (p *Plugin) Download(b Buffer, dst []byte) (Event, error) {
 	return ev, check("download", rc, &msg)
 }
 
-// DownloadRaw starts a copy of len(dst) bytes from offset of the buffer's memory to dst.
-func (p *Plugin) DownloadRaw(b Buffer, offset int64, dst []byte) (Event, error) {
-	var ev Event
-	var msg *C.char
-	rc := C.gorun_download_raw(p.api, b.p, unsafe.Pointer(unsafe.SliceData(dst)), C.int64_t(offset), C.int64_t(len(dst)), &ev.p, &msg)
-	return ev, check("download", rc, &msg)
-}
-
 // DestroyBuffer frees the buffer's memory once nothing queued needs it.
 func (p *Plugin) DestroyBuffer(b Buffer) error {
 	var msg *C.char
 	return check("destroy buffer", C.gorun_buffer_destroy(p.api, b.p, &msg), &msg)
-}
-
-// BufferShape returns PJRT's element type and the dimensions.
-func (p *Plugin) BufferShape(b Buffer) (dtype int, dims []int64, err error) {
-	var t C.int
-	var d *C.int64_t
-	var n C.size_t
-	var msg *C.char
-	rc := C.gorun_buffer_shape(p.api, b.p, &t, &d, &n, &msg)
-	if err := check("buffer shape", rc, &msg); err != nil {
-		return 0, nil, err
-	}
-	return int(t), append([]int64(nil), unsafe.Slice((*int64)(unsafe.Pointer(d)), n)...), nil
-}
-
-// BufferSize is the buffer's size on the device in bytes.
-func (p *Plugin) BufferSize(b Buffer) (int64, error) {
-	var n C.size_t
-	var msg *C.char
-	rc := C.gorun_buffer_size(p.api, b.p, &n, &msg)
-	return int64(n), check("buffer size", rc, &msg)
 }
 
 // BufferPointer is the address of the buffer's memory on the device; valid while the buffer lives, and safe to read
@@ -333,14 +304,6 @@ func (p *Plugin) BufferReady(b Buffer) (Event, error) {
 func (p *Plugin) Await(e Event) error {
 	var msg *C.char
 	return check("await", C.gorun_event_await(p.api, e.p, &msg), &msg)
-}
-
-// IsReady tells whether the event has fired.
-func (p *Plugin) IsReady(e Event) (bool, error) {
-	var ready C.int
-	var msg *C.char
-	rc := C.gorun_event_is_ready(p.api, e.p, &ready, &msg)
-	return ready != 0, check("event state", rc, &msg)
 }
 
 // DestroyEvent frees an event.

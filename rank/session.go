@@ -205,13 +205,3 @@ func (b *Base) Encode(text string) ([]int32, error) {
 	}
 	return enc.IDs, nil
 }
-
-// ScoreIDs returns the log-probability of each id after the first, given those before it.
-func (s *Session) ScoreIDs(ctx context.Context, ids []int32) ([]float32, error) {
-	n := len(ids) - 1
-	mb := data.Batch{Rows: 1, Seq: n, IDs: ids[:n], Labels: ids[1:], Positions: make([]int32, n)}
-	for i := range mb.Positions {
-		mb.Positions[i] = int32(i)
-	}
-	return s.Score(ctx, mb)
-}

@@ -142,6 +142,9 @@ func TestGather(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("the folder has %v, %v", left, err)
 	}
+	if f := Gather(Subject{Address: "127.0.0.1"}); f.Address != "127.0.0.1" || f.PortErr != "" {
+		t.Errorf("an address that is given: %q (%s)", f.Address, f.PortErr)
+	}
 	if f := Gather(Subject{Shared: filepath.Join(dir, "none")}); f.Folder.Err == "" {
 		t.Error("a folder that is not there: no error")
 	}

@@ -95,7 +95,7 @@ func TestReadOnlyFolder(t *testing.T) {
 				t.Errorf("Open(%s): %v", d, err)
 			}
 		}
-		if got, ok, err := Latest(dir); err != nil || !ok || got != path {
+		if got, ok, err := latest(dir); err != nil || !ok || got != path {
 			t.Errorf("Latest gives %q %v %v", got, ok, err)
 		}
 	})
