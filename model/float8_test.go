@@ -108,7 +108,8 @@ func TestFloat8Kernels(t *testing.T) {
 			if testing.Short() && name != "nothing again" {
 				skip.Because(t, "one case is enough for the short run")
 			}
-			checkBesides(t, "without kernels", func(compute dtypes.DType, kernels bool) (float64, [][][]float32) {
+			// Each way draws errors of its own where sums in bfloat16 are rounded to 8 bits, and here they are of a few numbers.
+			checkWithin(t, 1.6, "without kernels", func(compute dtypes.DType, kernels bool) (float64, [][][]float32) {
 				cfg := cfg
 				cfg.Decoder, cfg.Target, cfg.Compute, cfg.Kernels, cfg.Float8 = d, model.CUDA, compute, kernels, true
 				return newBenchOn(t, dev, cfg).run(x, true)
