@@ -153,7 +153,7 @@ func (l linear) timesOnto(e *emit, sum, x, tTR hlo.Value) hlo.Value {
 
 // addsUp tells whether the product's result is nothing more than what timesOnto adds.
 func (l linear) addsUp(e *emit) bool {
-	return e.cfg.Target == CUDA && l.adapted() != nil && l.bias < 0 && !l.hasMagnitude() && !e.cfg.Split.Tensor.split() && !e.cfg.Float8
+	return e.cfg.Target == CUDA && l.adapted() != nil && l.bias < 0 && !l.hasMagnitude() && !e.dropsOutput() && !e.cfg.Split.Tensor.split() && !e.cfg.Float8
 }
 
 // added is y plus, if t is there, t b^T.
