@@ -6,7 +6,7 @@
 #
 # BINARIES is what 'make gpu-binaries' fills: gorun, and the tests of packages with their testdata. OUTPUT gets one log
 # for each test and measurement. Without a third argument tests and benchmarks run; ranks needs two GPUs (its tests also
-# run on one); peers needs torch, transformers, PEFT.
+# run on one); peers needs torch, transformers, PEFT, and their compilers 8 minutes.
 set -u
 bin=$(cd "$1" && pwd) || exit 2
 mkdir -p "$2" && out=$(cd "$2" && pwd) || exit 2
@@ -64,7 +64,7 @@ for kind in $what; do
 		cd "$bin" || exit 2
 		for work in "llama3-8b 2 4096" "llama3.2-1b 8 512" "qwen2.5-7b 2 4096"; do
 			set -- $work
-			run "bench.$1" 180 ./gorun --device cuda bench --base "mock:$1" --batch-size "$2" --seq-length "$3"
+			run "bench.$1" 180 ./gorun --device cuda bench --base "mock:$1" --batch-size "$2" --seq-length "$3" --trace "$out/trace.$1.json"
 			cat "$out/bench.$1.log"
 		done
 		for work in "llama3-8b 1" "llama3-8b 4" "llama3.2-1b 1"; do
@@ -104,14 +104,19 @@ for kind in $what; do
 		;;
 	peers)
 		cd "$bin" || exit 2
-		run peft.8b 240 python3 peft_gpu.py 8b 2 4096 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
+		run peft.8b 330 python3 peft_gpu.py 8b 2 4096 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
+		run peft.8b.blocks 150 python3 peft_gpu.py 8b 2 4096 blocks q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
 		run peft.1b 180 python3 peft_gpu.py 1b 8 512 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
+		for dtypes in mixed bf16; do
+			run "full.$dtypes" 180 python3 full_gpu.py 1b 8 512 $dtypes
+		done
+		run full.gorun 120 ./gorun --device cuda bench --base mock:llama3.2-1b --batch-size 8 --seq-length 512 --set peft.scheme=none
 		if [ "$(nvidia-smi -L | wc -l)" -gt 1 ]; then
 			for work in "8b 1 4096" "1b 8 512"; do
 				run "fsdp2.${work%% *}" 240 python3 -m torch.distributed.run --standalone --nproc-per-node 2 fsdp2_gpu.py $work
 			done
 		fi
-		grep -hsE '^(PEFT|FSDP2)' "$out"/peft.*.log "$out"/fsdp2.*.log
+		grep -hsE '^(PEFT|FSDP2|full|[0-9]+ tok/s)' "$out"/peft.*.log "$out"/full.*.log "$out"/fsdp2.*.log
 		;;
 	*)
 		echo "bench/gpu.sh: $kind: the words are test, sanitize, bench, ranks and peers" >&2

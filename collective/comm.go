@@ -11,6 +11,10 @@ type Comm interface {
 	Rank() int // of this process among Size
 	Size() int
 
+	// Fix exchanges shards that will never change for the same ones, lying where gathering them costs least. It consumes
+	// them; the new ones are for AllGather alone. All ranks of the job call it together.
+	Fix(what string, shards []*device.Buffer) ([]*device.Buffer, error)
+
 	// AllGather returns whole tensors, of the given shapes, from every rank's shards along axis 0 (see Part).
 	AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error)
 	// ReduceScatter sums whole tensors over the ranks and returns this rank's shards along axis 0, each of ShardShape;
@@ -20,7 +24,8 @@ type Comm interface {
 	AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error)
 
 	// StartAllGather, StartReduceScatter and StartAllReduce give the collective to the device and return while data moves.
-	// What is passed in stays as it is until Work.Wait.
+	// What is passed in stays as it is until Work.Wait. What they give is for programs and further collectives alone, not to be
+	// downloaded.
 	StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error)
 	StartReduceScatter(what string, whole []*device.Buffer) (Work, error)
 	StartAllReduce(what string, tensors []*device.Buffer) (Work, error)
@@ -57,6 +62,9 @@ func (Solo) Rank() int { return 0 }
 
 // Size is 1.
 func (Solo) Size() int { return 1 }
+
+// Fix returns the shards.
+func (Solo) Fix(_ string, shards []*device.Buffer) ([]*device.Buffer, error) { return shards, nil }
 
 // AllGather returns the shards: they are whole.
 func (Solo) AllGather(_ string, shards []*device.Buffer, _ []device.Shape) ([]*device.Buffer, error) {

@@ -17,12 +17,15 @@ import (
 // end, on the device too, with contents that mean nothing, and every later call returns the job's cause. NCCL itself
 // tells nobody of a lost rank; the job does.
 type Fabric struct {
-	job  *Job
-	lib  *csrc.NCCL
-	cuda csrc.CUDA
-	open func() (queue, error) // makes a stream
-	stop chan struct{}         // ends the watch and the carrier
-	work sync.WaitGroup        // the watch and the carrier
+	job    *Job
+	lib    *csrc.NCCL
+	cuda   csrc.CUDA
+	memory memory                // of the device
+	open   func() (queue, error) // makes a stream
+	stop   chan struct{}         // ends the watch and the carrier
+	work   sync.WaitGroup        // the watch and the carrier
+
+	unfixed string // why shards that never change are gathered by NCCL; "" = they need not be; for who calls Fix
 
 	given   chan *work // for the carrier, in order
 	orderly bool       // programs have collectives of their own: a work is queued when it has been given
@@ -45,7 +48,7 @@ func (j *Job) NewFabric(lib *csrc.NCCL, dev *device.Client) (*Fabric, error) {
 	if err := first.Close(); err != nil {
 		return nil, err
 	}
-	return j.newFabric(lib, cuda, func() (queue, error) {
+	return j.newFabric(lib, cuda, cuda, func() (queue, error) {
 		s, err := dev.NewStream()
 		return stream{s}, err
 	})
@@ -66,10 +69,19 @@ func (s stream) Publish(m mark, buffers []*device.Buffer) ([]*device.Buffer, err
 	return s.Stream.Publish(m.(point).Mark, buffers)
 }
 
+func (s stream) Borrow(shapes []device.Shape) ([]*device.Buffer, mark, error) {
+	buffers, m, err := s.Stream.Borrow(shapes)
+	return buffers, point{m}, err
+}
+
+func (s stream) Behind(m mark) error { return s.Stream.Behind(m.(point).Mark) }
+
+func (s stream) Join(m mark) error { return s.Stream.Join(m.(point).Mark) }
+
 func (p point) Since(earlier mark) (time.Duration, error) { return p.Mark.Since(earlier.(point).Mark) }
 
-func (j *Job) newFabric(lib *csrc.NCCL, cuda csrc.CUDA, open func() (queue, error)) (*Fabric, error) {
-	f := &Fabric{job: j, lib: lib, cuda: cuda, open: open, stop: make(chan struct{}), given: make(chan *work, 16)}
+func (j *Job) newFabric(lib *csrc.NCCL, cuda csrc.CUDA, mem memory, open func() (queue, error)) (*Fabric, error) {
+	f := &Fabric{job: j, lib: lib, cuda: cuda, memory: mem, open: open, stop: make(chan struct{}), given: make(chan *work, 16)}
 	if err := f.join(); err != nil {
 		return nil, fmt.Errorf("join NCCL %s: %w", version(lib.Version()), f.fail(err))
 	}
@@ -187,7 +199,7 @@ func (f *Fabric) comm(name string, ranks []int, programs bool) (Comm, error) {
 	if len(ranks) == 1 {
 		return Solo{}, nil
 	}
-	n := &NCCL{name: name, programs: programs, size: len(ranks), ranks: ranks, fabric: f}
+	n := &NCCL{name: name, programs: programs, size: len(ranks), ranks: ranks, fabric: f, places: map[*device.Buffer]place{}}
 	color := ranks[0]
 	for i, r := range ranks {
 		color = min(color, r)

@@ -137,6 +137,9 @@ func (f *Fabric) Close() error {
 		for _, ok := n.oldest(); ok; _, ok = n.oldest() {
 			n.forget(0)
 		}
+		for _, r := range n.regions {
+			errs = append(errs, r.close())
+		}
 		errs = append(errs, n.queue.Close())
 	}
 	return errors.Join(errs...)

@@ -8,20 +8,20 @@ import (
 	"gorun/csrc/device"
 )
 
-// started are the collectives that Measure measures, each between a whole float32 tensor and a rank's part of it.
-var started = []struct {
+// onDevices are the collectives that Measure measures, each between a whole float32 tensor and a rank's part of it.
+var onDevices = []struct {
 	op    op
 	share float64 // of the tensor that a link carries, in units of (n-1)/n
-	start func(c Comm, whole, part *device.Buffer) (Work, error)
+	run   func(c Comm, whole, part *device.Buffer) ([]*device.Buffer, error)
 }{
-	{allReduce, 2, func(c Comm, whole, _ *device.Buffer) (Work, error) {
-		return c.StartAllReduce("bench", []*device.Buffer{whole})
+	{allReduce, 2, func(c Comm, whole, _ *device.Buffer) ([]*device.Buffer, error) {
+		return c.AllReduce("bench", []*device.Buffer{whole})
 	}},
-	{allGather, 1, func(c Comm, whole, part *device.Buffer) (Work, error) {
-		return c.StartAllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
+	{allGather, 1, func(c Comm, whole, part *device.Buffer) ([]*device.Buffer, error) {
+		return c.AllGather("bench", []*device.Buffer{part}, []device.Shape{whole.Shape()})
 	}},
-	{reduceScatter, 1, func(c Comm, whole, _ *device.Buffer) (Work, error) {
-		return c.StartReduceScatter("bench", []*device.Buffer{whole})
+	{reduceScatter, 1, func(c Comm, whole, _ *device.Buffer) ([]*device.Buffer, error) {
+		return c.ReduceScatter("bench", []*device.Buffer{whole})
 	}},
 }
 
@@ -29,10 +29,10 @@ var started = []struct {
 // waiting, as nccl-tests does. sizes are bytes of the whole tensor, rounded down to whole float32 for each rank. Every
 // rank calls it.
 func Measure(dev *device.Client, c Comm, sizes []int, rounds int) (out []Speed, err error) {
-	for _, m := range started {
+	for _, m := range onDevices {
 		for _, size := range sizes {
 			n := max(1, size/4/c.Size())
-			took, err := measure(dev, n*c.Size(), n, rounds, func(whole, part *device.Buffer) (Work, error) { return m.start(c, whole, part) })
+			took, err := measure(dev, n*c.Size(), n, rounds, func(whole, part *device.Buffer) ([]*device.Buffer, error) { return m.run(c, whole, part) })
 			if err != nil {
 				return nil, err
 			}
@@ -43,7 +43,7 @@ func Measure(dev *device.Client, c Comm, sizes []int, rounds int) (out []Speed, 
 }
 
 // measure is the mean time of a collective in seconds, after three rounds of warm-up.
-func measure(dev *device.Client, whole, part, rounds int, start func(whole, part *device.Buffer) (Work, error)) (seconds float64, err error) {
+func measure(dev *device.Client, whole, part, rounds int, once func(whole, part *device.Buffer) ([]*device.Buffer, error)) (seconds float64, err error) {
 	data := make([]float32, whole)
 	for i := range data {
 		data[i] = float32(i % 251)
@@ -63,7 +63,7 @@ func measure(dev *device.Client, whole, part, rounds int, start func(whole, part
 		defer func() { device.FreeAll(last) }()
 		for range times {
 			device.FreeAll(last)
-			if last, err = outcome(start(w, p)); err != nil {
+			if last, err = once(w, p); err != nil {
 				return err
 			}
 		}

@@ -13,7 +13,8 @@ import (
 
 // NCCL is a Comm of NVIDIA GPUs. No call waits for the device: a collective is queued on the communicator's own stream,
 // behind what makes its arguments, and XLA's queue waits for it where its results are asked for (device.Stream). Tensors
-// are moved from and to the memory of buffers, all of one call as one group of NCCL's, without copies.
+// are moved from and to the memory of buffers, all of one call as one group of NCCL's, without copies; shards that never
+// change are read where they are, without NCCL (Fix).
 //
 // It is also a csrc.StreamCommunicator: collectives inside programs are queued on the stream that XLA gives. One
 // communicator serves either programs or the step, never both, because their order differs from rank to rank.
@@ -29,6 +30,9 @@ type NCCL struct {
 	queue      queue
 	comm       csrc.NCCLComm
 
+	regions []*region                // of fixed shards
+	places  map[*device.Buffer]place // of fixed shards
+
 	mu    sync.Mutex // held while NCCL is called
 	seq   uint64     // protected by mu
 	ended bool       // comm is gone; protected by mu
@@ -43,10 +47,13 @@ type NCCL struct {
 type queue interface {
 	Handle() csrc.Stream
 	Room(shapes []device.Shape) ([]*device.Buffer, error)
+	Borrow(shapes []device.Shape) (buffers []*device.Buffer, after mark, err error)
+	Behind(m mark) error
 	After(buffers ...*device.Buffer) error
 	Zero(b *device.Buffer, offset, n int) error
 	MarkOn(s csrc.Stream) (mark, error)
 	Publish(m mark, buffers []*device.Buffer) ([]*device.Buffer, error)
+	Join(m mark) error
 	Waited() (time.Duration, error)
 	Close() error
 }
@@ -68,29 +75,48 @@ func (n *NCCL) Size() int { return n.size }
 
 // AllGather implements Comm.
 func (n *NCCL) AllGather(what string, shards []*device.Buffer, whole []device.Shape) ([]*device.Buffer, error) {
-	return outcome(n.StartAllGather(what, shards, whole))
+	return outcome(n.gather(what, shards, whole, false))
 }
 
 // ReduceScatter implements Comm.
 func (n *NCCL) ReduceScatter(what string, whole []*device.Buffer) ([]*device.Buffer, error) {
-	return outcome(n.StartReduceScatter(what, whole))
+	return outcome(n.reduceScatter(what, whole, false))
 }
 
 // AllReduce implements Comm.
 func (n *NCCL) AllReduce(what string, tensors []*device.Buffer) ([]*device.Buffer, error) {
-	return outcome(n.StartAllReduce(what, tensors))
+	return outcome(n.allReduce(what, tensors, false))
 }
 
-// StartAllGather implements Comm. A tensor whose rows do not divide evenly is sent by every rank in turn: its shards are
-// filled, the whole is not.
+// StartAllGather implements Comm.
 func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []device.Shape) (Work, error) {
+	return n.gather(what, shards, whole, true)
+}
+
+// StartReduceScatter implements Comm.
+func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+	return n.reduceScatter(what, whole, true)
+}
+
+// StartAllReduce implements Comm.
+func (n *NCCL) StartAllReduce(what string, tensors []*device.Buffer) (Work, error) {
+	return n.allReduce(what, tensors, true)
+}
+
+// gather starts an all-gather, for programs alone or not. A tensor whose rows do not divide evenly is sent by every rank in
+// turn: its shards are filled, the whole is not.
+func (n *NCCL) gather(what string, shards []*device.Buffer, whole []device.Shape, forPrograms bool) (Work, error) {
 	if err := checkShards(what, shards, whole, n.size); err != nil {
 		return nil, err
 	}
-	return n.onBuffers(allGather, what, shards, whole, func(i int, src, dst uintptr) []csrc.NCCLOp {
+	w := &work{op: allGather, what: what, in: shards, forPrograms: forPrograms}
+	return n.start(w, whole, func(i int, src, dst uintptr) moves {
+		if p, ok := n.places[shards[i]]; ok {
+			return p.pull(dst, whole[i])
+		}
 		rows, row := whole[i].Dims[0], whole[i].Bytes()/max(1, whole[i].Dims[0])
 		if rows%n.size == 0 {
-			return []csrc.NCCLOp{{Kind: csrc.NCCLAllGather, DType: dtypes.Uint8, Src: src, Dst: dst, Count: rows / n.size * row}}
+			return one(csrc.NCCLOp{Kind: csrc.NCCLAllGather, DType: dtypes.Uint8, Src: src, Dst: dst, Count: rows / n.size * row})
 		}
 		return n.each(rows, func(root, lo, hi int) csrc.NCCLOp {
 			return csrc.NCCLOp{Kind: csrc.NCCLBroadcast, DType: dtypes.Uint8, Root: root, Src: src, Dst: dst + uintptr(lo*row), Count: (hi - lo) * row}
@@ -98,8 +124,8 @@ func (n *NCCL) StartAllGather(what string, shards []*device.Buffer, whole []devi
 	})
 }
 
-// StartReduceScatter implements Comm. Uneven rows are reduced to every rank in turn.
-func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, error) {
+// reduceScatter starts a reduce-scatter. Uneven rows are reduced to every rank in turn.
+func (n *NCCL) reduceScatter(what string, whole []*device.Buffer, forPrograms bool) (Work, error) {
 	if _, err := dtypesOf(whole); err != nil {
 		return nil, fmt.Errorf("reduce-scatter %s: %w", what, err)
 	}
@@ -107,11 +133,12 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 	for i, b := range whole {
 		shards[i] = ShardShape(b.Shape(), n.size)
 	}
-	return n.onBuffers(reduceScatter, what, whole, shards, func(i int, src, dst uintptr) []csrc.NCCLOp {
+	w := &work{op: reduceScatter, what: what, in: whole, forPrograms: forPrograms}
+	return n.start(w, shards, func(i int, src, dst uintptr) moves {
 		s := whole[i].Shape()
 		rows, row := s.Dims[0], s.Size()/max(1, s.Dims[0])
 		if rows%n.size == 0 {
-			return []csrc.NCCLOp{{Kind: csrc.NCCLReduceScatter, DType: s.DType, Src: src, Dst: dst, Count: rows / n.size * row}}
+			return one(csrc.NCCLOp{Kind: csrc.NCCLReduceScatter, DType: s.DType, Src: src, Dst: dst, Count: rows / n.size * row})
 		}
 		return n.each(rows, func(root, lo, hi int) csrc.NCCLOp {
 			return csrc.NCCLOp{Kind: csrc.NCCLReduce, DType: s.DType, Root: root, Src: src + uintptr(lo*row*s.DType.Size()), Dst: dst, Count: (hi - lo) * row}
@@ -119,40 +146,40 @@ func (n *NCCL) StartReduceScatter(what string, whole []*device.Buffer) (Work, er
 	})
 }
 
-// each is one collective for every rank that holds rows.
-func (n *NCCL) each(rows int, op func(root, lo, hi int) csrc.NCCLOp) (ops []csrc.NCCLOp) {
-	for r := range n.size {
-		if lo, hi := Part(rows, n.size, r); lo < hi {
-			ops = append(ops, op(r, lo, hi))
-		}
-	}
-	return ops
-}
-
-// StartAllReduce implements Comm.
-func (n *NCCL) StartAllReduce(what string, tensors []*device.Buffer) (Work, error) {
+// allReduce starts an all-reduce.
+func (n *NCCL) allReduce(what string, tensors []*device.Buffer, forPrograms bool) (Work, error) {
 	types, err := dtypesOf(tensors)
 	if err != nil {
 		return nil, fmt.Errorf("all-reduce %s: %w", what, err)
 	}
 	shapes := shapesOf(tensors)
-	return n.onBuffers(allReduce, what, tensors, shapes, func(i int, src, dst uintptr) []csrc.NCCLOp {
-		return []csrc.NCCLOp{{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()}}
+	w := &work{op: allReduce, what: what, in: tensors, forPrograms: forPrograms}
+	return n.start(w, shapes, func(i int, src, dst uintptr) moves {
+		return one(csrc.NCCLOp{Kind: csrc.NCCLAllReduce, DType: types[i], Src: src, Dst: dst, Count: shapes[i].Size()})
 	})
 }
 
-// onBuffers starts one group of collectives from buffers to new ones of the shapes out; ops are those of tensor i.
-func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Shape, ops func(i int, src, dst uintptr) []csrc.NCCLOp) (Work, error) {
-	if len(in) == 0 {
+// each is one collective for every rank that holds rows.
+func (n *NCCL) each(rows int, op func(root, lo, hi int) csrc.NCCLOp) (m moves) {
+	for r := range n.size {
+		if lo, hi := Part(rows, n.size, r); lo < hi {
+			m.group = append(m.group, op(r, lo, hi))
+		}
+	}
+	return m
+}
+
+// start starts one group of collectives from a work's buffers to new ones of the shapes out; of tells what moves tensor i.
+func (n *NCCL) start(w *work, out []device.Shape, of func(i int, src, dst uintptr) moves) (Work, error) {
+	if len(w.in) == 0 {
 		return done(nil), nil
 	}
-	made, err := n.queue.Room(out)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %s: %w", opNames[o], what, n.name, err)
+	w.n, w.begun = n, make(chan struct{})
+	if err := w.room(out); err != nil {
+		return nil, w.fail(err)
 	}
-	w := &work{n: n, op: o, what: what, in: in, made: made, begun: make(chan struct{})}
-	for i, b := range made {
-		src, err := in[i].Pointer()
+	for i, b := range w.made {
+		src, err := w.in[i].Pointer()
 		if err != nil {
 			return nil, w.fail(err)
 		}
@@ -160,8 +187,8 @@ func (n *NCCL) onBuffers(o op, what string, in []*device.Buffer, out []device.Sh
 		if err != nil {
 			return nil, w.fail(err)
 		}
-		w.group = append(w.group, ops(i, src, dst)...)
-		w.bytes += in[i].Shape().Bytes()
+		w.add(of(i, src, dst))
+		w.bytes += w.in[i].Shape().Bytes()
 	}
 	n.fabric.give(w)
 	return w, nil

@@ -41,6 +41,12 @@ func (i idle) Room(shapes []device.Shape) (room []*device.Buffer, err error) {
 	}
 	return room, nil
 }
+func (i idle) Borrow(shapes []device.Shape) ([]*device.Buffer, mark, error) {
+	room, err := i.Room(shapes)
+	return room, i, err
+}
+func (idle) Behind(mark) error   { return nil }
+func (idle) Join(mark) error     { return nil }
 func (idle) Handle() csrc.Stream { return 0 }
 func (idle) Close() error        { return nil }
 func (idle) Passed() (bool, error) {
@@ -85,7 +91,7 @@ func fabrics(t *testing.T, jobs []*Job, q queue) []*Fabric {
 	}
 	out := make([]*Fabric, len(jobs))
 	errs := perRank(len(jobs), func(r int) (err error) {
-		out[r], err = jobs[r].newFabric(lib, csrc.CUDA{}, func() (queue, error) { return q, nil })
+		out[r], err = jobs[r].newFabric(lib, csrc.CUDA{}, nil, func() (queue, error) { return q, nil })
 		return err
 	})
 	if err := errors.Join(errs...); err != nil {

@@ -25,8 +25,8 @@ func (n *NCCL) QueueReduceScatter(what string, dst, src uintptr, count int, t dt
 	return n.inProgram(reduceScatter, what, csrc.NCCLOp{Kind: csrc.NCCLReduceScatter, DType: t, Src: src, Dst: dst, Count: count}, s)
 }
 
-func (n *NCCL) inProgram(o op, what string, one csrc.NCCLOp, s csrc.Stream) error {
-	m, err := n.run(o, what, one.Count*one.DType.Size(), []csrc.NCCLOp{one}, s, func() error { return nil })
+func (n *NCCL) inProgram(o op, what string, c csrc.NCCLOp, s csrc.Stream) error {
+	m, err := n.run(o, what, c.Count*c.DType.Size(), one(c), s, func() error { return nil })
 	if err != nil {
 		return fmt.Errorf("%s %s: %s: %w", opNames[o], what, n.name, err)
 	}

@@ -9,14 +9,29 @@ import (
 	"gorun/csrc/device"
 )
 
+// moves is what a collective does on a stream: copies from other devices, copies within this one, and one group of NCCL's.
+type moves struct {
+	between, within []csrc.Move
+	group           []csrc.NCCLOp
+}
+
+func (m *moves) add(n moves) {
+	m.between, m.within, m.group = append(m.between, n.between...), append(m.within, n.within...), append(m.group, n.group...)
+}
+
+func one(o csrc.NCCLOp) moves { return moves{group: []csrc.NCCLOp{o}} }
+
 // work is a collective on a communicator's stream.
 type work struct {
+	moves
 	n        *NCCL
 	op       op
 	what     string
 	bytes    int
-	group    []csrc.NCCLOp
 	in, made []*device.Buffer
+
+	forPrograms bool // nobody else reads the results
+	after       mark // if so, what used the results' memory before is over here
 
 	begun chan struct{} // closed when it is queued, or has failed
 	mark  *shared       // behind it
@@ -25,14 +40,43 @@ type work struct {
 
 // begin queues it.
 func (w *work) begin() {
-	w.mark, w.err = w.n.run(w.op, w.what, w.bytes, w.group, w.n.queue.Handle(), w.prepare)
+	w.mark, w.err = w.n.run(w.op, w.what, w.bytes, w.moves, w.n.queue.Handle(), w.prepare)
+	w.dropAfter()
 	close(w.begun)
+}
+
+// room makes buffers for the results.
+func (w *work) room(out []device.Shape) (err error) {
+	if !w.forPrograms {
+		w.made, err = w.n.queue.Room(out)
+		return err
+	}
+	made, after, err := w.n.queue.Borrow(out)
+	if err == nil {
+		w.made, w.after = made, after
+	}
+	return err
+}
+
+func (w *work) dropAfter() {
+	if w.after != nil {
+		w.after.Free()
+		w.after = nil
+	}
 }
 
 // prepare makes the stream wait for all buffers, and clears what a reduce-scatter of uneven rows leaves.
 func (w *work) prepare() error {
 	n := w.n
-	if err := n.queue.After(append(w.in[:len(w.in):len(w.in)], w.made[len(w.made)-1])...); err != nil || w.op != reduceScatter {
+	buffers := w.in
+	if w.forPrograms {
+		if err := n.queue.Behind(w.after); err != nil {
+			return err
+		}
+	} else {
+		buffers = append(w.in[:len(w.in):len(w.in)], w.made[len(w.made)-1])
+	}
+	if err := n.queue.After(buffers...); err != nil || w.op != reduceScatter {
 		return err
 	}
 	for i, b := range w.made {
@@ -54,6 +98,12 @@ func (w *work) Wait() ([]*device.Buffer, error) {
 		return nil, w.fail(w.err)
 	}
 	defer w.mark.drop()
+	if w.forPrograms {
+		if err := w.n.queue.Join(w.mark.mark); err != nil {
+			return nil, w.fail(err)
+		}
+		return w.made, nil
+	}
 	out, err := w.n.queue.Publish(w.mark.mark, w.made)
 	if err != nil {
 		return nil, w.fail(err)
@@ -64,6 +114,7 @@ func (w *work) Wait() ([]*device.Buffer, error) {
 // fail gives the results' memory back and says what failed.
 func (w *work) fail(err error) error {
 	device.FreeAll(w.made)
+	w.dropAfter()
 	return fmt.Errorf("%s %s: %s: %w", opNames[w.op], w.what, w.n.name, err)
 }
 
@@ -93,18 +144,18 @@ func (s *shared) drop() {
 	}
 }
 
-// run queues a group of collectives on a stream, after whatever prepare queues, and returns a mark behind them, for the
-// caller to drop.
-func (n *NCCL) run(o op, what string, bytes int, group []csrc.NCCLOp, s csrc.Stream, prepare func() error) (*shared, error) {
+// run queues a collective on a stream, after whatever prepare queues, and returns a mark behind it, for the caller to
+// drop.
+func (n *NCCL) run(o op, what string, bytes int, m moves, s csrc.Stream, prepare func() error) (*shared, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ended {
+	if n.ended || n.fabric.job.ctx.Err() != nil { // it may be that the watch has not ended it yet
 		return nil, n.fabric.cause()
 	}
 	n.seq++
 	p := pending{call: call{o, n.seq, time.Now().Add(n.fabric.job.cfg.Timeout)}}
 	p.end = n.fabric.job.flight.begin(Event{Op: opNames[o], What: what, Comm: n.name, Seq: n.seq}, bytes)
-	if err := n.enqueue(&p, group, s, prepare); err != nil {
+	if err := n.enqueue(&p, m, s, prepare); err != nil {
 		err = n.fabric.fail(fmt.Errorf("number %d: %w", p.seq, err))
 		p.end(err)
 		return nil, err
@@ -116,7 +167,7 @@ func (n *NCCL) run(o op, what string, bytes int, group []csrc.NCCLOp, s csrc.Str
 }
 
 // enqueue does the work of run, and leaves p's marks.
-func (n *NCCL) enqueue(p *pending, group []csrc.NCCLOp, s csrc.Stream, prepare func() error) (err error) {
+func (n *NCCL) enqueue(p *pending, m moves, s csrc.Stream, prepare func() error) (err error) {
 	if err := prepare(); err != nil {
 		return err
 	}
@@ -128,19 +179,35 @@ func (n *NCCL) enqueue(p *pending, group []csrc.NCCLOp, s csrc.Stream, prepare f
 			p.from.Free()
 		}
 	}()
+	for _, copies := range [][]csrc.Move{m.between, m.within} {
+		if len(copies) == 0 {
+			continue
+		}
+		if err := n.fabric.memory.Copy(copies, s); err != nil {
+			return err
+		}
+	}
+	if len(m.group) > 0 {
+		if err := n.together(p, m.group, s); err != nil {
+			return err
+		}
+	}
+	behind, err := n.queue.MarkOn(s)
+	if err == nil {
+		p.mark = share(behind)
+	}
+	return err
+}
+
+// together queues a group of NCCL's, which needs all ranks to come.
+func (n *NCCL) together(p *pending, group []csrc.NCCLOp, s csrc.Stream) error {
 	f := n.fabric
 	if err := f.lib.Run(f.cuda, n.comm, group, s); err != nil {
 		return err
 	}
-	if err := f.settle(n.comm, p.deadline); err != nil {
-		if err == errLate { //nolint:errorlint // settle's own
-			err = fmt.Errorf("it has taken longer than it may: %s", f.job.missing(p.call, n.name, n.ranks))
-		}
-		return err
-	}
-	m, err := n.queue.MarkOn(s)
-	if err == nil {
-		p.mark = share(m)
+	err := f.settle(n.comm, p.deadline)
+	if err == errLate { //nolint:errorlint // settle's own
+		return fmt.Errorf("it has taken longer than it may: %s", f.job.missing(p.call, n.name, n.ranks))
 	}
 	return err
 }

@@ -31,7 +31,7 @@ func LoadElsewhere(path string, overrides []string) (*Recipe, error) {
 		return nil, err
 	}
 	missing := func(f *Fault) bool { return errors.Is(f.cause, fs.ErrNotExist) }
-	if err := join(slices.DeleteFunc(r.check(), missing)); err != nil {
+	if err := join(slices.DeleteFunc(r.check(nil), missing)); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -94,7 +94,7 @@ func Parse(source string, data []byte, overrides []string) (*Recipe, error) {
 		return r, nil
 	}
 	faults := d.faults
-	for _, f := range r.check() {
+	for _, f := range r.check(d.failed) {
 		if !d.failed[f.Field] {
 			faults = append(faults, f)
 		}

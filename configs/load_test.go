@@ -225,6 +225,19 @@ func TestSyntaxErrorIsWrapped(t *testing.T) {
 	}
 }
 
+// TestUnreadIsNotDefault: a value that cannot be read is no fault of another one that would contradict the default.
+func TestUnreadIsNotDefault(t *testing.T) {
+	text := "[model]\npretrained_model_name_or_path = \"mock:llama3-8b\"\n[dataset]\nkind = \"mock\"\n[lr_scheduler]\nname = \"cosine\"\nmin_lr = 5e-5\n"
+	_, err := Parse("recipe.toml", []byte(text), []string{"optimizer.lr=abc"})
+	if err == nil || !strings.Contains(err.Error(), "optimizer.lr") || strings.Contains(err.Error(), "min_lr") {
+		t.Errorf("got %v", err)
+	}
+	r := mustParse(t, text)
+	if err := r.Validate(); err == nil || !strings.Contains(err.Error(), "min_lr") {
+		t.Errorf("with the default: %v", err)
+	}
+}
+
 // TestAllFaultsAtOnce: wrong keys, types, overrides, ranges and missing keys come in one error, those of
 // the file in its order, and a key with a wrong type is not told twice.
 func TestAllFaultsAtOnce(t *testing.T) {

@@ -13,7 +13,7 @@ type Recipe struct {
 	PackedSequence       PackedSequence     `toml:"packed_sequence" doc:"Several samples in one row."`
 	Dataloader           Dataloader         `toml:"dataloader" doc:"How samples become micro-batches."`
 	ValidationDataset    map[string]Dataset `toml:"validation_dataset" doc:"What to validate on, by name of the set."`
-	ValidationDataloader Dataloader         `toml:"validation_dataloader" doc:"How validation samples become micro-batches."`
+	ValidationDataloader Dataloader         `toml:"validation_dataloader" doc:"How many validation samples are scored together: as many as in [dataloader], unless given. In which order has no meaning."`
 	Optimizer            Optimizer          `toml:"optimizer" doc:"The optimizer."`
 	LRScheduler          LRScheduler        `toml:"lr_scheduler" doc:"The learning rate over the steps."`
 	ClipGradNorm         ClipGradNorm       `toml:"clip_grad_norm" doc:"Clipping of the gradient's global norm."`
@@ -71,7 +71,7 @@ type PEFT struct {
 	ModulesToSave   []string     `toml:"modules_to_save" doc:"Modules trained in full beside the adapter, as in PEFT: embed_tokens, lm_head. vLLM and llama.cpp serve such an adapter only merged."`
 	LoraAInit       string       `toml:"lora_A_init" values:"xavier|kaiming" doc:"xavier as AutoModel; kaiming-uniform as PEFT."`
 	LoraBInit       string       `toml:"lora_B_init" values:"zero" doc:"B starts at zero, so that training starts at the base."`
-	InitFrom        string       `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id."`
+	InitFrom        string       `toml:"init_from" default:"none" doc:"Start from this adapter: a folder with adapter_config.json, or a Hub id. Its modules, dims, scaling and kind hold, instead of those here."`
 	UseRSLora       bool         `toml:"use_rslora" doc:"Scale by alpha/sqrt(dim) instead."`
 	BasePrecision   string       `toml:"base_precision" values:"auto|bf16|fp8|fp8_all" doc:"How the frozen base is stored. auto: as model.dtype; fp8: the weights of all blocks but the first and the last fifteenth in 8-bit floats, faster on GPUs since Ada, at some loss; fp8_all: those of all blocks, and the head's in training, faster still, at more (docs/float8.md)."`
 }

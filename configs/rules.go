@@ -123,11 +123,24 @@ func (c *checker) mesh(r *Recipe) {
 	}
 }
 
+// order refuses what the order of samples and random numbers do not depend on.
+func (c *checker) order(r *Recipe) {
+	if r.ValidationDataloader.Shuffle {
+		c.fault("validation_dataloader.shuffle", "true has no meaning: a validation loss is the mean of a whole set, in any order; drop it")
+	}
+	if !r.RNG.Ranked {
+		c.fault("rng.ranked", "false asks that ranks draw the same numbers, but numbers are keyed by sample, and ranks have different ones; drop it")
+	}
+}
+
 // datasets checks [dataset] and every validation set.
 func (c *checker) datasets(r *Recipe) {
-	c.dataset("dataset", r.Dataset, r.PackedSequence.PackedSequenceSize)
+	c.dataset("dataset", r.Dataset)
+	if packed := r.PackedSequence.PackedSequenceSize; packed > 0 && r.Dataset.SeqLength > packed { // validation sets are not packed
+		c.fault("dataset.seq_length", "%d is more than packed_sequence.packed_sequence_size = %d, and a sample must fit a packed row; lower it or raise that", r.Dataset.SeqLength, packed)
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.ValidationDataset)) {
-		c.dataset(setPath(r, name), r.ValidationDataset[name], r.PackedSequence.PackedSequenceSize)
+		c.dataset(setPath(r, name), r.ValidationDataset[name])
 	}
 	if len(r.ValidationDataset) == 0 && r.GenerateSamples.NumSamples > 0 {
 		c.fault("generate_samples.num_samples", "%d given, but there is no [validation_dataset] to take them from; add one, or use generate_samples.prompts", r.GenerateSamples.NumSamples)
@@ -135,7 +148,7 @@ func (c *checker) datasets(r *Recipe) {
 }
 
 // dataset checks one set of samples.
-func (c *checker) dataset(at string, d Dataset, packed int) {
+func (c *checker) dataset(at string, d Dataset) {
 	if !c.good(at + ".kind") {
 		return
 	}
@@ -152,9 +165,6 @@ func (c *checker) dataset(at string, d Dataset, packed int) {
 		if d.NumSamples > 0 {
 			c.fault(at+".num_samples", `%d is for kind = "mock"; use limit_dataset_samples for kind %q`, d.NumSamples, d.Kind)
 		}
-	}
-	if packed > 0 && d.SeqLength > packed {
-		c.fault(at+".seq_length", "%d is more than packed_sequence.packed_sequence_size = %d; a sample must fit a packed row", d.SeqLength, packed)
 	}
 	if d.Compat == "automodel" && d.Kind != "squad" {
 		c.fault(at+".compat", `"automodel" is for kind = "squad", not %q`, d.Kind)

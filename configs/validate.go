@@ -12,11 +12,13 @@ import (
 // Validate returns every fault of the recipe, joined, each a *Fault that names the field, what was given
 // and the fix: values out of range, contradictions between keys, and files that are not there. It looks
 // at the file system, not at the network or the device. nil means that the run may be planned.
-func (r *Recipe) Validate() error { return join(r.check()) }
+func (r *Recipe) Validate() error { return join(r.check(nil)) }
 
-// check gathers the faults: first each key alone, by its tags, then the rules between keys.
-func (r *Recipe) check() []*Fault {
+// check gathers the faults: first each key alone, by its tags, then the rules between keys. Fields that could not be read
+// have their default, which nobody gave: rules between keys leave them out as those with a fault.
+func (r *Recipe) check(failed map[string]bool) []*Fault {
 	c := &checker{bad: make(map[string]bool)}
+	maps.Copy(c.bad, failed)
 	root := reflect.ValueOf(r).Elem()
 	for _, section := range keysOf(recipeType) {
 		if section.typ != datasetMapType {
@@ -35,6 +37,7 @@ func (r *Recipe) check() []*Fault {
 	c.peft(r)
 	c.mesh(r)
 	c.datasets(r)
+	c.order(r)
 	c.output(r)
 	return c.faults
 }

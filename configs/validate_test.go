@@ -76,6 +76,8 @@ func TestValidate(t *testing.T) {
 		{"constant decay", "lr_scheduler.decay_steps", "never falls", func(r *Recipe) { r.LRScheduler.DecaySteps = 1 }},
 		{"min above peak", "lr_scheduler.min_lr", "0.1 is above optimizer.lr = 1e-05", func(r *Recipe) { r.LRScheduler = LRScheduler{Name: "cosine", MinLR: 0.1} }},
 
+		{"shuffled validation", "validation_dataloader.shuffle", "in any order", func(r *Recipe) { r.ValidationDataloader.Shuffle = true }},
+		{"ranks alike", "rng.ranked", "keyed by sample", func(r *Recipe) { r.RNG.Ranked = false }},
 		{"replicas", "distributed.dp_replicate_size", "3 does not divide dp_size = 8", func(r *Recipe) { r.Distributed.DPReplicateSize, r.Distributed.DPSize = 3, 8 }},
 		{"offload of what stays", "distributed.cpu_offload", "reshard_after_forward", func(r *Recipe) { r.Distributed.CPUOffload, r.Distributed.ReshardAfterForward = true, false }},
 		{"offload of what is trained", "distributed.cpu_offload", "frozen base", func(r *Recipe) {
@@ -159,6 +161,12 @@ func TestValidateAccepts(t *testing.T) {
 		"lr of 0":            func(r *Recipe) { r.Optimizer.LR = 0 },
 		"no clipping":        func(r *Recipe) { r.ClipGradNorm.MaxNorm = 0 },
 		"packed":             func(r *Recipe) { r.PackedSequence.PackedSequenceSize, r.Dataset.SeqLength = 2048, 2048 },
+		"validation longer": func(r *Recipe) {
+			r.PackedSequence.PackedSequenceSize = 256
+			set := r.Dataset
+			set.SeqLength = 512
+			r.ValidationDataset = map[string]Dataset{DefaultSet: set}
+		},
 	} {
 		r := valid(t)
 		change(r)

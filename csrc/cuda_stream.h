@@ -1,12 +1,12 @@
 // The part of the CUDA driver API by which another library works beside XLA on the same device: streams, events and
-// XLA's own context (the device's primary one). libcuda.so.1 is loaded at run time and never unloaded. Functions return
-// 0, or CUDA's code with a message in *err (free it), and may be called from any thread.
+// XLA's own context (the device's primary one). Functions return 0, or a code (the driver's, or of status.h) with a message
+// in *err (free it), and may be called from any thread.
 #ifndef GORUN_CUDA_STREAM_H
 #define GORUN_CUDA_STREAM_H
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct gorun_cuda gorun_cuda;  // the driver's functions, and one device's context
+typedef struct gorun_cuda gorun_cuda;  // the driver, and one device's context
 
 // gorun_cuda_open takes device number `device` as CUDA_VISIBLE_DEVICES counts.
 int gorun_cuda_open(int device, gorun_cuda **out, char **err);

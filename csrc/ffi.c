@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { METADATA_EXTENSION = 1, REGISTER_SLOT = 2, S32 = 4 };
+#include "status.h"
+
+enum { METADATA_EXTENSION = 1, REGISTER_SLOT = 2 };
+enum { S32 = 4, S64 = 5, F32 = 11 };  // as XLA numbers element types
 
 typedef struct {
   size_t size;
@@ -48,12 +51,21 @@ void *ffi_attribute(ffi_call *c, const char *name, int type) {
   return NULL;
 }
 
-const int32_t *ffi_int32(ffi_call *c, const char *name) {
+static const void *scalar(ffi_call *c, const char *name, int dtype) {
   struct {
     int dtype;
-    void *value;
-  } *scalar = ffi_attribute(c, name, FFI_SCALAR);
-  return scalar && scalar->dtype == S32 ? scalar->value : NULL;
+    const void *value;
+  } *s = ffi_attribute(c, name, FFI_SCALAR);
+  return s && s->dtype == dtype ? s->value : NULL;
+}
+
+const int32_t *ffi_int32(ffi_call *c, const char *name) { return scalar(c, name, S32); }
+const int64_t *ffi_int64(ffi_call *c, const char *name) { return scalar(c, name, S64); }
+
+int64_t ffi_elements(const ffi_buffer *b) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < b->rank; i++) n *= b->dims[i];
+  return n;
 }
 
 int gorun_ffi_register(const gorun_api *api, const char *name, const char *platform, ffi_handler *handler, int traits, char **err) {
@@ -73,16 +85,14 @@ int gorun_ffi_register(const gorun_api *api, const char *name, const char *platf
     return error ? gorun_fail(api, error, err) : 0;
   }
   *err = strdup("this plugin has no foreign function interface");
-  return PJRT_UNIMPLEMENTED;
+  return STATUS_UNIMPLEMENTED;
 }
 
 void *gorun_ffi_copy(ffi_call *c) {
   if (ffi_metadata(c, 0)) return NULL;
-  if (c->args.n != 1 || c->results.n != 1) return ffi_error(c, 3, "gorun_copy takes one argument and gives one result");
+  if (c->args.n != 1 || c->results.n != 1) return ffi_error(c, STATUS_INVALID_ARGUMENT, "gorun_copy takes one argument and gives one result");
   ffi_buffer *in = c->args.values[0], *out = c->results.values[0];
-  if (in->dtype != 11) return ffi_error(c, 3, "gorun_copy takes float32");
-  size_t n = 4;
-  for (int64_t i = 0; i < in->rank; i++) n *= (size_t)in->dims[i];
-  if (in->data != out->data) memcpy(out->data, in->data, n);
+  if (in->dtype != F32) return ffi_error(c, STATUS_INVALID_ARGUMENT, "gorun_copy takes float32");
+  if (in->data != out->data) memcpy(out->data, in->data, sizeof(float) * (size_t)ffi_elements(in));
   return NULL;
 }

@@ -56,7 +56,7 @@ func (p *Plugin) registerCall(target, platform string, handler unsafe.Pointer, t
 	defer C.free(unsafe.Pointer(name))
 	defer C.free(unsafe.Pointer(on))
 	var msg *C.char
-	return check("register "+target, C.gorun_ffi_register(p.api, name, on, (*C.ffi_handler)(handler), traits, &msg), msg)
+	return check("register "+target, C.gorun_ffi_register(p.api, name, on, (*C.ffi_handler)(handler), traits, &msg), &msg)
 }
 
 // CopyTarget is the custom call that RegisterCopy makes known.

@@ -72,8 +72,12 @@ void *ffi_stream(ffi_call *c, void **stream);
 enum { FFI_SCALAR = 3, FFI_STRING = 4 };
 void *ffi_attribute(ffi_call *c, const char *name, int type);
 
-// ffi_int32 is the value of an attribute of type i32; NULL if there is none.
+// ffi_int32 and ffi_int64 are the value of an attribute of type i32 or i64; NULL if there is none.
 const int32_t *ffi_int32(ffi_call *c, const char *name);
+const int64_t *ffi_int64(ffi_call *c, const char *name);
+
+// ffi_elements is how many elements an array has.
+int64_t ffi_elements(const ffi_buffer *b);
 
 typedef struct {  // the value of a string attribute
   const char *data;

@@ -3,24 +3,17 @@
 #include <stdlib.h>
 
 #include "_cgo_export.h"
-
-enum { INVALID_ARGUMENT = 3 };
-
-static int64_t elements(const ffi_buffer *b) {
-  int64_t n = 1;
-  for (int64_t i = 0; i < b->rank; i++) n *= b->dims[i];
-  return n;
-}
+#include "status.h"
 
 void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call *out) {
   if (c->args.n != 2 || c->results.n != 2)
-    return ffi_error(c, INVALID_ARGUMENT, "a collective takes an array and a token and returns an array and a token");
+    return ffi_error(c, STATUS_INVALID_ARGUMENT, "a collective takes an array and a token and returns an array and a token");
   ffi_buffer *src = c->args.values[0], *dst = c->results.values[0];
   const int32_t *comm = ffi_int32(c, "comm");
   ffi_bytes *what = ffi_attribute(c, "what", FFI_STRING);
   if (!comm || !what)
-    return ffi_error(c, INVALID_ARGUMENT, "a collective has the attributes comm (i32) and what (string)");
-  if (src->dtype != dst->dtype) return ffi_error(c, INVALID_ARGUMENT, "a collective's result has the type of its argument");
+    return ffi_error(c, STATUS_INVALID_ARGUMENT, "a collective has the attributes comm (i32) and what (string)");
+  if (src->dtype != dst->dtype) return ffi_error(c, STATUS_INVALID_ARGUMENT, "a collective's result has the type of its argument");
   *out = (gorun_collective_call){.op = op,
                                  .comm = *comm,
                                  .what = what->data,
@@ -28,8 +21,8 @@ void *ffi_collective(ffi_call *c, gorun_collective_op op, gorun_collective_call 
                                  .dtype = src->dtype,
                                  .src = src->data,
                                  .dst = dst->data,
-                                 .src_n = elements(src),
-                                 .dst_n = elements(dst)};
+                                 .src_n = ffi_elements(src),
+                                 .dst_n = ffi_elements(dst)};
   return NULL;
 }
 

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 
 #include "_cgo_export.h"
-
-enum { INVALID_ARGUMENT = 3 };
+#include "status.h"
 
 void *gorun_ffi_room(ffi_call *c) {
   ffi_metadata(c, 0);
@@ -13,7 +12,7 @@ void *gorun_ffi_room(ffi_call *c) {
 
 static void *join(ffi_call *c, void *stream) {
   const int32_t *number = ffi_int32(c, "stream");
-  if (!number) return ffi_error(c, INVALID_ARGUMENT, "gorun_join has the attribute stream (i32)");
+  if (!number) return ffi_error(c, STATUS_INVALID_ARGUMENT, "gorun_join has the attribute stream (i32)");
   char *message = NULL;
   int code = gorunJoin(*number, (intptr_t)stream, &message);
   if (!code) return NULL;

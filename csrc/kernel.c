@@ -7,35 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda_driver.h"
 #include "library.h"
+#include "status.h"
 
-enum { MOST_KERNELS = 4096, MOST_PARAMETERS = 512, INVALID_ARGUMENT = 3, INTERNAL = 13 };
-enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MOST_SHARED = 8 };        // of the driver
-enum { LAUNCH_POINTER = 1, LAUNCH_SIZE = 2 };                                 // keys of a launch's parameters
+enum { MOST_KERNELS = 4096, MOST_PARAMETERS = 512 };
+enum { CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76, MOST_SHARED = 8 };  // of the driver
+enum { LAUNCH_POINTER = 1, LAUNCH_SIZE = 2 };                           // keys of a launch's parameters
 
 static int fail(char **err, const char *format, ...) {
   va_list list;
   va_start(list, format);
   if (vasprintf(err, format, list) < 0) *err = NULL;
   va_end(list);
-  return INTERNAL;
+  return STATUS_INTERNAL;
 }
 
-// The driver's functions that are used, by their names in its library.
-static struct {
-  int (*Init)(unsigned);
-  int (*GetErrorString)(int, const char **);
-  int (*DeviceGet)(int *, int);
-  int (*DeviceGetAttribute)(int *, int, int);
-  int (*DevicePrimaryCtxRetain)(void **, int);
-  int (*CtxPushCurrent)(void *);
-  int (*CtxPopCurrent)(void **);
-  int (*ModuleLoadData)(void **, const void *);
-  int (*ModuleGetFunction)(void **, void *, const char *);
-  int (*FuncSetAttribute)(void *, int, int);
-  int (*LaunchKernel)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **);
-} cuda;
-
+// The run-time compiler's functions that are used, by their names in its library.
 static struct {
   int (*Version)(int *, int *);
   const char *(*GetErrorString)(int);
@@ -48,17 +36,13 @@ static struct {
   int (*GetCUBIN)(void *, char *);
 } nvrtc;
 
-static int load(const char *path, const gorun_symbol *symbols, char **err) {
-  return gorun_library(path, symbols, NULL, err) ? INTERNAL : 0;
-}
-
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;  // of what follows, but for reading kernels below count
-static int cuda_open;
 static void *contexts[64];  // the primary context of each GPU that has been used
 
-// A kernel is a driver's function or, for the CPU, one of our own.
+// A kernel is a function of the driver's or, for the CPU, one of our own.
 typedef struct {
   gorun_launch launch;
+  const gorun_cuda_driver *driver;
   void *function;
   int (*emulate)(void **);
 } kernel;
@@ -83,73 +67,46 @@ static int add(kernel k, char **err) {
   return 0;
 }
 
-static int driver(char **err) {
-  if (cuda_open) return 0;
-  const gorun_symbol symbols[] = {
-      {"cuInit", (void **)&cuda.Init},
-      {"cuGetErrorString", (void **)&cuda.GetErrorString},
-      {"cuDeviceGet", (void **)&cuda.DeviceGet},
-      {"cuDeviceGetAttribute", (void **)&cuda.DeviceGetAttribute},
-      {"cuDevicePrimaryCtxRetain", (void **)&cuda.DevicePrimaryCtxRetain},
-      {"cuCtxPushCurrent_v2", (void **)&cuda.CtxPushCurrent},
-      {"cuCtxPopCurrent_v2", (void **)&cuda.CtxPopCurrent},
-      {"cuModuleLoadData", (void **)&cuda.ModuleLoadData},
-      {"cuModuleGetFunction", (void **)&cuda.ModuleGetFunction},
-      {"cuFuncSetAttribute", (void **)&cuda.FuncSetAttribute},
-      {"cuLaunchKernel", (void **)&cuda.LaunchKernel},
-      {NULL, NULL},
-  };
-  int rc = load("libcuda.so.1", symbols, err);
-  if (rc) return rc;
-  if ((rc = cuda.Init(0))) return fail(err, "cuInit: error %d of the NVIDIA driver", rc);
-  cuda_open = 1;
-  return 0;
-}
-
-static int checked(int rc, const char *what, char **err) {
-  const char *why = NULL;
-  if (!rc) return 0;
-  cuda.GetErrorString(rc, &why);
-  return fail(err, "%s: %s", what, why ? why : "unknown error of the NVIDIA driver");
-}
-
 int gorun_cuda_arch(int device, int *arch, char **err) {
-  int major = 0, minor = 0, handle = 0;
-  pthread_mutex_lock(&mutex);
-  int rc = driver(err);
-  if (!rc) rc = checked(cuda.DeviceGet(&handle, device), "cuDeviceGet", err);
-  if (!rc) rc = checked(cuda.DeviceGetAttribute(&major, CAPABILITY_MAJOR, handle), "cuDeviceGetAttribute", err);
-  if (!rc) rc = checked(cuda.DeviceGetAttribute(&minor, CAPABILITY_MINOR, handle), "cuDeviceGetAttribute", err);
-  pthread_mutex_unlock(&mutex);
+  const gorun_cuda_driver *d;
+  int major = 0, minor = 0, handle = 0, rc = gorun_cuda_start(&d, err);
+  if (!rc) rc = gorun_cuda_outcome(d, d->device_get(&handle, device), "find the GPU", err);
+  if (!rc) rc = gorun_cuda_outcome(d, d->device_attribute(&major, CAPABILITY_MAJOR, handle), "its compute capability", err);
+  if (!rc) rc = gorun_cuda_outcome(d, d->device_attribute(&minor, CAPABILITY_MINOR, handle), "its compute capability", err);
   *arch = 10 * major + minor;
   return rc;
 }
 
-// loaded makes the function of a cubin in the current context.
-static int loaded(const char *cubin, const char *name, unsigned shared, void **function, char **err) {
+// entered makes the GPU the one that the calling thread works with; leave it again. The lock is held.
+static int entered(const gorun_cuda_driver *d, int device, char **err) {
+  int handle = 0, rc = 0;
+  if (!contexts[device]) {
+    rc = gorun_cuda_outcome(d, d->device_get(&handle, device), "find the GPU", err);
+    if (!rc) rc = gorun_cuda_outcome(d, d->primary_retain(&contexts[device], handle), "enter the GPU's primary context", err);
+  }
+  return rc ? rc : gorun_cuda_outcome(d, d->context_push(contexts[device]), "enter the GPU", err);
+}
+
+// function finds the function of a cubin, ready for the current context.
+static int function(const gorun_cuda_driver *d, const char *cubin, const char *name, unsigned shared, void **out, char **err) {
   void *module = NULL;
-  int rc = checked(cuda.ModuleLoadData(&module, cubin), "cuModuleLoadData", err);
-  if (!rc) rc = checked(cuda.ModuleGetFunction(function, module, name), "cuModuleGetFunction", err);
-  if (!rc) rc = checked(cuda.FuncSetAttribute(*function, MOST_SHARED, (int)shared), "shared memory of a block", err);
+  int rc = gorun_cuda_outcome(d, d->module_load(&module, cubin), "load a cubin", err);
+  if (!rc) rc = gorun_cuda_outcome(d, d->module_function(out, module, name), "find its function", err);
+  if (!rc) rc = gorun_cuda_outcome(d, d->function_set(*out, MOST_SHARED, (int)shared), "shared memory of a block", err);
   return rc;
 }
 
 int gorun_kernel_load(int device, const char *cubin, const char *name, const gorun_launch *launch, char **err) {
-  int handle = 0, most = sizeof contexts / sizeof *contexts;
+  int most = sizeof contexts / sizeof *contexts;
   if (device < 0 || device >= most) return fail(err, "GPU %d: there are at most %d", device, most);
+  kernel k = {.launch = *launch};
+  int rc = gorun_cuda_start(&k.driver, err);
+  if (rc) return rc;
   pthread_mutex_lock(&mutex);
-  int rc = driver(err);
-  kernel k = {*launch, NULL, NULL};
-  if (!rc && !find(launch->id)) {
-    rc = checked(cuda.DeviceGet(&handle, device), "cuDeviceGet", err);
-    if (!rc && !contexts[device])
-      rc = checked(cuda.DevicePrimaryCtxRetain(&contexts[device], handle), "cuDevicePrimaryCtxRetain", err);
-    if (!rc) rc = checked(cuda.CtxPushCurrent(contexts[device]), "cuCtxPushCurrent", err);
-    if (!rc) {
-      rc = loaded(cubin, name, launch->shared, &k.function, err);
-      void *popped;
-      cuda.CtxPopCurrent(&popped);
-    }
+  if (!find(launch->id) && !(rc = entered(k.driver, device, err))) {
+    rc = function(k.driver, cubin, name, launch->shared, &k.function, err);
+    void *popped;
+    k.driver->context_pop(&popped);
     if (!rc) rc = add(k, err);
   }
   pthread_mutex_unlock(&mutex);
@@ -157,9 +114,9 @@ int gorun_kernel_load(int device, const char *cubin, const char *name, const gor
 }
 
 int gorun_kernel_emulate(const char *library, int64_t id, char **err) {
-  kernel k = {{.id = id}, NULL, NULL};
+  kernel k = {.launch = {.id = id}};
   const gorun_symbol symbols[] = {{"gorun_emulate", (void **)&k.emulate}, {NULL, NULL}};
-  int rc = load(library, symbols, err);
+  int rc = gorun_library(library, symbols, NULL, err);
   pthread_mutex_lock(&mutex);
   if (!rc) rc = add(k, err);
   pthread_mutex_unlock(&mutex);
@@ -179,7 +136,7 @@ int gorun_nvrtc_open(const char *path, char **err) {
       {"nvrtcGetCUBIN", (void **)&nvrtc.GetCUBIN},
       {NULL, NULL},
   };
-  return load(path, symbols, err);
+  return gorun_library(path, symbols, NULL, err);
 }
 
 int gorun_nvrtc_version(int *major, int *minor, char **err) {
@@ -218,15 +175,11 @@ int gorun_nvrtc_compile(const char *source, const char *name, const char *const 
 
 // called reads which kernel a call is for and its parameters; it returns NULL, or an error for XLA.
 static void *called(ffi_call *c, const kernel **k, void **parameters) {
-  enum { SCALAR = 3, S64 = 5 };
-  struct {
-    int dtype;
-    int64_t *value;
-  } *id = c->attributes.n == 1 && c->attributes.types[0] == SCALAR ? c->attributes.values[0] : NULL;
-  if (!id || id->dtype != S64) return ffi_error(c, INVALID_ARGUMENT, "gorun_kernel has one attribute, kernel (i64)");
-  *k = find(*id->value);
-  if (!*k) return ffi_error(c, INTERNAL, "a program calls a kernel that was not loaded with it");
-  if (c->args.n + c->results.n > MOST_PARAMETERS) return ffi_error(c, INVALID_ARGUMENT, "gorun_kernel has too many operands");
+  const int64_t *id = ffi_int64(c, "kernel");
+  if (!id) return ffi_error(c, STATUS_INVALID_ARGUMENT, "gorun_kernel has the attribute kernel (i64)");
+  *k = find(*id);
+  if (!*k) return ffi_error(c, STATUS_INTERNAL, "a program calls a kernel that was not loaded with it");
+  if (c->args.n + c->results.n > MOST_PARAMETERS) return ffi_error(c, STATUS_INVALID_ARGUMENT, "gorun_kernel has too many operands");
   for (int64_t i = 0; i < c->args.n; i++) parameters[i] = ((ffi_buffer *)c->args.values[i])->data;
   for (int64_t i = 0; i < c->results.n; i++) parameters[c->args.n + i] = ((ffi_buffer *)c->results.values[i])->data;
   return NULL;
@@ -243,10 +196,12 @@ void *gorun_ffi_kernel_cuda(ffi_call *c) {
   size_t bytes = (size_t)(c->args.n + c->results.n) * sizeof *parameters;
   void *extra[] = {(void *)LAUNCH_POINTER, parameters, (void *)LAUNCH_SIZE, &bytes, NULL};
   const gorun_launch *l = &k->launch;
+  const gorun_cuda_driver *d = k->driver;
+  if (!d) return ffi_error(c, STATUS_INTERNAL, "a program on a GPU calls a kernel that was made for the CPU");
   char *message = NULL;
-  int rc = cuda.LaunchKernel(k->function, l->columns, l->rows, 1, l->threads, 1, 1, l->shared, stream, NULL, extra);
-  if (!checked(rc, "launch of a kernel", &message)) return NULL;
-  error = ffi_error(c, INTERNAL, message ? message : "launch of a kernel");
+  int rc = d->launch(k->function, l->columns, l->rows, 1, l->threads, 1, 1, l->shared, stream, NULL, extra);
+  if (!gorun_cuda_outcome(d, rc, "launch a kernel", &message)) return NULL;
+  error = ffi_error(c, STATUS_INTERNAL, message ? message : "launch a kernel");
   free(message);
   return error;
 }
@@ -257,5 +212,5 @@ void *gorun_ffi_kernel_host(ffi_call *c) {
   if (ffi_metadata(c, 0)) return NULL;
   void *error = called(c, &k, parameters);
   if (error) return error;
-  return k->emulate(parameters) ? ffi_error(c, INTERNAL, "the threads of a kernel wait for each other for ever") : NULL;
+  return k->emulate(parameters) ? ffi_error(c, STATUS_INTERNAL, "the threads of a kernel wait for each other for ever") : NULL;
 }

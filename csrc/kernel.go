@@ -36,12 +36,12 @@ func OpenNVRTC(path string) (n NVRTC, err error) {
 	file := C.CString(path)
 	defer C.free(unsafe.Pointer(file))
 	var msg *C.char
-	if err := check("load "+path, C.gorun_nvrtc_open(file, &msg), msg); err != nil {
+	if err := check("load "+path, C.gorun_nvrtc_open(file, &msg), &msg); err != nil {
 		return n, err
 	}
 	var major, minor C.int
 	rc := C.gorun_nvrtc_version(&major, &minor, &msg)
-	return NVRTC{int(major), int(minor)}, check("version of "+path, rc, msg)
+	return NVRTC{int(major), int(minor)}, check("version of "+path, rc, &msg)
 }
 
 // Compile makes a cubin of CUDA C; name is for messages.
@@ -59,7 +59,7 @@ func (NVRTC) Compile(source, name string, options []string) ([]byte, error) {
 	var cubin, msg *C.char
 	var n C.size_t
 	rc := C.gorun_nvrtc_compile(text, what, list, C.int(len(options)), &cubin, &n, &msg)
-	if err := check("compile kernel "+name, rc, msg); err != nil {
+	if err := check("compile kernel "+name, rc, &msg); err != nil {
 		return nil, err
 	}
 	defer C.free(unsafe.Pointer(cubin))
@@ -71,7 +71,7 @@ func CUDAArch(device int) (int, error) {
 	var arch C.int
 	var msg *C.char
 	rc := C.gorun_cuda_arch(C.int(device), &arch, &msg)
-	return int(arch), check("ask the NVIDIA driver", rc, msg)
+	return int(arch), check("ask the NVIDIA driver", rc, &msg)
 }
 
 // LoadKernel makes the kernel called name of a cubin ready on a GPU, and known by its number in the whole process.
@@ -81,7 +81,7 @@ func LoadKernel(device int, cubin []byte, name string, l Launch) error {
 	defer C.free(unsafe.Pointer(what))
 	launch := C.gorun_launch{C.int64_t(l.ID), C.uint(l.Grid[0]), C.uint(l.Grid[1]), C.uint(l.Threads), C.uint(l.Shared)}
 	var msg *C.char
-	return check("load kernel "+name, C.gorun_kernel_load(C.int(device), (*C.char)(data), what, &launch, &msg), msg)
+	return check("load kernel "+name, C.gorun_kernel_load(C.int(device), (*C.char)(data), what, &launch, &msg), &msg)
 }
 
 // EmulateKernel makes a kernel that was compiled for the CPU into a library known by its number.
@@ -89,7 +89,7 @@ func EmulateKernel(library string, id int64) error {
 	path := C.CString(library)
 	defer C.free(unsafe.Pointer(path))
 	var msg *C.char
-	return check("load "+library, C.gorun_kernel_emulate(path, C.int64_t(id), &msg), msg)
+	return check("load "+library, C.gorun_kernel_emulate(path, C.int64_t(id), &msg), &msg)
 }
 
 // KernelKnown tells whether a kernel of that number is ready.

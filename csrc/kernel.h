@@ -1,5 +1,5 @@
 // gorun's own kernels in programs: a typed custom call launches the one that its attribute `kernel` numbers, on XLA's
-// stream. CUDA's driver and its run-time compiler are loaded when first needed; without them there are no kernels.
+// stream. CUDA's driver and its run-time compiler (NVRTC) are loaded when first needed; without them there are no kernels.
 #ifndef GORUN_KERNEL_H
 #define GORUN_KERNEL_H
 #include "ffi.h"
@@ -10,7 +10,8 @@ typedef struct {
   unsigned columns, rows, threads, shared;
 } gorun_launch;
 
-// gorun_nvrtc_open loads NVRTC. Like all functions here it returns 0, or not, and then *err says why (free it).
+// gorun_nvrtc_open loads NVRTC, for the whole process: no other thread may be in a function of NVRTC. Like all functions
+// here it returns 0, or a code, and then *err says why (free it).
 int gorun_nvrtc_open(const char *path, char **err);
 int gorun_nvrtc_version(int *major, int *minor, char **err);
 

@@ -5,19 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NOT_FOUND = 5 };
+#include "status.h"
 
 int gorun_library(const char *path, const gorun_symbol *symbols, const char *lacking, char **err) {
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     *err = strdup(dlerror());
-    return NOT_FOUND;
+    return STATUS_NOT_FOUND;
   }
   for (; symbols->name; symbols++) {
     if ((*symbols->to = dlsym(library, symbols->name))) continue;
     int n = lacking ? asprintf(err, lacking, symbols->name) : asprintf(err, "%s: %s", path, dlerror());
     if (n < 0) *err = strdup(path);
-    return NOT_FOUND;
+    return STATUS_NOT_FOUND;
   }
   return 0;
 }

@@ -8,8 +8,9 @@
 #include <time.h>
 
 #include "library.h"
+#include "status.h"
 
-enum { NOT_FOUND = 5, IN_PROGRESS = 7, SUM = 0 };
+enum { IN_PROGRESS = 7, SUM = 0 };  // of NCCL
 
 typedef struct {
   char bytes[GORUN_NCCL_ID];
@@ -84,6 +85,10 @@ static int load(gorun_nccl *n, const char *path, char **err) {
 
 int gorun_nccl_load(const char *path, gorun_nccl **out, int *version, char **err) {
   gorun_nccl *n = calloc(1, sizeof *n);
+  if (!n) {
+    *err = strdup("no memory");
+    return STATUS_INTERNAL;
+  }
   int rc = load(n, path, err);
   if (!rc) rc = result(n, n->get_version(version), NULL, err);
   if (rc) {

@@ -61,7 +61,7 @@ func LoadNCCL(path string) (*NCCL, error) {
 	var version C.int
 	var msg *C.char
 	rc := C.gorun_nccl_load(name, &n.n, &version, &msg)
-	if err := check("load NCCL "+path, rc, msg); err != nil {
+	if err := check("load NCCL "+path, rc, &msg); err != nil {
 		return nil, err
 	}
 	n.version = int(version)
@@ -75,7 +75,7 @@ func (n *NCCL) Version() int { return n.version }
 func (n *NCCL) NewUniqueID() (id UniqueID, err error) {
 	var msg *C.char
 	rc := C.gorun_nccl_unique_id(n.n, (*C.char)(unsafe.Pointer(&id[0])), &msg)
-	return id, check("nccl: unique id", rc, msg)
+	return id, check("nccl: unique id", rc, &msg)
 }
 
 // Init begins to join the ranks that have the same id, on device c.
@@ -83,7 +83,7 @@ func (n *NCCL) Init(c CUDA, size, rank int, id UniqueID) (NCCLComm, error) {
 	var comm NCCLComm
 	var msg *C.char
 	rc := C.gorun_nccl_init(n.n, c.c, C.int(size), C.int(rank), (*C.char)(unsafe.Pointer(&id[0])), &comm.p, &msg)
-	return comm, check("nccl: join", rc, msg)
+	return comm, check("nccl: join", rc, &msg)
 }
 
 // Splitting is a communicator in the making.
@@ -94,7 +94,7 @@ func (n *NCCL) Split(c CUDA, parent NCCLComm, color, key int) (Splitting, error)
 	s := Splitting{(*unsafe.Pointer)(C.calloc(1, C.size_t(unsafe.Sizeof(uintptr(0)))))}
 	var msg *C.char
 	rc := C.gorun_nccl_split(n.n, c.c, parent.p, C.int(color), C.int(key), s.slot, &msg)
-	return s, check("nccl: split", rc, msg)
+	return s, check("nccl: split", rc, &msg)
 }
 
 // Comm is the new communicator, once the parent has settled. It is asked for once.
@@ -109,7 +109,7 @@ func (n *NCCL) Settle(c NCCLComm, microseconds int) (settled bool, err error) {
 	var done C.int
 	var msg *C.char
 	rc := C.gorun_nccl_settle(n.n, c.p, C.int(microseconds), &done, &msg)
-	return done != 0, check("nccl", rc, msg)
+	return done != 0, check("nccl", rc, &msg)
 }
 
 // Run queues collectives on a stream as one group. They are there once the communicator has settled.
@@ -124,23 +124,23 @@ func (n *NCCL) Run(c CUDA, comm NCCLComm, ops []NCCLOp, s Stream) error {
 	}
 	var msg *C.char
 	rc := C.gorun_nccl_run(n.n, c.c, comm.p, unsafe.SliceData(list), C.size_t(len(list)), C.intptr_t(s), &msg)
-	return check("nccl", rc, msg)
+	return check("nccl", rc, &msg)
 }
 
 // Finalize begins to end a communicator: what is queued is still done. Once settled, Destroy frees it.
 func (n *NCCL) Finalize(c NCCLComm) error {
 	var msg *C.char
-	return check("nccl: finalize", C.gorun_nccl_finalize(n.n, c.p, &msg), msg)
+	return check("nccl: finalize", C.gorun_nccl_finalize(n.n, c.p, &msg), &msg)
 }
 
 // Destroy frees a communicator.
 func (n *NCCL) Destroy(c NCCLComm) error {
 	var msg *C.char
-	return check("nccl: destroy", C.gorun_nccl_destroy(n.n, c.p, &msg), msg)
+	return check("nccl: destroy", C.gorun_nccl_destroy(n.n, c.p, &msg), &msg)
 }
 
 // Abort ends whatever the communicator is in, on the device too, and frees it.
 func (n *NCCL) Abort(c NCCLComm) error {
 	var msg *C.char
-	return check("nccl: abort", C.gorun_nccl_abort(n.n, c.p, &msg), msg)
+	return check("nccl: abort", C.gorun_nccl_abort(n.n, c.p, &msg), &msg)
 }

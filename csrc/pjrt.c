@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "status.h"
+
 typedef void *(*call_fn)(void *);
 
 // has tells whether the plugin's table reaches slot i.
@@ -16,7 +18,7 @@ int gorun_fail(const gorun_api *api, void *error, char **err) {
   args_string m = {.size = sizeof m, .in = error};
   ((void (*)(void *))api->fn[FN_ERROR_MESSAGE])(&m);
   *err = strndup(m.s ? m.s : "", m.n);
-  args_error_code c = {.size = sizeof c, .error = error, .code = 2};
+  args_error_code c = {.size = sizeof c, .error = error, .code = STATUS_UNKNOWN};
   void *nested = ((call_fn)api->fn[FN_ERROR_CODE])(&c);
   struct { size_t size; void *ext; void *error; } d = {sizeof d, 0, error};
   ((void (*)(void *))api->fn[FN_ERROR_DESTROY])(&d);
@@ -24,13 +26,13 @@ int gorun_fail(const gorun_api *api, void *error, char **err) {
     d.error = nested;
     ((void (*)(void *))api->fn[FN_ERROR_DESTROY])(&d);
   }
-  return c.code ? c.code : 2;
+  return c.code ? c.code : STATUS_UNKNOWN;
 }
 
 static int call(const gorun_api *api, int slot, void *args, char **err) {
   if (!has(api, slot)) {
     *err = strdup("this plugin is too old: it lacks a function that gorun needs");
-    return PJRT_UNIMPLEMENTED;
+    return STATUS_UNIMPLEMENTED;
   }
   void *error = ((call_fn)api->fn[slot])(args);
   return error ? gorun_fail(api, error, err) : 0;
@@ -40,12 +42,12 @@ int gorun_plugin_load(const char *path, const gorun_api **api, char **err) {
   void *lib = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
   if (!lib) {
     *err = strdup(dlerror());
-    return 5;  // not found
+    return STATUS_NOT_FOUND;
   }
   const gorun_api *(*get)(void) = (const gorun_api *(*)(void))dlsym(lib, "GetPjrtApi");
   if (!get || !(*api = get())) {
     *err = strdup("not a PJRT plugin: it has no GetPjrtApi");
-    return 3;  // invalid argument
+    return STATUS_INVALID_ARGUMENT;
   }
   struct { size_t size; void *ext; } a = {sizeof a, 0};
   return call(*api, FN_PLUGIN_INIT, &a, err);
@@ -53,6 +55,10 @@ int gorun_plugin_load(const char *path, const gorun_api **api, char **err) {
 
 int gorun_client_create(const gorun_api *api, const gorun_option *options, size_t n, void **client, char **err) {
   named_value *v = calloc(n ? n : 1, sizeof *v);
+  if (!v) {
+    *err = strdup("no memory");
+    return STATUS_INTERNAL;
+  }
   for (size_t i = 0; i < n; i++) {
     const gorun_option *o = &options[i];
     v[i].size = sizeof *v;
@@ -265,35 +271,8 @@ int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void
   return rc;
 }
 
-int gorun_download_raw(const gorun_api *api, void *buffer, void *dst, int64_t offset, int64_t n, void **event,
-                       char **err) {
-  args_copy_raw a = {.size = sizeof a, .buffer = buffer, .dst = dst, .offset = offset, .bytes = n};
-  int rc = call(api, FN_BUFFER_COPY_RAW, &a, err);
-  *event = a.event;
-  return rc;
-}
-
 int gorun_buffer_destroy(const gorun_api *api, void *buffer, char **err) {
   return destroy(api, FN_BUFFER_DESTROY, buffer, err);
-}
-
-int gorun_buffer_shape(const gorun_api *api, void *buffer, int *type, const int64_t **dims, size_t *n, char **err) {
-  args_buffer_type t = {.size = sizeof t, .buffer = buffer};
-  int rc = call(api, FN_BUFFER_TYPE, &t, err);
-  if (rc) return rc;
-  *type = t.type;
-  args_buffer_dims d = {.size = sizeof d, .buffer = buffer};
-  rc = call(api, FN_BUFFER_DIMS, &d, err);
-  *dims = d.dims;
-  *n = d.num_dims;
-  return rc;
-}
-
-int gorun_buffer_size(const gorun_api *api, void *buffer, size_t *n, char **err) {
-  args_count a = {.size = sizeof a, .executable = buffer};
-  int rc = call(api, FN_BUFFER_SIZE, &a, err);
-  *n = a.n;
-  return rc;
 }
 
 int gorun_buffer_pointer(const gorun_api *api, void *buffer, void **pointer, char **err) {
@@ -306,13 +285,6 @@ int gorun_buffer_ready(const gorun_api *api, void *buffer, void **event, char **
 
 int gorun_event_await(const gorun_api *api, void *event, char **err) {
   return destroy(api, FN_EVENT_AWAIT, event, err);
-}
-
-int gorun_event_is_ready(const gorun_api *api, void *event, int *ready, char **err) {
-  args_is_ready a = {.size = sizeof a, .event = event};
-  int rc = call(api, FN_EVENT_IS_READY, &a, err);
-  *ready = a.ready;
-  return rc;
 }
 
 int gorun_event_destroy(const gorun_api *api, void *event, char **err) {

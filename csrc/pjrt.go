@@ -43,12 +43,14 @@ type Option struct {
 	Value any
 }
 
-func check(op string, rc C.int, msg *C.char) error {
+// check turns what a function of C returned into an error. It takes where the message is, not the message: as an operand
+// beside the call it might be read before the call has written it.
+func check(op string, rc C.int, msg **C.char) error {
 	if rc == 0 {
 		return nil
 	}
-	defer C.free(unsafe.Pointer(msg))
-	return &Error{Op: op, Code: int(rc), Msg: C.GoString(msg)}
+	defer C.free(unsafe.Pointer(*msg))
+	return &Error{Op: op, Code: int(rc), Msg: C.GoString(*msg)}
 }
 
 // LoadPlugin opens the shared library at path and initialises it.
@@ -58,7 +60,7 @@ func LoadPlugin(path string) (*Plugin, error) {
 	var p Plugin
 	var msg *C.char
 	rc := C.gorun_plugin_load(name, &p.api, &msg)
-	if err := check("load plugin "+path, rc, msg); err != nil {
+	if err := check("load plugin "+path, rc, &msg); err != nil {
 		return nil, err
 	}
 	return &p, nil
@@ -102,13 +104,13 @@ func (p *Plugin) NewClient(options []Option) (Client, error) {
 	var c Client
 	var msg *C.char
 	rc := C.gorun_client_create(p.api, unsafe.SliceData(opts), C.size_t(len(opts)), &c.p, &msg)
-	return c, check("create client", rc, msg)
+	return c, check("create client", rc, &msg)
 }
 
 // DestroyClient ends a client; its buffers and executables must be gone.
 func (p *Plugin) DestroyClient(c Client) error {
 	var msg *C.char
-	return check("destroy client", C.gorun_client_destroy(p.api, c.p, &msg), msg)
+	return check("destroy client", C.gorun_client_destroy(p.api, c.p, &msg), &msg)
 }
 
 // Platform returns the platform's name ("cpu", "cuda") and version text.
@@ -117,7 +119,7 @@ func (p *Plugin) Platform(c Client) (name, version string, err error) {
 	var sn, vn C.size_t
 	var msg *C.char
 	rc := C.gorun_client_platform(p.api, c.p, &s, &sn, &v, &vn, &msg)
-	if err := check("platform", rc, msg); err != nil {
+	if err := check("platform", rc, &msg); err != nil {
 		return "", "", err
 	}
 	return C.GoStringN(s, C.int(sn)), C.GoStringN(v, C.int(vn)), nil
@@ -129,7 +131,7 @@ func (p *Plugin) Devices(c Client) ([]Device, error) {
 	var n C.size_t
 	var msg *C.char
 	rc := C.gorun_client_devices(p.api, c.p, &list, &n, &msg)
-	if err := check("list devices", rc, msg); err != nil {
+	if err := check("list devices", rc, &msg); err != nil {
 		return nil, err
 	}
 	out := make([]Device, n)
@@ -145,7 +147,7 @@ func (p *Plugin) DeviceKind(d Device) (string, error) {
 	var n C.size_t
 	var msg *C.char
 	rc := C.gorun_device_kind(p.api, d.p, &s, &n, &msg)
-	if err := check("device kind", rc, msg); err != nil {
+	if err := check("device kind", rc, &msg); err != nil {
 		return "", err
 	}
 	return C.GoStringN(s, C.int(n)), nil
@@ -156,7 +158,7 @@ func (p *Plugin) DeviceMemory(d Device) (inUse, peak, limit int64, err error) {
 	var u, k, l C.int64_t
 	var msg *C.char
 	rc := C.gorun_device_memory(p.api, d.p, &u, &k, &l, &msg)
-	return int64(u), int64(k), int64(l), check("device memory", rc, msg)
+	return int64(u), int64(k), int64(l), check("device memory", rc, &msg)
 }
 
 // MemoryOf is the memory of a kind ("pinned_host") that a device reaches, one that is not valid if there is none.
@@ -166,7 +168,7 @@ func (p *Plugin) MemoryOf(d Device, kind string) (Memory, error) {
 	var m Memory
 	var msg *C.char
 	rc := C.gorun_device_memory_of(p.api, d.p, name, &m.p, &msg)
-	return m, check("memory "+kind, rc, msg)
+	return m, check("memory "+kind, rc, &msg)
 }
 
 // Compile turns StableHLO text into an executable; options is a serialized CompileOptionsProto.
@@ -175,7 +177,7 @@ func (p *Plugin) Compile(c Client, code, options []byte) (Executable, error) {
 	var msg *C.char
 	rc := C.gorun_compile(p.api, c.p, (*C.char)(unsafe.Pointer(unsafe.SliceData(code))), C.size_t(len(code)),
 		(*C.char)(unsafe.Pointer(unsafe.SliceData(options))), C.size_t(len(options)), &e.p, &msg)
-	return e, check("compile", rc, msg)
+	return e, check("compile", rc, &msg)
 }
 
 // Serialize returns the executable as bytes that Deserialize of the same plugin and device accepts.
@@ -185,7 +187,7 @@ func (p *Plugin) Serialize(e Executable) ([]byte, error) {
 	var owner, free unsafe.Pointer
 	var msg *C.char
 	rc := C.gorun_serialize(p.api, e.p, &s, &n, &owner, &free, &msg)
-	if err := check("serialize", rc, msg); err != nil {
+	if err := check("serialize", rc, &msg); err != nil {
 		return nil, err
 	}
 	defer C.gorun_serialized_free(owner, free)
@@ -197,13 +199,13 @@ func (p *Plugin) Deserialize(c Client, b []byte) (Executable, error) {
 	var e Executable
 	var msg *C.char
 	rc := C.gorun_deserialize(p.api, c.p, (*C.char)(unsafe.Pointer(unsafe.SliceData(b))), C.size_t(len(b)), &e.p, &msg)
-	return e, check("load executable", rc, msg)
+	return e, check("load executable", rc, &msg)
 }
 
 // DestroyExecutable frees an executable.
 func (p *Plugin) DestroyExecutable(e Executable) error {
 	var msg *C.char
-	return check("destroy executable", C.gorun_executable_destroy(p.api, e.p, &msg), msg)
+	return check("destroy executable", C.gorun_executable_destroy(p.api, e.p, &msg), &msg)
 }
 
 // NumOutputs is the number of buffers that one execution returns.
@@ -211,7 +213,7 @@ func (p *Plugin) NumOutputs(e Executable) (int, error) {
 	var n C.size_t
 	var msg *C.char
 	rc := C.gorun_executable_outputs(p.api, e.p, &n, &msg)
-	return int(n), check("count outputs", rc, msg)
+	return int(n), check("count outputs", rc, &msg)
 }
 
 // ExecutableMemory returns the bytes that an execution uses on the device: arguments, outputs, outputs that reuse a
@@ -220,7 +222,7 @@ func (p *Plugin) ExecutableMemory(e Executable) (argument, output, alias, temp i
 	var a, o, l, t C.int64_t
 	var msg *C.char
 	rc := C.gorun_executable_memory(p.api, e.p, &a, &o, &l, &t, &msg)
-	return int64(a), int64(o), int64(l), int64(t), check("executable memory", rc, msg)
+	return int64(a), int64(o), int64(l), int64(t), check("executable memory", rc, &msg)
 }
 
 // Execute starts one execution and returns at once: outs is filled with buffers whose contents are still being made,
@@ -234,7 +236,7 @@ func (p *Plugin) Execute(e Executable, args, outs []Buffer, wantEvent bool) (Eve
 	var msg *C.char
 	rc := C.gorun_execute(p.api, e.p, (*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(args))), C.size_t(len(args)),
 		(*unsafe.Pointer)(unsafe.Pointer(unsafe.SliceData(outs))), evp, &msg)
-	return ev, check("execute", rc, msg)
+	return ev, check("execute", rc, &msg)
 }
 
 func cDims(dims []int64) (*C.int64_t, C.size_t) {
@@ -247,7 +249,7 @@ func (p *Plugin) Upload(c Client, d Device, m Memory, data []byte, dtype int, di
 	var msg *C.char
 	dp, dn := cDims(dims)
 	rc := C.gorun_upload(p.api, c.p, d.p, m.p, unsafe.Pointer(unsafe.SliceData(data)), C.int(dtype), dp, dn, &b.p, &msg)
-	return b, check("upload", rc, msg)
+	return b, check("upload", rc, &msg)
 }
 
 // CopyTo starts a copy of a buffer to another memory of its client.
@@ -255,7 +257,7 @@ func (p *Plugin) CopyTo(b Buffer, m Memory) (Buffer, error) {
 	var out Buffer
 	var msg *C.char
 	rc := C.gorun_copy_to_memory(p.api, b.p, m.p, &out.p, &msg)
-	return out, check("copy", rc, msg)
+	return out, check("copy", rc, &msg)
 }
 
 // Uninitialized makes a buffer whose contents are undefined until somebody writes them.
@@ -264,7 +266,7 @@ func (p *Plugin) Uninitialized(c Client, d Device, dtype int, dims []int64) (Buf
 	var msg *C.char
 	dp, dn := cDims(dims)
 	rc := C.gorun_uninitialized(p.api, c.p, d.p, C.int(dtype), dp, dn, &b.p, &msg)
-	return b, check("allocate", rc, msg)
+	return b, check("allocate", rc, &msg)
 }
 
 // Download starts a copy of the whole buffer, row-major, to dst, which must stay pinned until the event fires.
@@ -272,42 +274,13 @@ func (p *Plugin) Download(b Buffer, dst []byte) (Event, error) {
 	var ev Event
 	var msg *C.char
 	rc := C.gorun_download(p.api, b.p, unsafe.Pointer(unsafe.SliceData(dst)), C.size_t(len(dst)), &ev.p, &msg)
-	return ev, check("download", rc, msg)
-}
-
-// DownloadRaw starts a copy of len(dst) bytes from offset of the buffer's memory to dst.
-func (p *Plugin) DownloadRaw(b Buffer, offset int64, dst []byte) (Event, error) {
-	var ev Event
-	var msg *C.char
-	rc := C.gorun_download_raw(p.api, b.p, unsafe.Pointer(unsafe.SliceData(dst)), C.int64_t(offset), C.int64_t(len(dst)), &ev.p, &msg)
-	return ev, check("download", rc, msg)
+	return ev, check("download", rc, &msg)
 }
 
 // DestroyBuffer frees the buffer's memory once nothing queued needs it.
 func (p *Plugin) DestroyBuffer(b Buffer) error {
 	var msg *C.char
-	return check("destroy buffer", C.gorun_buffer_destroy(p.api, b.p, &msg), msg)
-}
-
-// BufferShape returns PJRT's element type and the dimensions.
-func (p *Plugin) BufferShape(b Buffer) (dtype int, dims []int64, err error) {
-	var t C.int
-	var d *C.int64_t
-	var n C.size_t
-	var msg *C.char
-	rc := C.gorun_buffer_shape(p.api, b.p, &t, &d, &n, &msg)
-	if err := check("buffer shape", rc, msg); err != nil {
-		return 0, nil, err
-	}
-	return int(t), append([]int64(nil), unsafe.Slice((*int64)(unsafe.Pointer(d)), n)...), nil
-}
-
-// BufferSize is the buffer's size on the device in bytes.
-func (p *Plugin) BufferSize(b Buffer) (int64, error) {
-	var n C.size_t
-	var msg *C.char
-	rc := C.gorun_buffer_size(p.api, b.p, &n, &msg)
-	return int64(n), check("buffer size", rc, msg)
+	return check("destroy buffer", C.gorun_buffer_destroy(p.api, b.p, &msg), &msg)
 }
 
 // BufferPointer is the address of the buffer's memory on the device; valid while the buffer lives, and safe to read
@@ -316,7 +289,7 @@ func (p *Plugin) BufferPointer(b Buffer) (uintptr, error) {
 	var ptr unsafe.Pointer
 	var msg *C.char
 	rc := C.gorun_buffer_pointer(p.api, b.p, &ptr, &msg)
-	return uintptr(ptr), check("buffer pointer", rc, msg)
+	return uintptr(ptr), check("buffer pointer", rc, &msg)
 }
 
 // BufferReady returns an event that fires when the buffer's contents are there, or with the error that made them.
@@ -324,25 +297,17 @@ func (p *Plugin) BufferReady(b Buffer) (Event, error) {
 	var ev Event
 	var msg *C.char
 	rc := C.gorun_buffer_ready(p.api, b.p, &ev.p, &msg)
-	return ev, check("ready event", rc, msg)
+	return ev, check("ready event", rc, &msg)
 }
 
 // Await blocks until the event fires and returns its error.
 func (p *Plugin) Await(e Event) error {
 	var msg *C.char
-	return check("await", C.gorun_event_await(p.api, e.p, &msg), msg)
-}
-
-// IsReady tells whether the event has fired.
-func (p *Plugin) IsReady(e Event) (bool, error) {
-	var ready C.int
-	var msg *C.char
-	rc := C.gorun_event_is_ready(p.api, e.p, &ready, &msg)
-	return ready != 0, check("event state", rc, msg)
+	return check("await", C.gorun_event_await(p.api, e.p, &msg), &msg)
 }
 
 // DestroyEvent frees an event.
 func (p *Plugin) DestroyEvent(e Event) error {
 	var msg *C.char
-	return check("destroy event", C.gorun_event_destroy(p.api, e.p, &msg), msg)
+	return check("destroy event", C.gorun_event_destroy(p.api, e.p, &msg), &msg)
 }

@@ -49,15 +49,10 @@ int gorun_copy_to_memory(const gorun_api *api, void *buffer, void *memory, void 
 int gorun_uninitialized(const gorun_api *api, void *client, void *device, int type, const int64_t *dims, size_t num_dims,
                         void **buffer, char **err);
 int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void **event, char **err);
-int gorun_download_raw(const gorun_api *api, void *buffer, void *dst, int64_t offset, int64_t n, void **event,
-                       char **err);
 int gorun_buffer_destroy(const gorun_api *api, void *buffer, char **err);
-int gorun_buffer_shape(const gorun_api *api, void *buffer, int *type, const int64_t **dims, size_t *n, char **err);
-int gorun_buffer_size(const gorun_api *api, void *buffer, size_t *n, char **err);
 int gorun_buffer_pointer(const gorun_api *api, void *buffer, void **pointer, char **err);
 int gorun_buffer_ready(const gorun_api *api, void *buffer, void **event, char **err);
 
 int gorun_event_await(const gorun_api *api, void *event, char **err);
-int gorun_event_is_ready(const gorun_api *api, void *event, int *ready, char **err);
 int gorun_event_destroy(const gorun_api *api, void *event, char **err);
 #endif

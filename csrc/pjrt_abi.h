@@ -30,7 +30,6 @@ enum {  // slots of PJRT_Api
   FN_ERROR_CODE = 2,
   FN_PLUGIN_INIT = 3,
   FN_EVENT_DESTROY = 5,
-  FN_EVENT_IS_READY = 6,
   FN_EVENT_AWAIT = 8,
   FN_CLIENT_CREATE = 10,
   FN_CLIENT_DESTROY = 11,
@@ -52,21 +51,15 @@ enum {  // slots of PJRT_Api
   FN_LOADED_EXECUTE = 55,
   FN_DESERIALIZE = 56,
   FN_BUFFER_DESTROY = 58,
-  FN_BUFFER_TYPE = 59,
-  FN_BUFFER_DIMS = 60,
-  FN_BUFFER_SIZE = 64,
   FN_BUFFER_TO_HOST = 70,
   FN_BUFFER_READY = 72,
   FN_BUFFER_POINTER = 73,
   FN_BUFFER_COPY_TO_MEMORY = 92,
   FN_MEMORY_STATS = 96,
-  FN_BUFFER_COPY_RAW = 100,
   FN_CLIENT_UNINITIALIZED = 112,
 };
 
 enum { EXT_FFI = 5 };
-
-enum { PJRT_UNIMPLEMENTED = 12 };  // of the canonical status codes, for what a plugin lacks
 
 // A call whose only fields are one input handle and one output pointer covers many slots.
 typedef struct {
@@ -90,13 +83,6 @@ typedef struct {
   const void *error;
   int code;
 } args_error_code;
-
-typedef struct {
-  size_t size;
-  void *ext;
-  void *event;
-  bool ready;
-} args_is_ready;
 
 typedef struct {  // PJRT_NamedValue
   size_t size;
@@ -282,34 +268,10 @@ typedef struct {
   size_t size;
   void *ext;
   void *buffer;
-  int type;  // out
-} args_buffer_type;
-
-typedef struct {
-  size_t size;
-  void *ext;
-  void *buffer;
-  const int64_t *dims;  // out
-  size_t num_dims;      // out
-} args_buffer_dims;
-
-typedef struct {
-  size_t size;
-  void *ext;
-  void *buffer;
   void *layout;
   void *dst;
   size_t dst_size;
   void *event;  // out
 } args_to_host;
-
-typedef struct {
-  size_t size;
-  void *ext;
-  void *buffer;
-  void *dst;
-  int64_t offset, bytes;
-  void *event;  // out
-} args_copy_raw;
 
 #endif

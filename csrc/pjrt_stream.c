@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "status.h"
+
 enum { EXT_STREAM = 3, WAIT_SLOT = 1 };
 
 int gorun_stream_wait_buffer(const gorun_api *api, intptr_t stream, void *buffer, char **err) {
@@ -16,5 +18,5 @@ int gorun_stream_wait_buffer(const gorun_api *api, intptr_t stream, void *buffer
     return error ? gorun_fail(api, error, err) : 0;
   }
   *err = strdup("this plugin has no streams that other libraries can work with");
-  return PJRT_UNIMPLEMENTED;
+  return STATUS_UNIMPLEMENTED;
 }

@@ -25,6 +25,11 @@ type Outcome struct {
 func (p *Pass) Finish(lr, most float64) (*Step, error) {
 	defer p.free()
 	p.settle()
+	for l := range p.s.groups { // of lots whose first group has no gradients
+		if from, _ := p.s.lot(l); l == from {
+			p.square(from)
+		}
+	}
 	p.Fail(p.s.bringAll()) // of the step before, where this pass did not need a group
 	if p.failed() {
 		return nil, p.err
@@ -58,10 +63,13 @@ func (p *Pass) totals() (squares *device.Buffer, step *Step, err error) {
 			step.free()
 		}
 	}()
-	if squares, err = p.s.maths.Sum(parts); err != nil {
+	losses := p.losses
+	p.squares, p.losses = nil, nil
+	if squares, err = p.s.sum(parts); err != nil {
+		device.FreeAll(losses)
 		return squares, step, fmt.Errorf("gradient norm: %w", err)
 	}
-	if step.loss, err = p.s.maths.Sum(p.losses); err != nil {
+	if step.loss, err = p.s.sum(losses); err != nil {
 		return squares, step, fmt.Errorf("loss: %w", err)
 	}
 	if step.tokens, err = p.s.dev.Scalar(float32(p.tokens)); err != nil {

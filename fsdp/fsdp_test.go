@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -23,12 +24,16 @@ var rewrite = flag.Bool("rewrite", false, "rewrite testdata/*.txt")
 
 const blocks = 3
 
-// layout is three blocks, of a frozen and two trained parameters whose rows no number of ranks divides, and a root.
-func layout() (out []Group) {
+// layout is three blocks, of a frozen and two trained parameters whose rows no number of ranks divides, and a root. All that
+// is trained is as much as a block, and so kept whole for a pass.
+func layout() []Group { return layoutOf(6) }
+
+// layoutOf is layout with frozen parameters of so many columns.
+func layoutOf(columns int) (out []Group) {
 	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
 	for l := range blocks {
 		out = append(out, Group{fmt.Sprint("block ", l), []Param{
-			{fmt.Sprint("w", l), f32(7, 3), false, 0, false}, {fmt.Sprint("a", l), f32(2, 3), true, 1, true}, {fmt.Sprint("b", l), f32(7), true, 2, false}}})
+			{fmt.Sprint("w", l), f32(7, columns), false, 0, false}, {fmt.Sprint("a", l), f32(2, 3), true, 1, true}, {fmt.Sprint("b", l), f32(7), true, 2, false}}})
 	}
 	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, 0, false}}})
 }
@@ -92,6 +97,15 @@ type mesh struct {
 	replicate, shard int
 	keep             bool // blocks are not resharded after their forward pass
 	offload          bool
+	narrow           bool // what is frozen is little beside what is trained
+	together         int  // tensors that are squared and updated at once
+}
+
+func (m mesh) layout() []Group {
+	if m.narrow {
+		return layoutOf(3)
+	}
+	return layout()
 }
 
 // open makes a mesh's ranks; each gets its own state.
@@ -124,8 +138,8 @@ func openOn(t *testing.T, dev *device.Client, m mesh) []*rank {
 			if h, ok := aside[s].(*collective.Host); ok {
 				r.aside = h
 			}
-			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, spoken{hostMaths{dev}, r.say}, layout())
-			for g, group := range layout() {
+			r.State = New(dev, Ranks{recorder{comm, r.say}, recorder{across[s][c], r.say}, collective.Solo{}, !m.keep, m.offload}, spoken{hostMaths{dev, m.together}, r.say}, m.layout())
+			for g, group := range m.layout() {
 				for i, p := range group.Params {
 					if err := r.Load(g, i, count(p.Shape.Size()/p.Shape.Dims[0])); err != nil {
 						t.Fatal(err)
@@ -249,9 +263,11 @@ func TestSharded(t *testing.T) {
 	}
 	for _, m := range []mesh{
 		{replicate: 1, shard: 1, offload: true}, {replicate: 1, shard: 2}, {replicate: 1, shard: 4}, {replicate: 2, shard: 2},
-		{replicate: 2, shard: 2, offload: true}, {replicate: 4, shard: 1}, {replicate: 1, shard: 8},
+		{replicate: 2, shard: 2, offload: true}, {replicate: 4, shard: 1}, {replicate: 1, shard: 8}, {replicate: 1, shard: 2, narrow: true},
+		{replicate: 1, shard: 1, together: 4}, {replicate: 2, shard: 2, together: 5}, {replicate: 1, shard: 2, together: 64},
+		{replicate: 1, shard: 2, narrow: true, together: 64},
 	} {
-		t.Run(fmt.Sprintf("%dx%d offload %t", m.replicate, m.shard, m.offload), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%dx%d offload %t narrow %t together %d", m.replicate, m.shard, m.offload, m.narrow, m.together), func(t *testing.T) {
 			ranks := open(t, m)
 			per := len(samples) / len(ranks)
 			got := make([][]Tensor, len(ranks))
@@ -381,6 +397,36 @@ func TestHeld(t *testing.T) {
 			}
 			if held*n < whole || held*n > whole*3/2 {
 				t.Errorf("one of %d ranks holds %d of %d bytes", n, held, whole)
+			}
+		}
+	}
+}
+
+// fixer writes down what it is given to fix.
+type fixer struct {
+	collective.Comm
+	fixed map[string]int
+}
+
+func (f fixer) Fix(what string, shards []*device.Buffer) ([]*device.Buffer, error) {
+	f.fixed[what] = len(shards)
+	return f.Comm.Fix(what, shards)
+}
+
+// TestFix: of each block what is frozen is fixed, but not a root group that is gathered once, nor what lies in host memory.
+func TestFix(t *testing.T) {
+	for _, c := range []struct {
+		mesh mesh
+		want map[string]int
+	}{
+		{mesh{replicate: 1, shard: 2}, map[string]int{"block 0": 1, "block 1": 1, "block 2": 1}},
+		{mesh{replicate: 1, shard: 2, offload: true}, map[string]int{}},
+	} {
+		for n, r := range open(t, c.mesh) {
+			f := fixer{r.ranks.Shard, map[string]int{}}
+			r.ranks.Shard = f
+			if err := r.Fix(); err != nil || !maps.Equal(f.fixed, c.want) {
+				t.Errorf("rank %d of %+v fixes %v, want %v (%v)", n, c.mesh, f.fixed, c.want, err)
 			}
 		}
 	}

@@ -10,7 +10,10 @@ import (
 )
 
 // hostMaths is Maths on the host, with the plainest optimizer: p - lr*scale*g. Moments count gradients and squares.
-type hostMaths struct{ dev *device.Client }
+type hostMaths struct {
+	dev      *device.Client
+	together int
+}
 
 func read(b *device.Buffer) ([]float32, error) { return device.ToSlice[float32](b) }
 
@@ -43,6 +46,8 @@ func (m hostMaths) each(f func(x []float32) float32, lists ...[]*device.Buffer) 
 	}
 	return out, nil
 }
+
+func (m hostMaths) Together() int { return m.together }
 
 func (m hostMaths) Add(acc, grads []*device.Buffer) ([]*device.Buffer, error) {
 	defer device.FreeAll(acc)

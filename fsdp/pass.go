@@ -16,10 +16,11 @@ type Pass struct {
 	ctx     context.Context
 	err     error
 	whole   [][]*device.Buffer // per group: unsharded parameters; nil while sharded
+	kept    [][]*device.Buffer // per group: of its parameters those that are trained, whole, where they stay so; else nil
 	copies  [][]*device.Buffer // per group: on the device, of shards that lie in host memory
 	grads   [][]*device.Buffer // per group: sums over micro-batches
 	reduced [][]*device.Buffer // per group: this rank's shard of the sum over ranks
-	squares []*device.Buffer   // per group: the sum of its squares that counts on this rank; nil = none
+	squares []*device.Buffer   // per lot, at its first group: the sum of the squares that count on this rank; nil = none
 	losses  []*device.Buffer
 	tokens  int
 
@@ -37,7 +38,8 @@ type reduction struct {
 // Begin opens a pass. Cancelling ctx ends it with the context's error.
 func (s *State) Begin(ctx context.Context) *Pass {
 	n := len(s.groups)
-	return &Pass{s: s, ctx: ctx, whole: make([][]*device.Buffer, n), copies: make([][]*device.Buffer, n), grads: make([][]*device.Buffer, n), reduced: make([][]*device.Buffer, n),
+	lists := func() [][]*device.Buffer { return make([][]*device.Buffer, n) }
+	return &Pass{s: s, ctx: ctx, whole: lists(), kept: lists(), copies: lists(), grads: lists(), reduced: lists(),
 		gathers: make([]collective.Work, n), squares: make([]*device.Buffer, n)}
 }
 
@@ -73,10 +75,12 @@ func (p *Pass) Unshard(l int) []*device.Buffer {
 	}
 	if w := p.gathers[l]; w != nil {
 		p.gathers[l] = nil
-		var err error
-		if p.whole[l], err = w.Wait(); err != nil {
+		made, err := w.Wait()
+		if err != nil {
 			p.Fail(err)
+			return nil
 		}
+		p.assemble(l, made)
 		if p.s.ranks.Shard.Size() > 1 { // else the copies are what is whole
 			p.dropCopies(l)
 		}
@@ -102,12 +106,16 @@ func (p *Pass) Prefetch(l int) {
 		p.Fail(err)
 		return
 	}
-	shards, err := p.onDevice(l)
+	shards, whole, err := p.missing(l)
 	if err != nil {
 		p.Fail(fmt.Errorf("copy %s to the device: %w", g.name, err))
 		return
 	}
-	w, err := p.s.ranks.Shard.StartAllGather(g.name, shards, g.whole)
+	name := g.name
+	if p.kept[l] != nil {
+		name += ", frozen"
+	}
+	w, err := p.s.ranks.Shard.StartAllGather(name, shards, whole)
 	if err != nil {
 		p.Fail(err)
 		return
@@ -115,22 +123,47 @@ func (p *Pass) Prefetch(l int) {
 	p.gathers[l] = w
 }
 
-// onDevice is this rank's shards of group l where a collective or a program can have them: of those in host memory,
-// copies, which the device makes beside what it was given before.
-func (p *Pass) onDevice(l int) ([]*device.Buffer, error) {
+// missing is this rank's shards of what is not whole of group l, where a collective or a program can have them: of those in
+// host memory, copies, which the device makes beside what it was given before.
+func (p *Pass) missing(l int) (shards []*device.Buffer, whole []device.Shape, err error) {
 	g := p.s.groups[l]
-	shards := slices.Clone(g.shards)
 	for i, param := range g.params {
-		if !p.s.offloaded(param) {
+		if param.Trained && p.kept[l] != nil {
 			continue
 		}
-		b, err := shards[i].ToDevice()
-		if err != nil {
-			return nil, err
+		b := g.shards[i]
+		if p.s.offloaded(param) {
+			if b, err = b.ToDevice(); err != nil {
+				return nil, nil, err
+			}
+			p.copies[l] = append(p.copies[l], b)
 		}
-		shards[i], p.copies[l] = b, append(p.copies[l], b)
+		shards, whole = append(shards, b), append(whole, g.whole[i])
 	}
-	return shards, nil
+	return shards, whole, nil
+}
+
+// assemble makes group l's whole parameters of what was missing and what was kept, and keeps what is to be kept.
+func (p *Pass) assemble(l int, made []*device.Buffer) {
+	if !p.s.keepsTrained {
+		p.whole[l] = made
+		return
+	}
+	g := p.s.groups[l]
+	have := p.kept[l] != nil
+	if !have {
+		p.kept[l] = make([]*device.Buffer, len(g.params))
+	}
+	p.whole[l] = slices.Clone(p.kept[l])
+	for i, param := range g.params {
+		if param.Trained && have {
+			continue
+		}
+		p.whole[l][i], made = made[0], made[1:]
+		if param.Trained {
+			p.kept[l][i] = p.whole[l][i]
+		}
+	}
 }
 
 func (p *Pass) dropCopies(l int) {
@@ -139,10 +172,14 @@ func (p *Pass) dropCopies(l int) {
 }
 
 // Reshard frees what Unshard gathered, once the program that needs it has been queued. On one rank only copies of what lies
-// in host memory are there to free.
+// in host memory are there to free. What is kept stays whole until the pass ends.
 func (p *Pass) Reshard(l int) {
 	if p.s.ranks.Shard.Size() > 1 && (l != p.RootGroup() || p.s.root == nil) {
-		device.FreeAll(p.whole[l])
+		for i, b := range p.whole[l] {
+			if p.kept[l] == nil || p.kept[l][i] == nil {
+				b.Free()
+			}
+		}
 	}
 	p.whole[l] = nil
 	p.dropCopies(l)
@@ -240,17 +277,30 @@ func (p *Pass) replicate(l int, shard []*device.Buffer) {
 	p.reducing = append(p.reducing, &reduction{l, w, shard})
 }
 
-// keep takes a group's gradients summed over all ranks. Their squares are summed now, while the device has blocks to compute,
-// rather than in Finish, where it would wait for the host to queue the programs of all groups.
+// keep takes a group's gradients summed over all ranks. Their squares are summed when the last of its lot is there, while the
+// device has blocks to compute, rather than in Finish, where it would wait for the host to queue the programs of all lots.
 func (p *Pass) keep(l int, shard []*device.Buffer) {
 	p.reduced[l] = shard
-	counted := p.s.counted(p.s.groups[l], shard)
-	if len(counted) == 0 || p.failed() {
+	if from, _ := p.s.lot(l); l == from { // backward passes come to it last
+		p.square(from)
+	}
+}
+
+// square sums the squares of the gradients of the lot that begins with a group.
+func (p *Pass) square(from int) {
+	_, to := p.s.lot(from)
+	var counted []*device.Buffer
+	for l := from; l < to; l++ {
+		if p.reduced[l] != nil {
+			counted = append(counted, p.s.counted(p.s.groups[l], p.reduced[l])...)
+		}
+	}
+	if len(counted) == 0 || p.squares[from] != nil || p.failed() {
 		return
 	}
 	var err error
-	if p.squares[l], err = p.s.maths.Squares(counted); err != nil {
-		p.Fail(fmt.Errorf("gradient norm of %s: %w", p.s.groups[l].name, err))
+	if p.squares[from], err = p.s.maths.Squares(counted); err != nil {
+		p.Fail(fmt.Errorf("gradient norm of %s: %w", p.s.names(from, to), err))
 	}
 }
 
@@ -271,15 +321,17 @@ func (p *Pass) free() {
 	p.settle()
 	for l := range p.whole {
 		if w := p.gathers[l]; w != nil { // nobody has needed it, but its memory is free only after it
-			p.whole[l], _ = w.Wait()
+			if made, err := w.Wait(); err == nil {
+				p.assemble(l, made)
+			}
 			p.gathers[l] = nil
 		}
 		if p.whole[l] != nil {
 			p.Reshard(l)
 		}
 		p.dropCopies(l) // of a gathering that failed
-		device.FreeAll(p.grads[l], p.reduced[l])
-		p.grads[l], p.reduced[l] = nil, nil
+		device.FreeAll(p.kept[l], p.grads[l], p.reduced[l])
+		p.kept[l], p.grads[l], p.reduced[l] = nil, nil, nil
 	}
 	device.FreeAll(p.losses, p.squares)
 	p.losses, p.squares = nil, nil

@@ -36,6 +36,8 @@ var Alone = Ranks{collective.Solo{}, collective.Solo{}, collective.Solo{}, true,
 
 // Maths runs the device programs that a pass needs, on tensors of any shape. Gradients are float32.
 type Maths interface {
+	// Together is how many tensors Squares and Update take in one launch; 0 = one launch is as good as several.
+	Together() int
 	// Add adds gradients to acc, which is consumed.
 	Add(acc, grads []*device.Buffer) ([]*device.Buffer, error)
 	// Squares is the sum of the squares of gradients, a float32 scalar.
@@ -62,7 +64,10 @@ type State struct {
 	ranks  Ranks
 	maths  Maths
 	groups []*group
+	span   int // groups of a lot
 	steps  int // optimizer steps taken
+
+	keepsTrained bool // of a group that is made whole, what is trained stays so for the length of the pass
 
 	update  *update          // of the last step; nil = all groups have it
 	root    []*device.Buffer // the root group whole, once it was gathered, if nothing of it is trained
@@ -95,22 +100,27 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 		}
 		s.groups = append(s.groups, g)
 	}
+	s.span = span(s.groups, maths.Together())
+	s.keepsTrained = ranks.Shard.Size() > 1 && KeepsTrained(groups)
 	return s
 }
 
-// Trained lists the shapes of this rank's shards of the trained parameters, and their rates, for each group that has any.
-func (s *State) Trained() (out [][]device.Shape, rates [][]float64) {
-	for _, g := range s.groups {
-		var shapes []device.Shape
-		for _, i := range g.trained {
-			_, _, shard := s.part(g.params[i])
-			shapes = append(shapes, shard)
+// KeepsTrained tells whether ranks that shard groups make what is trained whole once a pass, and keep it so, rather than
+// for each time that a group is needed: if all of it is no more than one group is. So it is with adapters. Two blocks of
+// frozen parameters are whole at any time; that is then the room of a third.
+func KeepsTrained(groups []Group) bool {
+	trained, most := 0, 0
+	for _, g := range groups[:len(groups)-1] {
+		whole := 0
+		for _, p := range g.Params {
+			whole += p.Shape.Bytes()
+			if p.Trained {
+				trained += p.Shape.Bytes()
+			}
 		}
-		if shapes != nil {
-			out, rates = append(out, shapes), append(rates, g.rates)
-		}
+		most = max(most, whole)
 	}
-	return out, rates
+	return 0 < trained && trained <= most
 }
 
 // part is this rank's rows of a parameter, and the shape of its shard.
@@ -139,7 +149,7 @@ func (s *State) upload(p Param, fill Fill) (*device.Buffer, error) {
 func (s *State) offloaded(p Param) bool { return s.ranks.Offload && !p.Trained }
 
 // Load uploads this rank's shard of parameter i of a group, asking fill for its rows only. Several parameters may be
-// loaded at once, all before the first pass.
+// loaded at once, all before Fix.
 func (s *State) Load(groupIndex, i int, fill Fill) error {
 	g := s.groups[groupIndex]
 	b, err := s.upload(g.params[i], fill)
@@ -148,6 +158,35 @@ func (s *State) Load(groupIndex, i int, fill Fill) error {
 	}
 	g.shards[i].Free()
 	g.shards[i] = b
+	return nil
+}
+
+// Fix says that everything is loaded: shards of frozen parameters, which never change from now on, go where gathering them
+// costs least. Those of a root group that is gathered only once, and those in host memory, stay where they are. All ranks
+// of a job call it together.
+func (s *State) Fix() error {
+	if s.ranks.Offload {
+		return nil
+	}
+	for l, g := range s.groups {
+		if l == len(s.groups)-1 && s.keepsRoot() {
+			continue
+		}
+		var frozen []int
+		var shards []*device.Buffer
+		for i, p := range g.params {
+			if !p.Trained {
+				frozen, shards = append(frozen, i), append(shards, g.shards[i])
+			}
+		}
+		fixed, err := s.ranks.Shard.Fix(g.name, shards)
+		if err != nil {
+			return fmt.Errorf("fsdp: fix %s: %w", g.name, err)
+		}
+		for j, i := range frozen {
+			g.shards[i] = fixed[j]
+		}
+	}
 	return nil
 }
 

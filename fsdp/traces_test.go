@@ -18,11 +18,13 @@ func TestTraces(t *testing.T) {
 		steps   int
 	}{
 		{"step", mesh{replicate: 1, shard: 2}, false, []int{1}, 1},
+		{"much-is-trained", mesh{replicate: 1, shard: 2, narrow: true}, false, []int{1}, 1},
 		{"steps", mesh{replicate: 1, shard: 2}, false, []int{1}, 2},
 		{"accumulation", mesh{replicate: 1, shard: 2}, false, []int{1, 2}, 1},
 		{"remat", mesh{replicate: 1, shard: 2}, true, []int{1}, 1},
 		{"keep-after-forward", mesh{replicate: 1, shard: 2, keep: true}, false, []int{1}, 1},
 		{"hsdp", mesh{replicate: 2, shard: 2}, false, []int{1}, 1},
+		{"together", mesh{replicate: 1, shard: 2, together: 4}, false, []int{1}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ranks := open(t, c.mesh)

@@ -22,27 +22,34 @@ func (u *update) free() {
 	device.FreeAll(append(u.grads, []*device.Buffer{u.hyper, u.scale})...)
 }
 
-// bring brings group l to where the steps taken have it.
+// bring brings group l, and its lot with it, to where the steps taken have them.
 func (s *State) bring(l int) error {
-	u, g := s.update, s.groups[l]
+	u := s.update
 	if u == nil || u.grads[l] == nil {
 		return nil
 	}
-	old := make([]*device.Buffer, len(g.trained))
-	for j, i := range g.trained {
-		old[j] = g.shards[i]
+	from, to := s.lot(l)
+	var old, m1, m2, grads []*device.Buffer
+	for n, g := range s.groups[from:to] {
+		for _, i := range g.trained {
+			old = append(old, g.shards[i])
+		}
+		m1, m2, grads = append(m1, g.m1...), append(m2, g.m2...), append(grads, u.grads[from+n]...)
 	}
-	s.settle(l)
-	next, m1, m2, err := s.maths.Update(old, g.m1, g.m2, u.grads[l], g.rates, u.hyper, u.scale)
+	s.settle(to - 1)
+	next, m1, m2, err := s.maths.Update(old, m1, m2, grads, s.rates(from, to), u.hyper, u.scale)
 	if err != nil {
-		return fmt.Errorf("update %s: %w", g.name, err)
+		return fmt.Errorf("update %s: %w", s.names(from, to), err)
 	}
-	for j, i := range g.trained {
-		g.shards[i] = next[j]
-	}
-	g.m1, g.m2 = m1, m2
-	device.FreeAll(u.grads[l])
-	u.grads[l] = nil
+	s.spread(from, to, next, func(g *group, part []*device.Buffer) {
+		for j, i := range g.trained {
+			g.shards[i] = part[j]
+		}
+	})
+	s.spread(from, to, m1, func(g *group, part []*device.Buffer) { g.m1 = part })
+	s.spread(from, to, m2, func(g *group, part []*device.Buffer) { g.m2 = part })
+	device.FreeAll(u.grads[from:to]...)
+	clear(u.grads[from:to])
 	return nil
 }
 

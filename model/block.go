@@ -56,22 +56,30 @@ func (b block) saved(e *emit, a *acts) []*hlo.Value {
 func (b block) forward(e *emit, x hlo.Value) (y hlo.Value, a acts) {
 	b.forwardAttention(e, x, &a)
 	b.forwardMLP(e, &a)
-	b.forwardDown(e, &a)
-	return e.Add(a.x2, e.branch(a.yd, b.normAfter2)), a
+	return b.forwardDown(e, &a), a
 }
 
-// forwardDown fills yd from gate and up, or gateUp; of experts it is all, from x2 on.
-func (b block) forwardDown(e *emit, a *acts) {
+// forwardDown is what the block gives, from gate and up, or gateUp, or of experts from x2; it fills yd, where the stream is not
+// added by the down projection's products.
+func (b block) forwardDown(e *emit, a *acts) (y hlo.Value) {
 	if b.mixture != nil {
 		a.yd, a.gateUp, a.loads = b.mixture.forward(e, b.inputMLP(e, a), e.cfg.Remat == RematNone)
-		return
+		return e.Add(a.x2, e.branch(a.yd, b.normAfter2))
 	}
+	var m hlo.Value // act(gate) * up
 	if k, ok := b.gatedKernel(e); ok {
-		a.yd = e.c(b.forwardGated(e, k, a))
-		return
+		m = b.forwardGated(e, k, a)
+	} else {
+		m = e.gated(a.gate, a.up)
+		if segs := b.down.adapted(); segs != nil {
+			a.tDn = e.c(b.down.low(e, m, segs))
+		}
 	}
-	yd, t := b.down.forward(e, e.gated(a.gate, a.up))
-	a.yd, a.tDn = e.c(yd[0]), t
+	if b.down.addsUp(e) && b.normAfter2 < 0 && e.cfg.Decoder.ResidualScale == 0 {
+		return e.c(b.down.timesOnto(e, a.x2, m, a.tDn))
+	}
+	a.yd = e.c(b.down.applied(e, m, a.tDn)[0])
+	return e.Add(a.x2, e.branch(a.yd, b.normAfter2))
 }
 
 // forwardAttention fills everything up to x2.

@@ -1,5 +1,7 @@
 package model
 
+import "github.com/gomlx/compute/dtypes"
+
 // Memory is what training takes on a device, in bytes, before any device is there.
 type Memory struct {
 	Base        int64 // frozen parameters
@@ -49,7 +51,7 @@ func EstimateMemory(cfg Config, s Shape) (Memory, error) {
 	r := newRoot(cfg)
 	add(r.group)
 	m.Activations += int64(cfg.stream(s).Bytes())
-	m.Loss = cfg.lossScratch(s, r.vocab)
+	m.Loss = cfg.lossScratch(s, r)
 	return m, nil
 }
 
@@ -95,10 +97,11 @@ func (m *mixture) scratch(c Config, tokens int64) int64 {
 	return 3*int64(c.Compute.Size())*slots*int64(m.hidden) + int64(3*4+m.top)*tokens*int64(m.experts)
 }
 
-// lossScratch is what the loss program holds: on a GPU the hidden states with their gradients, and a chunk's logits and
-// their gradients in the compute dtype, which a kernel writes over each other, or, if narrow, in 8-bit floats; on a CPU
-// these are float32.
-func (c Config) lossScratch(s Shape, v vocabulary) int64 {
+// lossScratch is what the loss program holds: on a GPU the hidden states with their gradients, a chunk's logits and their
+// gradients in the compute dtype, which a kernel writes over each other, or, if narrow, in 8-bit floats, and of a head that
+// is trained a copy in the compute dtype; on a CPU logits and gradients are float32.
+func (c Config) lossScratch(s Shape, r root) int64 {
+	v := r.vocab
 	rows := lossChunk(max(16, s.Loss), v.count, c.Target, c.Head8)
 	chunk := int64(rows) * int64(v.count)
 	if c.Target == CPU {
@@ -111,5 +114,9 @@ func (c Config) lossScratch(s Shape, v vocabulary) int64 {
 	} else if c.Head8 {
 		logits += chunk
 	}
-	return logits + int64(s.Loss*c.Decoder.Hidden)*(4+2*size)
+	scratch := logits + int64(s.Loss*c.Decoder.Hidden)*(4+2*size)
+	if r.trains(r.head) && c.Compute != dtypes.Float32 {
+		scratch += size * int64(v.count*c.Decoder.Hidden)
+	}
+	return scratch
 }

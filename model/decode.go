@@ -187,8 +187,7 @@ func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, er
 		var a acts
 		a.x2 = e.Add(x, e.branch(e.c(yo[0]), b.normAfter1))
 		b.forwardMLP(e, &a)
-		b.forwardDown(e, &a)
-		return []hlo.Value{e.Add(a.x2, e.branch(a.yd, b.normAfter2)), keys, values}
+		return []hlo.Value{b.forwardDown(e, &a), keys, values}
 	})
 }
 

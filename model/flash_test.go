@@ -15,7 +15,7 @@ import (
 // TestFlashPacked is TestFlash of packed rows, in which no query sees another document.
 func TestFlashPacked(t *testing.T) {
 	dev := devicetest.Open(t)
-	if model.TargetOf(dev.Platform()) != model.CUDA {
+	if targetOf(dev.Platform()) != model.CUDA {
 		skip.Because(t, "cuDNN needs an NVIDIA GPU")
 	}
 	for name, c := range map[string]struct {
@@ -57,7 +57,7 @@ func TestFlashPacked(t *testing.T) {
 // computed in bfloat16, are as near to those in float32 with the one as with the other.
 func TestFlash(t *testing.T) {
 	dev := devicetest.Open(t)
-	if model.TargetOf(dev.Platform()) != model.CUDA {
+	if targetOf(dev.Platform()) != model.CUDA {
 		skip.Because(t, "cuDNN needs an NVIDIA GPU")
 	}
 	for _, c := range []struct{ heads, kvHeads, headDim, seq, window int }{

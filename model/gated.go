@@ -32,7 +32,7 @@ func (b block) gatedLow(e *emit, k kernels.Gated, a *acts) (t, bb hlo.Value) {
 	return b.mlp.lowByPieces(e, k.Dim, a.tMLP)
 }
 
-// forwardGated is the rest of the forward pass after gateUp, up to the down projection's product, and fills a.tDn.
+// forwardGated is what goes into the down projection, from gateUp, and fills a.tDn.
 func (b block) forwardGated(e *emit, k kernels.Gated, a *acts) hlo.Value {
 	t, bb := b.gatedLow(e, k, a)
 	out := e.Gated(k, a.gateUp, t, bb, e.stacks.downA)
@@ -45,7 +45,7 @@ func (b block) forwardGated(e *emit, k kernels.Gated, a *acts) hlo.Value {
 	} else if segs := b.down.adapted(); segs != nil {
 		a.tDn = e.c(b.down.low(e, out.Product, segs))
 	}
-	return b.down.applied(e, out.Product, a.tDn)[0]
+	return out.Product
 }
 
 // backwardGated takes the gradient of the block's output, records those of the down projection's parameters and returns

@@ -82,9 +82,17 @@ func newBenchOn(t *testing.T, dev *device.Client, cfg model.Config) *bench {
 	return b
 }
 
+// targetOf is the target of a device's platform.
+func targetOf(platform string) model.Target {
+	if platform == "cuda" {
+		return model.CUDA
+	}
+	return model.CPU
+}
+
 // onDevice is the configuration with the programs that the device would get, unless it says itself that it wants a GPU's.
 func onDevice(dev *device.Client, cfg model.Config) model.Config {
-	if cfg.Target == model.CPU && model.TargetOf(dev.Platform()) == model.CUDA {
+	if cfg.Target == model.CPU && targetOf(dev.Platform()) == model.CUDA {
 		cfg.Target = model.CUDA
 		cfg.Flash = cfg.FlashRefused() == nil
 		cfg.Kernels = cfg.KernelsRefused() == nil && dev.KernelsRefused() == nil
@@ -236,6 +244,7 @@ func TestGradients(t *testing.T) {
 		"selective":     {cfg: model.Config{Remat: model.RematSelective}},
 		"remat":         {cfg: model.Config{Remat: model.RematFull}},
 		"dropout":       {cfg: model.Config{Dropout: 0.3}},
+		"dropout post":  {cfg: model.Config{Dropout: 0.3, DropPost: true}, edit: func(d *spec.Decoder) { d.FusedMLP = true }},
 		"two blocks":    {seq: 140},
 		"loop":          {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1 }},
 		"loop, window":  {seq: 128*17 + 5, edit: func(d *spec.Decoder) { d.Layers = 1; d.Window = []int{100} }},

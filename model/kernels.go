@@ -75,7 +75,7 @@ func (e *emit) residualNormBackward(x hlo.Value, norm int, dh, dy hlo.Value) (dx
 	if k.Float8 {
 		e.rounding.most[dx] = most
 	}
-	if e.dropKey.Valid() { // masks are laid on the norm itself
+	if e.dropsInput() { // masks are laid on the norm itself
 		return dx, input{x: e.norm(x, norm)}
 	}
 	return dx, input{x, scale, e.weight(norm)}

@@ -31,6 +31,7 @@ func TestKernels(t *testing.T) {
 		{name: "no adapters of gate and down, full remat", dim: 16, without: "gate_proj|down_proj", cfg: func(c *model.Config) { c.Remat = model.RematFull }, want: all},
 		{name: "full fine-tuning", cfg: func(c *model.Config) { c.Full = true }, want: all},
 		{name: "dropout", dim: 4, cfg: func(c *model.Config) { c.Dropout = 0.2 }, want: all},
+		{name: "dropout behind B", dim: 5, cfg: func(c *model.Config) { c.Dropout, c.DropPost = 0.2, true }, want: all},
 		{name: "fused linears", dim: 4, want: all, edit: func(d *spec.Decoder) { d.FusedQKV, d.FusedMLP = true, true }},
 		{name: "norms of q and k", dim: 4, want: model.Pieces{Norms: true, Gated: true}, edit: func(d *spec.Decoder) { d.QKNorm = true }},
 	} {

@@ -49,8 +49,8 @@ func (l linear) adapted() []segment {
 	return out
 }
 
-// forward is x W^T + bias + scale * drop(x) A^T B^T for every segment, in one product for the base and one for all A;
-// with DoRA, what stands before the bias is stretched.
+// forward is x W^T + bias + scale * drop(x) A^T B^T, or, with DropPost, drop(scale * x A^T B^T), for every segment, in one
+// product for the base and one for all A; with DoRA, what stands before the bias is stretched.
 // x [T,in] compute dtype. It returns the pieces [T,width] in float32 or the dtype of products, and t = drop(x) A^T
 // [T, sum of dims] for backward (invalid without adapters).
 //
@@ -77,7 +77,15 @@ func (l linear) joined(e *emit, x hlo.Value, delta bool) (yTN, tTR hlo.Value) {
 	if segs == nil || !delta {
 		return l.times(e, x, hlo.Value{}, hlo.Value{}), tTR
 	}
-	return l.times(e, x, tTR, l.stackB(e, segs)), tTR
+	return l.tuned(e, x, tTR, segs), tTR
+}
+
+// tuned is x W^T and the adapters' share, in the dtype of products, on a GPU.
+func (l linear) tuned(e *emit, x, tTR hlo.Value, segs []segment) hlo.Value {
+	if !e.dropsOutput() {
+		return l.times(e, x, tTR, l.stackB(e, segs))
+	}
+	return e.Add(l.times(e, x, hlo.Value{}, hlo.Value{}), l.dropOutputs(e, e.product(tTR, 1, l.stackB(e, segs), 1)))
 }
 
 // applied is forward's pieces, with t.
@@ -88,7 +96,7 @@ func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 	}
 	deltas := make([]hlo.Value, len(l.segs))
 	if segs := l.adapted(); segs != nil && e.cfg.Target == CUDA {
-		yTN = l.times(e, x, tTR, l.stackB(e, segs))
+		yTN = l.tuned(e, x, tTR, segs)
 	} else {
 		yTN = l.times(e, x, hlo.Value{}, hlo.Value{})
 		at := 0
@@ -99,6 +107,9 @@ func (l linear) applied(e *emit, x, tTR hlo.Value) (pieces []hlo.Value) {
 			t := e.Slice(tTR, 1, at, at+s.Dim)
 			at += s.Dim
 			deltas[i] = e.Scale(e.NT(t, e.weight(s.b)), s.Scale)
+			if e.dropsOutput() {
+				deltas[i] = e.drop(deltas[i], s.rows, s.wide, s.a)
+			}
 		}
 	}
 	g, _ := l.stretch(e)
@@ -133,6 +144,18 @@ func (l linear) times(e *emit, x, tTR, b hlo.Value) hlo.Value {
 	return e.added(e.product(x, 1, e.weight(l.weight), 1), tTR, b)
 }
 
+// timesOnto is sum + x W^T + t B^T, for sum [T,out] and t [T, sum of dims] in the compute dtype: cuBLAS reads the summand of a
+// product beside its operands, so that nothing is added but by the products.
+func (l linear) timesOnto(e *emit, sum, x, tTR hlo.Value) hlo.Value {
+	low := e.product(tTR, 1, l.stackB(e, l.adapted()), 1)
+	return e.Add(e.product(x, 1, e.weight(l.weight), 1), e.Add(sum, low))
+}
+
+// addsUp tells whether the product's result is nothing more than what timesOnto adds.
+func (l linear) addsUp(e *emit) bool {
+	return e.cfg.Target == CUDA && l.adapted() != nil && l.bias < 0 && !l.hasMagnitude() && !e.cfg.Split.Tensor.split() && !e.cfg.Float8
+}
+
 // added is y plus, if t is there, t b^T.
 func (e *emit) added(y, tTR, b hlo.Value) hlo.Value {
 	if !tTR.Valid() {
@@ -149,14 +172,15 @@ func (l linear) timesBackward(e *emit, dyTN hlo.Value) hlo.Value {
 	return e.product(dyTN, 1, e.weight(l.weight), 0)
 }
 
-// low is x A^T for all adapted segments at once, or, with dropout, one by one: each has its own mask.
+// low is x A^T for all adapted segments at once, or, where x is dropped, one by one: each has its own mask. It comes in the
+// dtype of products.
 func (l linear) low(e *emit, x hlo.Value, segs []segment) hlo.Value {
-	if !e.dropKey.Valid() {
-		return e.NT(x, l.stackA(e, segs))
+	if !e.dropsInput() {
+		return e.product(x, 1, l.stackA(e, segs), 1)
 	}
 	ts := make([]hlo.Value, len(segs))
 	for i, s := range segs {
-		ts[i] = e.NT(l.drop(e, x, s.a), e.weight(s.a))
+		ts[i] = e.product(l.drop(e, x, s), 1, e.weight(s.a), 1)
 	}
 	return e.Concat(1, ts...)
 }
@@ -220,20 +244,20 @@ func (l linear) backwardInput(e *emit, x func() hlo.Value, tTR, dyTN hlo.Value) 
 
 // throughA adds to dx what comes through A, ss being what backwardB returned.
 func (l linear) throughA(e *emit, segs []segment, ss []hlo.Value, dx hlo.Value) hlo.Value {
-	if !e.dropKey.Valid() {
+	if !e.dropsInput() {
 		return e.Add(dx, e.product(e.Concat(1, ss...), 1, l.stackA(e, segs), 0))
 	}
 	for i, s := range segs {
-		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s.a))
+		dx = e.Add(dx, l.drop(e, e.product(ss[i], 1, e.weight(s.a), 0), s))
 	}
 	return dx
 }
 
 // gradA records the gradient of every A.
 func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, in input) {
-	if e.dropKey.Valid() {
+	if e.dropsInput() {
 		for i, s := range segs {
-			e.grad(s.a, e.crossed(ss[i], l.drop(e, in.x, s.a)))
+			e.grad(s.a, e.crossed(ss[i], l.drop(e, in.x, s)))
 		}
 		return
 	}
@@ -254,6 +278,9 @@ func (l linear) gradA(e *emit, segs []segment, ss []hlo.Value, in input) {
 
 // backwardB records the gradient of every B and returns scale * dy B [T,Dim] of every segment, in the compute dtype.
 func (l linear) backwardB(e *emit, segs []segment, tTR, dyTN hlo.Value) []hlo.Value {
+	if e.dropsOutput() {
+		dyTN = l.dropOutputs(e, dyTN)
+	}
 	if e.cfg.Target == CUDA {
 		return l.backwardStackedB(e, segs, tTR, dyTN)
 	}

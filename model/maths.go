@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gorun/csrc/device"
+	"gorun/csrc/kernels"
 )
 
 // Maths runs the programs that turn gradients into updates, on tensors of any shape. Lists of the same shapes share
@@ -43,8 +44,9 @@ func (t *Maths) prepare(g *errgroup.Group, trained [][]device.Shape, rates [][]f
 		g.Go(func() error { _, err := t.program("squares", shapes, t.buildSquares); return err })
 		g.Go(func() error { _, err := t.program(updateName(rates[i]), shapes, t.updater(rates[i])); return err })
 	}
-	g.Go(func() error { _, err := t.sum(len(trained)); return err })
-	g.Go(func() error { _, err := t.sum(1); return err })
+	if len(trained) > 1 {
+		g.Go(func() error { _, err := t.sum(len(trained)); return err })
+	}
 	g.Go(func() error { _, err := t.m.program("clip", buildClip); return err })
 }
 
@@ -63,6 +65,14 @@ func updateName(rates []float64) string { return fmt.Sprint("update ", rates) }
 
 func (t *Maths) sum(n int) (*device.Program, error) {
 	return t.m.program(fmt.Sprint("sum ", n), func() (device.Source, error) { return buildSum(n) })
+}
+
+// Together is how many tensors one launch of gorun's kernels takes; without them nothing is gained by more.
+func (t *Maths) Together() int {
+	if t.m.cfg.Kernels {
+		return kernels.MostTensors
+	}
+	return 0
 }
 
 // Add adds gradients to acc, which is donated.

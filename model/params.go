@@ -29,7 +29,8 @@ type Config struct {
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Embed    bool               // with adapters: the embedding is trained in full, and so is a head that is one with it
 	Head     bool               // with adapters: a head of its own is trained in full
-	Dropout  float64            // on the input of A
+	Dropout  float64            // on the input of A, or,
+	DropPost bool               // if this is set, on what B gives
 	Remat    Remat              // what a block saves for its backward pass
 	Target   Target             // what the programs are written for
 	Flash    bool               // attention by cuDNN; only where FlashRefused is nil
@@ -82,7 +83,8 @@ type Group struct {
 // segment is one linear of the checkpoint inside a fused product: output features [from, to) and its adapter.
 type segment struct {
 	from, to int
-	rows     []Part // which rows of the linear those are
+	wide     int    // output features of the whole linear
+	rows     []Part // which of those they are
 	a, b, m  int    // indexes of the adapter's parameters; -1 = none
 	Adapter
 }
@@ -168,7 +170,7 @@ func (l *layout) linear(name string, columns bool, splits []int, mods ...spec.Li
 	}
 	var weights, biases []Part
 	for _, m := range mods {
-		seg := segment{from: lin.out, a: -1, b: -1, m: -1}
+		seg := segment{from: lin.out, wide: m.Out, a: -1, b: -1, m: -1}
 		for _, p := range l.rows(columns, m.Out, &splits) {
 			seg.rows = append(seg.rows, p)
 			weights = append(weights, p.of(m.Name+".weight", m.Out, m.In).columns(lin.first, lin.in))

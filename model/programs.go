@@ -93,8 +93,9 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 	})
 }
 
-// buildBackward is the program: parameters, context, x, saved..., with the auxiliary loss its push, dy (donated) -> dx,
-// gradients... in float32. saved are the shapes that forward returns.
+// buildBackward is the program: parameters, context, x, saved..., with the auxiliary loss its push, dy -> dx,
+// gradients... in float32. saved are the shapes that forward returns. dy is read until the end of the program: if dx were to
+// have its memory, XLA would copy it first.
 func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
 	cfg.Float8 = b.float8
 	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
@@ -108,7 +109,7 @@ func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.S
 		if b.balanced(cfg) {
 			e.push = g.Input(device.MakeShape(dtypes.Float32, b.mixture.experts))
 		}
-		dx := b.backward(e, x, a, g.Donated(cfg.stream(s), 0))
+		dx := b.backward(e, x, a, g.Input(cfg.stream(s)))
 		return append([]hlo.Value{dx}, e.gradients(b.group)...)
 	})
 }

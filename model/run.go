@@ -247,7 +247,7 @@ func (r *Run) Backward(layer int, w []*device.Buffer) []*device.Buffer {
 	if r.err != nil {
 		return nil
 	}
-	device.FreeAll(r.saved[layer], r.x[layer:layer+1])
+	device.FreeAll(r.saved[layer], r.x[layer:layer+1], []*device.Buffer{r.dx})
 	r.saved[layer] = nil
 	r.dx = out[0]
 	return out[1:]

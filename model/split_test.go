@@ -229,7 +229,7 @@ func TestSplitFamilies(t *testing.T) {
 		layout
 		full  bool
 		remat model.Remat
-		drop  float64
+		drop  float64 // > 0: the input of A; < 0: as much of what B gives
 	}
 	tensor, context, all := layout{2, 1, true}, layout{1, 2, false}, layout{2, 2, true}
 	plain := layout{2, 1, false}
@@ -238,11 +238,11 @@ func TestSplitFamilies(t *testing.T) {
 			{plain, false, model.RematFull, 0.3},
 			{tensor, true, model.RematNone, 0},
 			{context, true, model.RematFull, 0},
-			{all, false, model.RematSelective, 0.3},
+			{all, false, model.RematSelective, -0.3},
 		},
 		"phi3": {
 			{plain, true, model.RematNone, 0},
-			{tensor, false, model.RematFull, 0.3},
+			{tensor, false, model.RematFull, -0.3},
 			{context, false, model.RematNone, 0.3},
 			{layout{4, 1, false}, true, model.RematSelective, 0},
 		},
@@ -250,12 +250,15 @@ func TestSplitFamilies(t *testing.T) {
 		"qwen3":     {{tensor, true, model.RematFull, 0}},   // norms of heads
 		"mistral":   {{context, false, model.RematNone, 0}}, // a window
 		"smollm2":   nil,                                    // its blocks are llama3's
+		"llama2":    nil,                                    // and so are llama2's
 		"smollm3":   {{context, false, model.RematNone, 0}}, // layers without rotary
 		"gemma2":    {{tensor, true, model.RematNone, 0}},   // norms of results, soft caps, a scaled embedding
 		"gemma3":    {{tensor, false, model.RematFull, 0}},  // two rotary embeddings
 		"olmo2":     {{context, true, model.RematNone, 0}},  // norms over all heads
 		"mixtral":   {{context, false, model.RematNone, 0}}, // experts
 		"qwen3_moe": nil,                                    // the same experts
+
+		"phi3_longrope": nil, // phi3 with other angles, which no part makes
 	}
 	for _, family := range families(t) {
 		list, own := variants[family]
@@ -265,12 +268,12 @@ func TestSplitFamilies(t *testing.T) {
 		for _, v := range list {
 			t.Run(fmt.Sprintf("%s %s full=%t", family, v.layout, v.full), func(t *testing.T) {
 				g := openGolden(t, dev, family)
-				cfg := model.Config{Compute: dtypes.Float32, Full: v.full, Remat: v.remat, Dropout: v.drop}
+				cfg := model.Config{Compute: dtypes.Float32, Full: v.full, Remat: v.remat, Dropout: math.Abs(v.drop), DropPost: v.drop < 0}
 				if !v.full {
 					cfg.Adapters = g.adapters()
 				}
 				x := g.batch(t, "padded")
-				if v.drop > 0 {
+				if v.drop != 0 {
 					rng := rand.New(rand.NewPCG(9, 9))
 					for range x.Rows {
 						x.Keys = append(x.Keys, rng.Uint32())

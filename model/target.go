@@ -19,14 +19,6 @@ const (
 	CUDA        // an NVIDIA GPU
 )
 
-// TargetOf is the target of a device's platform.
-func TargetOf(platform string) Target {
-	if platform == "cuda" {
-		return CUDA
-	}
-	return CPU
-}
-
 // products is the dtype that the large products come out in. On CPU it is float32, which costs nothing there; a GPU
 // would spend as long on writing and reading the wider result as on the product.
 func (c Config) products() dtypes.DType {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/rank/data"
+	"gorun/rank/trace"
 )
 
 // BenchResult is the outcome of a benchmark; times in seconds.
@@ -27,6 +29,7 @@ type BenchResult struct {
 	TFLOPS    float64       `json:"tflop_s"`        // by NeMo AutoModel's formula
 	Moving    float64       `json:"moving_step_s"`  // between GPUs: of a step, this long data moved for collectives,
 	Exposed   float64       `json:"exposed_step_s"` // and this long programs waited for it
+	Gathers   string        `json:"gathers"`        // how shards of the frozen base are gathered, and why so; "" = not between GPUs
 	DeviceGiB float64       `json:"mem_gib"`        // peak of the device's memory
 	PlanGiB   float64       `json:"plan_gib"`       // what 'gorun plan' says of it
 	FirstLoss float64       `json:"first_loss"`
@@ -35,13 +38,24 @@ type BenchResult struct {
 	Programs  []ProgramTime `json:"programs"` // of one more step, in which every execution is waited for
 	Kind      string        `json:"device"`
 	Plugin    string        `json:"plugin"`
-	Kernels   string        `json:"kernels"` // which pieces of a block gorun's own kernels compute, or why none
+	Kernels   string        `json:"kernels"`     // which pieces of a block gorun's own kernels compute, or why none
+	Training  string        `json:"training"`    // what is trained
+	Idle      float64       `json:"idle_step_s"` // of a traced step, the device did nothing for so long
+
+	Trace *trace.Summary `json:"-"` // of the traced steps; nil = there were none
 }
 
-// Bench trains on the job's data for warmup steps and then measures. Nothing is saved. As in training, the outcome of a
-// step is read when the next one has been queued (on CPU at once): a step lasts from one reading to the next. So one more
-// step is queued after the last that counts.
-func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *BenchResult, err error) {
+// Measurement says what Bench does.
+type Measurement struct {
+	Warmup int       // steps that do not count
+	Steps  int       // steps that do
+	Trace  io.Writer // where what the device does in a few steps more is written, as Trace Event JSON; nil = nowhere
+}
+
+// Bench trains on the job's data and measures. Nothing is saved. As in training, the outcome of a step is read when the next
+// one has been queued (on CPU at once): a step lasts from one reading to the next. So one more step is queued after the last
+// that counts.
+func (j *Job) Bench(ctx context.Context, o Options, m Measurement) (res *BenchResult, err error) {
 	start := time.Now()
 	if err := j.Settle(o.Device.CUDA); err != nil {
 		return nil, err
@@ -66,22 +80,28 @@ func (j *Job) Bench(ctx context.Context, o Options, warmup, steps int) (res *Ben
 	if t.withoutKernels != nil {
 		kernels = fmt.Sprintf("none (%v)", t.withoutKernels)
 	}
-	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version(), Kernels: kernels}
+	res = &BenchResult{Open: time.Since(start).Seconds(), Platform: t.dev.Platform(), Kind: t.dev.Kind(), Plugin: t.dev.Version(), Kernels: kernels, Training: j.training()}
 	lo := j.loaderOptions()
-	lo.Epochs = warmup + steps + 2 // more than enough
+	lo.Epochs = m.Warmup + m.Steps + tracedSteps + 2 // more than enough
 	loader, err := j.Train.NewLoader(lo)
 	if err != nil {
 		return nil, err
 	}
 	defer loader.Close()
-	b := benchmark{trainer: t, loader: loader, result: res, start: start, warmup: warmup, steps: steps}
+	b := benchmark{trainer: t, loader: loader, result: res, start: start, Measurement: m}
 	if err := b.run(ctx); err != nil {
 		return nil, err
 	}
+	res.Gathers = t.world.gathers()
 	moved := b.after.Sub(b.before)
-	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(steps), moved.Exposed.Seconds()/float64(steps)
+	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(m.Steps), moved.Exposed.Seconds()/float64(m.Steps)
 	sorted := slices.Sorted(slices.Values(res.Steps))
 	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
+	if m.Trace != nil {
+		if err := b.trace(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if res.Programs, err = b.programs(ctx); err != nil {
 		return nil, err
 	}
@@ -112,8 +132,7 @@ type benchmark struct {
 	loader *data.Loader
 	result *BenchResult
 	start  time.Time // of everything
-	warmup int       // steps that do not count
-	steps  int       // that do
+	Measurement
 	read   int       // steps whose outcome has been read
 	at     time.Time // when the last one was
 	tokens int       // of the last step
@@ -126,7 +145,7 @@ type benchmark struct {
 func (b *benchmark) run(ctx context.Context) error {
 	var ahead *fsdp.Step // queued, not read
 	b.at = time.Now()
-	for range b.warmup + b.steps + 1 {
+	for range b.Warmup + b.Steps + 1 {
 		batch, err := b.loader.Next(ctx)
 		if err != nil {
 			return err
@@ -154,7 +173,7 @@ func (b *benchmark) run(ctx context.Context) error {
 	if err := b.take(ahead); err != nil {
 		return err
 	}
-	b.result.Steps = b.result.Steps[b.warmup : b.warmup+b.steps]
+	b.result.Steps = b.result.Steps[b.Warmup : b.Warmup+b.Steps]
 	return nil
 }
 
@@ -175,10 +194,10 @@ func (b *benchmark) take(step *fsdp.Step) error {
 	b.result.Steps = append(b.result.Steps, now.Sub(b.at).Seconds())
 	b.read++
 	b.at = now
-	if b.read <= b.warmup {
+	if b.read <= b.Warmup {
 		b.before, err = b.world.traffic()
 		b.after = b.before
-	} else if b.read <= b.warmup+b.steps {
+	} else if b.read <= b.Warmup+b.Steps {
 		b.after, err = b.world.traffic()
 	}
 	return err

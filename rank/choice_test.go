@@ -78,7 +78,7 @@ func oneByOne(t *testing.T, s *Session, examples []data.ChoiceExample) [][]float
 			if err != nil {
 				t.Fatal(err)
 			}
-			logp, err := s.ScoreIDs(t.Context(), whole)
+			logp, err := s.scoreIDs(t.Context(), whole)
 			if err != nil {
 				t.Fatal(err)
 			}

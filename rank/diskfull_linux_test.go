@@ -9,26 +9,13 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"gorun/tools/skip"
+	"gorun/tools/smalldisk"
 )
 
 // TestDiskFull: a disk that fills up while a run trains ends the run with what to do; once there is room again, the run
 // goes on from its last checkpoint and ends in the same bytes as one that always had room.
 func TestDiskFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		skip.Because(t, "mounting a small file system needs root")
-	}
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
-		skip.Because(t, "mounting is not permitted: "+err.Error())
-	}
-	defer func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
+	disk := smalldisk.Mount(t, 256)
 	base, whole, dir := tinyBase(t), t.TempDir(), filepath.Join(disk, "run")
 	more := []string{"step_scheduler.ckpt_every_steps=1", "step_scheduler.val_every_steps=0", "checkpoint.keep=0"}
 	r := tinyRecipe(t, base, whole, more...)
@@ -42,9 +29,7 @@ func TestDiskFull(t *testing.T) {
 	if before := wholeCheckpoints(t, dir); before < 1 || before > 7 {
 		t.Fatalf("the newest checkpoint is of step %d:\n%s", before, out)
 	}
-	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, "size=8m"); err != nil {
-		t.Fatal(err)
-	}
+	smalldisk.Resize(t, disk, 8<<10)
 	if out := mustTrain(t, r); !strings.Contains(out, "resuming from") {
 		t.Errorf("with room again:\n%s", out)
 	}
@@ -54,18 +39,7 @@ func TestDiskFull(t *testing.T) {
 // TestExportNoRoom: an export that its disk has no room for, or that may not be written, says where and what to do, and
 // leaves nothing.
 func TestExportNoRoom(t *testing.T) {
-	if os.Geteuid() != 0 {
-		skip.Because(t, "mounting a small file system needs root")
-	}
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); err != nil {
-		skip.Because(t, "mounting is not permitted: "+err.Error())
-	}
-	defer func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
+	disk := smalldisk.Mount(t, 64)
 	base := openTiny(t)
 	try := func(want ...string) {
 		t.Helper()
@@ -82,8 +56,6 @@ func TestExportNoRoom(t *testing.T) {
 		}
 	}
 	try("no room in "+disk+" for the export", "free space there")
-	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
+	smalldisk.Protect(t, disk)
 	try(disk+" cannot be written to", "another folder", "read-only file system")
 }

@@ -70,9 +70,12 @@ func SQuADScore(answers []Answer) (em, f1 float64) {
 	return 100 * em / n, 100 * f1 / n
 }
 
+// perplexityRows is how many samples are scored together.
+const perplexityRows = 8
+
 // Perplexity is the mean negative log-probability of a set's supervised tokens and their number.
 func (s *Session) Perplexity(ctx context.Context, d *data.Dataset) (nll float64, tokens int, err error) {
-	return s.meanLoss(ctx, d)
+	return s.meanLoss(ctx, d, perplexityRows)
 }
 
 // samples shows and records answers before and after training, as the recipe asks.

@@ -35,7 +35,7 @@ func TestInterrupted(t *testing.T) {
 			_, err := s.Generate(ctx, infer.Request{Prompts: [][]int32{ids}, MaxTokens: 2})
 			return err
 		},
-		"score":   func(ctx context.Context) error { _, err := s.ScoreIDs(ctx, long); return err },
+		"score":   func(ctx context.Context) error { _, err := s.scoreIDs(ctx, long); return err },
 		"logits":  func(ctx context.Context) error { _, err := s.Logits(ctx, ids, []int32{0, 2}); return err },
 		"choices": func(ctx context.Context) error { _, err := s.Choices(ctx, []data.ChoiceExample{question}); return err },
 	} {

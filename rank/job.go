@@ -39,9 +39,6 @@ func Prepare(r *configs.Recipe, resolve Resolve) (*Job, error) { return PrepareA
 // PrepareAt is Prepare for one of several ranks.
 func PrepareAt(p Place, r *configs.Recipe, resolve Resolve) (j *Job, err error) {
 	j = &Job{Recipe: r, Place: p, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
-	if err := unsupported(r); err != nil {
-		return nil, err
-	}
 	if j.Mesh, err = meshOf(r.Distributed, p); err != nil {
 		return nil, err
 	}
@@ -69,22 +66,10 @@ func (j *Job) Close() error {
 	return errors.Join(errs...)
 }
 
-// unsupported names every setting that this version would otherwise have to ignore.
-func unsupported(r *configs.Recipe) error {
-	var faults []error
-	refuse := func(bad bool, field, why string) {
-		if bad {
-			faults = append(faults, fmt.Errorf("%s: %s", field, why))
-		}
-	}
-	refuse(r.PEFT.DropoutPosition == "post" && r.PEFT.Dropout > 0, "peft.dropout_position", "this version drops the input of A: use \"pre\"")
-	return errors.Join(faults...)
-}
-
 // configure matches modules and settles what is trained.
 func (j *Job) configure() error {
 	r := j.Recipe
-	j.Config = model.Config{Decoder: j.Base.Decoder, Compute: computeDType(r.Model.DType), Dropout: r.PEFT.Dropout, Full: r.PEFT.Scheme == "none"}
+	j.Config = model.Config{Decoder: j.Base.Decoder, Compute: computeDType(r.Model.DType), Full: r.PEFT.Scheme == "none"}
 	j.Config.Split = splitOf(j.Mesh, r.Distributed.SequenceParallel)
 	if err := j.Config.Split.Check(j.Base.Decoder); err != nil {
 		return fmt.Errorf("distributed.tp_size = %d, cp_size = %d: %w", r.Distributed.TPSize, r.Distributed.CPSize, err)
@@ -96,9 +81,9 @@ func (j *Job) configure() error {
 		j.Config.Remat = model.RematFull
 	}
 	if j.Config.Full {
-		j.Config.Dropout = 0
 		return nil
 	}
+	j.Config.Dropout, j.Config.DropPost = r.PEFT.Dropout, r.PEFT.DropoutPosition == "post"
 	var err error
 	if r.PEFT.InitFrom != "" {
 		if j.From, err = export.ReadPEFT(j.located.adapter); err != nil {

@@ -182,7 +182,7 @@ func (t *trainer) validate(ctx context.Context) error {
 	sum := 0.0
 	for _, name := range t.job.valNames {
 		start := time.Now()
-		loss, tokens, err := t.meanLoss(ctx, t.job.Val[name])
+		loss, tokens, err := t.meanLoss(ctx, t.job.Val[name], t.recipe.ValidationDataloader.BatchSize)
 		if err != nil {
 			return fmt.Errorf("validation set %s: %w", name, err)
 		}
@@ -200,9 +200,9 @@ func (t *trainer) validate(ctx context.Context) error {
 	return nil
 }
 
-// meanLoss is the mean loss over the supervised tokens of a set.
-func (s *Session) meanLoss(ctx context.Context, d *data.Dataset) (loss float64, tokens int, err error) {
-	return s.meanLossOf(ctx, dealt(s.world.mesh, d.Batches(validationRows, s.Base.pad())))
+// meanLoss is the mean loss over the supervised tokens of a set, of which so many samples are scored together.
+func (s *Session) meanLoss(ctx context.Context, d *data.Dataset, rows int) (loss float64, tokens int, err error) {
+	return s.meanLossOf(ctx, dealt(s.world.mesh, d.Batches(rows, s.Base.pad())))
 }
 
 // dealt is this rank's share of a set's batches. Every rank gets as many, for their collectives to match: where they run
@@ -224,9 +224,6 @@ func dealt(m collective.Mesh, batches data.Batches) iter.Seq2[data.Batch, error]
 		}
 	}
 }
-
-// validationRows is how many samples are scored together.
-const validationRows = 8
 
 func (s *Session) meanLossOf(ctx context.Context, batches iter.Seq2[data.Batch, error]) (loss float64, tokens int, err error) {
 	for mb, err := range batches {

@@ -93,3 +93,35 @@ func TestPlannedMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestPlannedSeen holds what plan says of a GPU's memory to within 5 % of what XLA's allocator came to on an H100
+// (bench/results/2026-11-25-h100-step.md), without one.
+func TestPlannedSeen(t *testing.T) {
+	for name, c := range map[string]struct {
+		base, scheme string
+		rows, seq    int
+		seen         float64 // GiB
+	}{
+		"Llama-3.2-1B":          {"mock:llama3.2-1b", "lora", 8, 512, 6.53},
+		"Llama-3.2-1B, in full": {"mock:llama3.2-1b", "none", 8, 512, 20.09},
+		"Llama-3-8B":            {"mock:llama3-8b", "lora", 2, 4096, 40.08},
+	} {
+		r := BenchRecipe(c.base, "bf16", c.rows, c.seq)
+		r.PEFT.Scheme = c.scheme
+		job := prepare(t, r)
+		if err := job.Settle(true); err != nil {
+			t.Fatal(err)
+		}
+		largest, err := job.largest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := job.peak(largest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := float64(m.total()) / gib; math.Abs(got/c.seen-1) > 0.05 {
+			t.Errorf("%s: plan says %.2f GiB (%s), an H100 %.2f", name, got, m, c.seen)
+		}
+	}
+}

@@ -188,3 +188,21 @@ func TestModulesToSaveFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestDropoutPosition: where a recipe drops is where the model does.
+func TestDropoutPosition(t *testing.T) {
+	base := tinyBase(t)
+	config := func(more ...string) (post bool, dropout float64) {
+		c := prepare(t, tinyRecipe(t, base, t.TempDir(), more...)).Config
+		return c.DropPost, c.Dropout
+	}
+	if post, p := config(); post || p != 0.1 {
+		t.Errorf("by default: behind B %t, dropout %g", post, p)
+	}
+	if post, p := config("peft.dropout_position=post"); !post || p != 0.1 {
+		t.Errorf("post: behind B %t, dropout %g", post, p)
+	}
+	if post, p := config("peft.dropout_position=post", "peft.scheme=none"); post || p != 0 {
+		t.Errorf("without adapters: behind B %t, dropout %g", post, p)
+	}
+}

@@ -2,6 +2,7 @@ package rank
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,100 +28,131 @@ func (j *Job) Describe(w io.Writer) error {
 	return t.Flush()
 }
 
-// facts are what the run will do: model, modules, parameters, memory, data, where things go. A fact without a name goes
-// on with the one before.
+// sheet collects facts. One without a name goes on with the one before.
+type sheet struct{ facts []metrics.Fact }
+
+func (s *sheet) row(name, format string, args ...any) {
+	s.facts = append(s.facts, metrics.Fact{Name: name, Text: fmt.Sprintf(format, args...)})
+}
+
+// facts are what the run will do: model, modules, parameters, data, memory, where things go.
 func (j *Job) facts() ([]metrics.Fact, error) {
-	d, r := j.Base.Decoder, j.Recipe
+	var s sheet
+	j.tellModel(&s)
+	if err := errors.Join(j.tellSteps(&s), j.tellDevice(&s)); err != nil {
+		return nil, err
+	}
+	if j.Recipe.Checkpoint.Enabled {
+		s.row("output", "%s", j.Recipe.Checkpoint.Dir)
+	}
+	for _, reason := range j.Train.Reasons {
+		s.row("left out", "%s", reason)
+	}
+	return s.facts, nil
+}
+
+// tellModel tells what is trained, and of what.
+func (j *Job) tellModel(s *sheet) {
+	d := j.Base.Decoder
+	params := d.Params()
+	s.row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", j.Recipe.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), j.Recipe.Model.DType)
+	if m := d.Mixture; m != nil {
+		s.row("", "%d experts in a layer, of which each token goes through %d: %s parameters at work for it", m.Experts, m.PerToken, count(params.Active))
+	}
+	s.row("training", "%s", j.training())
+	if !j.Config.Full {
+		trained := j.trainedParams()
+		if from := j.Recipe.PEFT.InitFrom; from != "" {
+			s.row("", "from %s, whose modules, dims and scaling hold", from)
+		}
+		for _, t := range j.Adapter.Tables {
+			s.row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
+		}
+		s.row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
+	}
+	if text, ok := j.base(); ok {
+		s.row("base", "%s", text)
+	}
+	if j.Mesh.World() > 1 {
+		s.row("mesh", "%s", j.mesh())
+	}
+}
+
+// tellSteps tells how many steps there are of how many samples, and of which data.
+func (j *Job) tellSteps(s *sheet) error {
 	o := j.loaderOptions()
 	steps, err := j.Train.Steps(o)
 	if err != nil {
-		return nil, err
-	}
-	largest, err := j.largest()
-	if err != nil {
-		return nil, err
-	}
-	peak, err := j.peak(largest)
-	if err != nil {
-		return nil, err
+		return err
 	}
 	packing, err := j.Train.Packing(o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var facts []metrics.Fact
-	row := func(name, format string, args ...any) {
-		facts = append(facts, metrics.Fact{Name: name, Text: fmt.Sprintf(format, args...)})
-	}
-	params := d.Params()
-	row("model", "%s (%s, %d layers, hidden %d, %s parameters), computed in %s", r.Model.PretrainedModelNameOrPath, d.Family, d.Layers, d.Hidden, count(params.Total), r.Model.DType)
-	if m := d.Mixture; m != nil {
-		row("", "%d experts in a layer, of which each token goes through %d: %s parameters at work for it", m.Experts, m.PerToken, count(params.Active))
-	}
-	trained := j.trainedParams()
-	if j.Config.Full {
-		row("training", "all parameters: %s", count(trained))
-	} else {
-		kind := "LoRA"
-		if j.Adapter.DoRA() {
-			kind = "DoRA"
-		}
-		row("training", "%s on %s", kind, j.modules())
-		for _, t := range j.Adapter.Tables {
-			row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
-		}
-		row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
-	}
-	if text, ok := j.base(); ok {
-		row("base", "%s", text)
-	}
-	spread := ""
+	spread, unit, length := "", "sample", plural(o.Epochs, "epoch")
 	if j.Mesh.World() > 1 {
-		row("mesh", "%s", j.mesh())
 		spread = fmt.Sprintf(" x %d data-parallel ranks", o.DPSize)
 	}
-	unit := "sample"
 	if o.Pack > 0 {
 		unit = "packed row"
 	}
-	length := plural(o.Epochs, "epoch")
 	if o.MaxSteps > 0 && steps == o.MaxSteps {
 		length = "limited by step_scheduler.max_steps"
 	}
-	row("steps", "%d of %s (%s x %s%s), %s", steps, plural(o.MicroBatch*o.GradAcc*o.DPSize, unit), plural(o.MicroBatch, "row"), plural(o.GradAcc, "micro-batch"), spread, length)
+	s.row("steps", "%d of %s (%s x %s%s), %s", steps, plural(o.MicroBatch*o.GradAcc*o.DPSize, unit), plural(o.MicroBatch, "row"), plural(o.GradAcc, "micro-batch"), spread, length)
 	if o.Pack > 0 {
-		row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
+		s.row("packing", "%d samples in %d rows of %d tokens, %.1f %% full", j.Train.Len(), packing.Rows, o.Pack, 100*packing.Full())
 	}
-	row("data", "%s", describe(cmp.Or(r.Dataset.PathOrID, r.Dataset.Kind), r.Dataset.Split, j.Train))
+	c := j.Recipe.Dataset
+	s.row("data", "%s", describe(cmp.Or(c.PathOrID, c.Kind), c.Split, j.Train))
 	for _, name := range j.valNames {
-		c := r.ValidationDataset[name]
+		c := j.Recipe.ValidationDataset[name]
 		set := describe(c.PathOrID, c.Split, j.Val[name])
 		if len(j.valNames) > 1 {
 			set = name + ": " + set
 		}
-		row("validation", "%s", set)
+		s.row("validation", "%s", set)
 	}
-	row("attention", "%s", j.attention())
-	row("kernels", "%s", j.kernels(largest))
-	row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
-	if r.Distributed.CPUOffload {
-		groups, err := j.held()
-		if err != nil {
-			return nil, err
-		}
-		var bytes int64
-		for _, g := range groups {
-			bytes += g.frozen
-		}
-		row("", "and %.2f GiB of the base in host memory%s (page-locked)", float64(bytes)/gib, j.each())
+	return nil
+}
+
+// tellDevice tells what computes, and the memory that it takes.
+func (j *Job) tellDevice(s *sheet) error {
+	largest, err := j.largest()
+	if err != nil {
+		return err
 	}
-	if r.Checkpoint.Enabled {
-		row("output", "%s", r.Checkpoint.Dir)
+	peak, err := j.peak(largest)
+	if err != nil {
+		return err
 	}
-	for _, reason := range j.Train.Reasons {
-		row("left out", "%s", reason)
+	s.row("attention", "%s", j.attention())
+	s.row("kernels", "%s", j.kernels(largest))
+	s.row("memory", "%.2f GiB on the device%s: %s (at the fullest moment, with the longest micro-batch)", float64(peak.total())/gib, j.each(), peak)
+	if !j.Recipe.Distributed.CPUOffload {
+		return nil
 	}
-	return facts, nil
+	groups, _, err := j.held()
+	if err != nil {
+		return err
+	}
+	var bytes int64
+	for _, g := range groups {
+		bytes += g.frozen
+	}
+	s.row("", "and %.2f GiB of the base in host memory%s (page-locked)", float64(bytes)/gib, j.each())
+	return nil
+}
+
+// training says what is trained.
+func (j *Job) training() string {
+	switch {
+	case j.Config.Full:
+		return "all parameters: " + count(j.trainedParams())
+	case j.Adapter.DoRA():
+		return "DoRA on " + j.modules()
+	}
+	return "LoRA on " + j.modules()
 }
 
 // mesh says how many ranks there are and what they divide.

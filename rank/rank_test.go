@@ -235,7 +235,7 @@ func TestSession(t *testing.T) {
 	}
 	for row, n := range []int{len(prompt), 2} {
 		ids := append(append([]int32(nil), prompt[:n]...), got[row].IDs()...)
-		want, err := s.ScoreIDs(context.Background(), ids)
+		want, err := s.scoreIDs(context.Background(), ids)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func TestSession(t *testing.T) {
 	}
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.ScoreIDs(stopped, prompt); !errors.Is(err, context.Canceled) {
+	if _, err := s.scoreIDs(stopped, prompt); !errors.Is(err, context.Canceled) {
 		t.Errorf("scoring what is not wanted any more: %v", err)
 	}
 }

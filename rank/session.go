@@ -113,7 +113,10 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
 	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
 	err = l.load(s.model)
-	return s, errors.Join(err, <-compiled)
+	if err = errors.Join(err, <-compiled); err != nil {
+		return s, err
+	}
+	return s, s.state.Fix()
 }
 
 // Close frees the device.
@@ -201,14 +204,4 @@ func (b *Base) Encode(text string) ([]int32, error) {
 		return nil, fmt.Errorf("the text %q has no tokens: give some", text)
 	}
 	return enc.IDs, nil
-}
-
-// ScoreIDs returns the log-probability of each id after the first, given those before it.
-func (s *Session) ScoreIDs(ctx context.Context, ids []int32) ([]float32, error) {
-	n := len(ids) - 1
-	mb := data.Batch{Rows: 1, Seq: n, IDs: ids[:n], Labels: ids[1:], Positions: make([]int32, n)}
-	for i := range mb.Positions {
-		mb.Positions[i] = int32(i)
-	}
-	return s.Score(ctx, mb)
 }

@@ -95,7 +95,7 @@ func TestIsolate(t *testing.T) {
 func TestMockBase(t *testing.T) {
 	r := BenchRecipe("mock:smollm2-135m", "f32", 1, 16)
 	job := prepare(t, r)
-	res, err := job.Bench(t.Context(), Options{Device: testDevice(t)}, 1, 2)
+	res, err := job.Bench(t.Context(), Options{Device: testDevice(t)}, Measurement{Warmup: 1, Steps: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

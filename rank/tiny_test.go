@@ -12,6 +12,7 @@ import (
 	"gorun/configs"
 	"gorun/csrc/device/devicetest"
 	"gorun/model/tinymodel"
+	"gorun/rank/data"
 )
 
 // tinyBase writes a random model with a real tokenizer.
@@ -107,4 +108,14 @@ func testDevice(t *testing.T) Device {
 	t.Helper()
 	c := devicetest.Config(t)
 	return Device{Plugin: c.Plugin, CUDA: c.CUDA, Cache: c.CacheDir}
+}
+
+// scoreIDs returns the log-probability of each id after the first, given those before it.
+func (s *Session) scoreIDs(ctx context.Context, ids []int32) ([]float32, error) {
+	n := len(ids) - 1
+	mb := data.Batch{Rows: 1, Seq: n, IDs: ids[:n], Labels: ids[1:], Positions: make([]int32, n)}
+	for i := range mb.Positions {
+		mb.Positions[i] = int32(i)
+	}
+	return s.Score(ctx, mb)
 }

@@ -107,6 +107,14 @@ func (w *world) traffic() (collective.Traffic, error) {
 	return w.fabric.Traffic()
 }
 
+// gathers says how shards of the frozen base are gathered, "" where they are not, or not between GPUs.
+func (w *world) gathers() string {
+	if w.fabric == nil || w.mesh.Size(collective.Shard, collective.Context) == 1 {
+		return ""
+	}
+	return w.fabric.Gathers()
+}
+
 // ranks is where fsdp's state lies.
 func (w *world) ranks(reshard, offload bool) (r fsdp.Ranks, err error) {
 	if w.job == nil {

@@ -12,6 +12,10 @@ type cluster struct {
 	compute float64 // floating-point operations a second that a block's forward pass gets
 	back    float64 // and that its backward pass gets
 	head    float64 // and that the loss gets
+
+	own   float64 // bytes a second at which a rank's own part of a gather by copy engines is copied: by all that computes
+	meet  float64 // of computing beside it, what a collective by NCCL costs whatever its size
+	takes float64 // and for each second that it moves data
 }
 
 // group is ranks that talk: n of them, of which each machine has so many. All of a machine's groups talk at once.
@@ -35,3 +39,11 @@ func (c cluster) ring(g group, size float64) float64 {
 
 // allReduce is a reduce-scatter and an all-gather.
 func (c cluster) allReduce(g group, size float64) float64 { return 2 * c.ring(g, size) }
+
+// beside is what a collective by NCCL that moves data for so long costs of the computing beside it.
+func (c cluster) beside(moves float64) float64 {
+	if moves == 0 {
+		return 0
+	}
+	return c.meet + c.takes*moves
+}

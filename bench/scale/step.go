@@ -23,9 +23,12 @@ func (w work) tokens() float64 { return float64(w.rows * w.seq) }
 type costs struct {
 	forward, backward, loss float64 // of a block and of the head, with their collectives
 	inside                  float64 // collectives inside the programs of all blocks and of the head
-	gather, root            float64 // making a block's weights whole, and the root group's
+	gather                  float64 // making a block's frozen weights whole
+	adapters                float64 // and what is trained of it, once a step
 	reduce                  float64 // a block's gradients, over all that hold parts of them or replicate them
 	totals                  float64 // the sum of losses and squares
+
+	takenGather, takenAdapters, takenReduce float64 // of the computing beside them
 }
 
 // cost measures the parts on paper.
@@ -49,9 +52,15 @@ func (c cluster) cost(d *spec.Decoder, l layout, w work) costs {
 		backward: backward/c.back + inside,
 		loss:     t*4*table/tp/c.head + c.allReduce(tensor, stream),
 		gather:   c.ring(shard, 2*block/tp),
-		root:     c.ring(shard, 2*2*table/tp),
+		adapters: c.ring(shard, grads),
 		reduce:   c.ring(shard, grads) + c.allReduce(replicate, grads/float64(l.shard)),
 		totals:   c.allReduce(shard, 12) + c.allReduce(replicate, 8) + c.allReduce(tensor, 4),
+	}
+	out.takenAdapters, out.takenReduce = c.beside(out.adapters), c.beside(out.reduce)
+	if shard.n > shard.inNode { // no copy engine reaches another machine
+		out.takenGather = c.beside(out.gather)
+	} else if shard.n > 1 {
+		out.takenGather = 2 * block / tp / float64(shard.n) / c.own
 	}
 	if w.again {
 		out.backward += out.forward
@@ -64,42 +73,47 @@ func (c cluster) cost(d *spec.Decoder, l layout, w work) costs {
 	return out
 }
 
-// outcome is a step's length, what of it is communication that nothing hides, and bytes of weights on a rank.
+// outcome is a step's length, what of it is communication that nothing hides, what communication takes from the computing
+// that hides it, and bytes of weights on a rank.
 type outcome struct {
-	step, exposed float64
-	weights       float64
+	step, exposed, taken float64
+	weights              float64
 }
 
 // simulate goes through a step as the trainer does, on two streams: programs on one, collectives on the other. A block's
-// weights are gathered while the block before is at work, and not earlier: two blocks are whole at a time.
+// weights are gathered while the block before is at work, and not earlier: two blocks are whole at a time. The root group
+// is not trained, and stays whole from step to step.
 func (c cluster) simulate(d *spec.Decoder, l layout, w work) outcome {
 	k := c.cost(d, l, w)
-	var compute, busy, freed float64
-	comm := k.root
-	gather := func() float64 { // once the memory of the block before last is free
-		comm = max(comm, freed) + k.gather
+	var compute, comm, busy, freed, taken float64
+	gather := func(takes float64) float64 { // once the memory of the block before last is free
+		comm = max(comm, freed) + takes
 		return comm
 	}
-	run := func(ready, takes float64) {
-		compute = max(compute, ready) + takes
-		busy += takes
+	run := func(ready, takes, loses float64) {
+		compute = max(compute, ready) + takes + loses
+		busy += takes + loses
+		taken += loses
 	}
-	ready := gather()
+	ready := gather(k.gather + k.adapters)
 	for range d.Layers - 1 {
 		whole := ready
-		ready = gather()
-		run(whole, k.forward)
+		ready = gather(k.gather + k.adapters)
+		run(whole, k.forward, k.takenGather+k.takenAdapters)
 		freed = compute
 	}
-	run(ready, k.forward)
-	run(0, k.loss)
+	run(ready, k.forward, 0)
+	run(0, k.loss, 0)
 	ready = 0 // the last block is still whole
 	for n := range d.Layers {
-		whole := ready
+		whole, loses := ready, 0.0
 		if n < d.Layers-1 {
-			ready = gather()
+			ready, loses = gather(k.gather), k.takenGather
 		}
-		run(whole, k.backward)
+		if n > 0 {
+			loses += k.takenReduce
+		}
+		run(whole, k.backward, loses)
 		freed = compute
 		comm = max(comm, compute) + k.reduce
 	}
@@ -111,5 +125,5 @@ func (c cluster) simulate(d *spec.Decoder, l layout, w work) outcome {
 	if l.shard > 1 {
 		weights += root + 2*(whole-root)/float64(d.Layers)
 	}
-	return outcome{step: end, exposed: end - busy + k.inside, weights: weights}
+	return outcome{step: end, exposed: end - busy + k.inside, taken: taken, weights: weights}
 }

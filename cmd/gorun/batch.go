@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -41,29 +42,49 @@ func (c *generateCmd) batch(ctx context.Context, a *app, sampling infer.Sampling
 	if err != nil {
 		return err
 	}
+	out, err := os.Create(c.Out + ".tmp") // now: a folder that is not there must not cost what is made for it
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	defer func() {
+		if err = errors.Join(err, out.Close()); err == nil {
+			err = os.Rename(out.Name(), c.Out)
+		}
+		if err != nil {
+			err = errors.Join(err, os.Remove(out.Name()))
+		}
+	}()
 	s, err := c.session(a, m)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	// Prompts of like length together: less padding.
+	r := infer.Request{MaxTokens: c.MaxTokens, Stop: stops, Sampling: sampling}
+	if err := continued(ctx, s, m.base, r, lines); err != nil {
+		return err
+	}
+	return writeBatch(out, lines)
+}
+
+// continued fills in what the model makes of every prompt; those of like length go together: less padding.
+func continued(ctx context.Context, s *rank.Session, base *rank.Base, r infer.Request, lines []*batchLine) error {
 	order := slices.Clone(lines)
 	slices.SortStableFunc(order, func(a, b *batchLine) int { return len(a.ids) - len(b.ids) })
 	for chunk := range slices.Chunk(order, batchRows) {
-		req := infer.Request{MaxTokens: c.MaxTokens, Stop: stops, Sampling: sampling}
+		r.Prompts = nil
 		for _, l := range chunk {
-			req.Prompts = append(req.Prompts, l.ids)
+			r.Prompts = append(r.Prompts, l.ids)
 		}
-		got, err := s.Generate(ctx, req)
+		got, err := s.Generate(ctx, r)
 		if err != nil {
 			return err
 		}
 		for i, l := range chunk {
 			ids := got[i].IDs()
-			l.Text, l.Tokens, l.Stopped = m.base.Tokenizer.Decode(ids, true), len(ids), got[i].Stopped
+			l.Text, l.Tokens, l.Stopped = base.Tokenizer.Decode(ids, true), len(ids), got[i].Stopped
 		}
 	}
-	return writeBatch(c.Out, lines)
+	return nil
 }
 
 // encoder turns prompts into ids, with --chat each as the first turn of a conversation, and says what ends a continuation.
@@ -110,19 +131,15 @@ func readPrompts(path string, encode func(string) ([]int32, error)) (lines []*ba
 	return lines, err
 }
 
-// writeBatch writes the lines, whole or not at all.
-func writeBatch(path string, lines []*batchLine) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+// writeBatch writes the lines.
+func writeBatch(w io.Writer, lines []*batchLine) error {
+	b := bufio.NewWriter(w)
+	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
 	for _, l := range lines {
 		if err := enc.Encode(l); err != nil {
 			return err
 		}
 	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b.Bytes(), 0o644); err != nil {
-		return errors.Join(err, os.RemoveAll(tmp))
-	}
-	return os.Rename(tmp, path)
+	return b.Flush()
 }

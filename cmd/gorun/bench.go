@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -22,13 +24,14 @@ type benchCmd struct {
 	Steps     int    `default:"10" placeholder:"N" help:"Steps to measure, after the warm-up."`
 	Warmup    int    `default:"5" placeholder:"N" help:"Steps before measuring."`
 	JSON      bool   `name:"json" help:"Print one JSON object."`
+	Trace     string `placeholder:"FILE" help:"On an NVIDIA GPU: say what the device does in a few steps more, and write it as JSON that ui.perfetto.dev shows."`
 
 	Gpus int      `default:"1" placeholder:"N" help:"Ranks that train together on this machine; the first one's figures are printed, tok/s for each rank."`
 	Set  []string `sep:"none" placeholder:"SECTION.KEY=VALUE" help:"Change a value of the benchmark's recipe. May be given many times."`
 }
 
 // Run measures training: LoRA of dim 16 on all projections, random ids, every token supervised.
-func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
+func (c *benchCmd) Run(ctx context.Context, a *app) error {
 	if c.BatchSize < 1 || c.SeqLength < 2 || c.Steps < 1 || c.Warmup < 1 || c.Gpus < 1 {
 		return fmt.Errorf("%w: --batch-size, --steps, --warmup and --gpus must be at least 1, --seq-length 2", errUsage)
 	}
@@ -39,24 +42,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Gpus > 1 && !several {
 		return a.asRanks(ctx, c.Gpus)
 	}
-	kind, device, err := a.device()
-	if err != nil {
-		return err
-	}
-	if c.DType == "auto" {
-		c.DType = baseFlags{DType: c.DType}.dtype(kind)
-	}
-	device.GPU = place.GPU
-	recipe, err := c.recipe(max(1, place.World))
-	if err != nil {
-		return err
-	}
-	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, job.Close()) }()
-	r, err := job.Bench(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout}, c.Warmup, c.Steps)
+	r, err := c.measure(ctx, a, place)
 	if err != nil {
 		return err
 	}
@@ -76,19 +62,66 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 			Version string  `json:"version"`
 		}{c.Base, r, c.DType, c.BatchSize, c.SeqLength, peak, runtime.NumCPU(), gorunVersion()})
 	}
-	fmt.Fprintf(a.stdout, "%s, LoRA dim 16 on all projections, %d x %d tokens, %s, %s (%s), kernels: %s\n", c.Base, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform, r.Kernels)
-	if r.Useful < 0.999*r.TokS {
-		fmt.Fprintf(a.stdout, "%.0f useful tok/s, of all that follow: the others are padding\n", r.Useful)
+	c.print(a.stdout, r, peak)
+	return nil
+}
+
+// measure trains.
+func (c *benchCmd) measure(ctx context.Context, a *app, place rank.Place) (r *rank.BenchResult, err error) {
+	kind, device, err := a.device()
+	if err != nil {
+		return nil, err
 	}
-	fmt.Fprintf(a.stdout, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB (plan %.2f) | peak RSS %.2f GiB\n",
+	if c.Trace != "" && !device.CUDA {
+		return nil, fmt.Errorf("%w: --trace is for NVIDIA GPUs: XLA's plugin for the CPU records nothing", errUsage)
+	}
+	if c.DType == "auto" {
+		c.DType = baseFlags{DType: c.DType}.dtype(kind)
+	}
+	device.GPU = place.GPU
+	recipe, err := c.recipe(max(1, place.World))
+	if err != nil {
+		return nil, err
+	}
+	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, job.Close()) }()
+	work := rank.Measurement{Warmup: c.Warmup, Steps: c.Steps}
+	if c.Trace != "" && place.Rank > 0 {
+		work.Trace = io.Discard
+	} else if c.Trace != "" {
+		f, createErr := os.Create(c.Trace)
+		if createErr != nil {
+			return nil, fmt.Errorf("--trace: %w", createErr)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		work.Trace = f
+	}
+	return job.Bench(ctx, rank.Options{Device: device, Version: gorunVersion(), Out: a.stdout}, work)
+}
+
+// print writes the result for people; peak is the process's memory in GiB.
+func (c *benchCmd) print(w io.Writer, r *rank.BenchResult, peak float64) {
+	fmt.Fprintf(w, "%s, %s, %d x %d tokens, %s, %s (%s), kernels: %s\n", c.Base, r.Training, c.BatchSize, c.SeqLength, c.DType, r.Kind, r.Platform, r.Kernels)
+	if r.Useful < 0.999*r.TokS {
+		fmt.Fprintf(w, "%.0f useful tok/s, of all that follow: the others are padding\n", r.Useful)
+	}
+	fmt.Fprintf(w, "%.0f tok/s (median of %d steps: %.3f s, from %.3f to %.3f) | %.3f TFLOP/s | open %.1f s | first step after %.1f s | loss %.4f to %.4f | device %.2f GiB (plan %.2f) | peak RSS %.2f GiB\n",
 		r.TokS, len(r.Steps), r.Median, r.Best, r.Worst, r.TFLOPS, r.Open, r.FirstStep, r.FirstLoss, r.Loss, r.DeviceGiB, r.PlanGiB, peak)
 	if r.Moving > 0 {
-		fmt.Fprintf(a.stdout, "of a step, collectives move data for %.1f ms, and programs wait for it for %.1f ms\n", 1e3*r.Moving, 1e3*r.Exposed)
+		fmt.Fprintf(w, "of a step, collectives move data for %.1f ms, and programs wait for it for %.1f ms\n", 1e3*r.Moving, 1e3*r.Exposed)
+	}
+	if r.Trace != nil {
+		r.Trace.Print(w)
+	}
+	if r.Gathers != "" {
+		fmt.Fprintf(w, "shards of the base are gathered %s\n", r.Gathers)
 	}
 	for _, p := range r.Programs {
-		fmt.Fprintf(a.stdout, "  %-10s %3d x %8.3f ms, each waited for, %.2f GiB scratch\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls), float64(p.Scratch)/(1<<30))
+		fmt.Fprintf(w, "  %-10s %3d x %8.3f ms, each waited for, %.2f GiB scratch\n", p.Name, p.Calls, 1e3*p.Seconds/float64(p.Calls), float64(p.Scratch)/(1<<30))
 	}
-	return nil
 }
 
 // recipe is the benchmark's work on a number of ranks, as the flags change it.

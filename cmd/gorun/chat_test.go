@@ -81,6 +81,13 @@ func TestGenerateChat(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, "generate", "--chat", "--system", "be kind", "--base", base, "--max-tokens", "4", "--prompts", file, "--out", file+".out")
+	if left, err := filepath.Glob(file + ".*tmp"); err != nil || left != nil {
+		t.Errorf("%v are left (%v)", left, err)
+	}
+	nowhere := filepath.Join(t.TempDir(), "none", "out.jsonl")
+	if code, _, stderr := gorun(t, "generate", "--base", base, "--prompts", file, "--out", nowhere); code != exitFailure || !strings.Contains(stderr, "--out: ") {
+		t.Errorf("a folder that is not there: exit code %d\n%s", code, stderr)
+	}
 	var batch struct{ Text string }
 	if data, err := os.ReadFile(file + ".out"); err != nil || json.Unmarshal(data, &batch) != nil || batch.Text != got[0].Text {
 		t.Errorf("--prompts: %q (%v), want the text %q", data, err, got[0].Text)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,12 +20,13 @@ import (
 
 // doctorCmd examines this node, or all nodes of a run.
 type doctorCmd struct {
-	Shared   string        `placeholder:"DIR" help:"A folder that all nodes share, as for checkpoints: it is tried too, and several nodes meet there."`
-	Nnodes   int           `placeholder:"N" help:"Machines that are examined together: run the same line on each (1; under Slurm, the step's)."`
-	NodeRank int           `default:"-1" placeholder:"N" help:"Place of this machine among the nodes, from 0 (Slurm's); 0 prints the report."`
-	RdzvID   string        `name:"rdzv-id" placeholder:"NAME" help:"Name of this examination, the same on all nodes and another one each time (Slurm's)."`
-	Wait     time.Duration `default:"2m" placeholder:"TIME" help:"How long nodes wait for each other."`
-	JSON     bool          `name:"json" help:"Print everything that was found out as JSON."`
+	Shared    string        `placeholder:"DIR" help:"A folder that all nodes share, as for checkpoints: it is tried too, and several nodes meet there."`
+	Nnodes    int           `placeholder:"N" help:"Machines that are examined together: run the same line on each (1; under Slurm, the step's)."`
+	NodeRank  int           `default:"-1" placeholder:"N" help:"Place of this machine among the nodes, from 0 (Slurm's); 0 prints the report."`
+	RdzvID    string        `name:"rdzv-id" placeholder:"NAME" help:"Name of this examination, the same on all nodes and another one each time (Slurm's)."`
+	LocalAddr string        `placeholder:"ADDRESS" help:"Address of this machine for the other nodes (the default route's; under Slurm the one of the node's name)."`
+	Wait      time.Duration `default:"2m" placeholder:"TIME" help:"How long nodes wait for each other."`
+	JSON      bool          `name:"json" help:"Print everything that was found out as JSON."`
 }
 
 // errIll says that a node is not fit; the report has said why.
@@ -32,11 +34,11 @@ var errIll = errors.New("not fit for training: see the lines that begin with 'fa
 
 // Run examines. The exit code is 1 if something does not work.
 func (c *doctorCmd) Run(ctx context.Context, a *app) error {
-	meeting, node, err := c.meeting()
+	meeting, node, address, err := c.meeting()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	facts := doctor.Gather(doctor.Subject{Node: node, Programs: a.programs(), Device: a.deviceKind(), Disks: disks(), Shared: c.Shared})
+	facts := doctor.Gather(doctor.Subject{Node: node, Programs: a.programs(), Device: a.deviceKind(), Disks: disks(), Shared: c.Shared, Address: address})
 	report := doctor.NewReport([]*doctor.Facts{facts}, doctor.Judge(facts))
 	if meeting != nil {
 		if report, err = doctor.Together(ctx, meeting, facts); err != nil || report == nil {
@@ -54,28 +56,36 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 	return err
 }
 
-// meeting is where and as what this node meets the others, nil if there are none; and the node's name.
-func (c *doctorCmd) meeting() (*doctor.Meeting, string, error) {
-	name, err := os.Hostname()
-	if err != nil {
-		return nil, "", fmt.Errorf("this node's name: %w", err)
+// meeting is where and as what this node meets the others, nil if there are none; and the node's name and address.
+func (c *doctorCmd) meeting() (m *doctor.Meeting, name, address string, err error) {
+	address = c.LocalAddr
+	if name, err = os.Hostname(); err != nil {
+		return nil, "", "", fmt.Errorf("this node's name: %w", err)
 	}
-	m := &doctor.Meeting{Folder: c.Shared, ID: c.RdzvID, Nodes: c.Nnodes, Rank: c.NodeRank, Wait: c.Wait}
+	m = &doctor.Meeting{Folder: c.Shared, ID: c.RdzvID, Nodes: c.Nnodes, Rank: c.NodeRank, Wait: c.Wait}
 	step, err := slurm.FromEnv(os.Getenv)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
-	if step != nil && c.Nnodes == 0 {
+	if step != nil {
 		name = step.Node()
-		m.ID, m.Nodes, m.Rank = step.ID(), len(step.Nodes), step.NodeRank
-		if step.LocalTasks > 1 {
-			return nil, "", errors.New("start one task a node: srun --ntasks-per-node=1")
+		if address == "" {
+			address = step.Address() // as training does
 		}
+		if step.LocalTasks > 1 {
+			return nil, "", "", errors.New("start one task a node: srun --ntasks-per-node=1")
+		}
+		m.ID, m.Nodes = cmp.Or(m.ID, step.ID()), cmp.Or(m.Nodes, len(step.Nodes))
+		if m.Rank < 0 {
+			m.Rank = step.NodeRank
+		}
+	} else if m.Nodes == 0 && (m.ID != "" || m.Rank >= 0) {
+		return nil, "", "", errors.New("--rdzv-id and --node-rank are for several nodes: say how many with --nnodes")
 	}
-	if m.Nodes <= 1 {
-		return nil, name, nil
+	if m.Nodes == 0 || m.Nodes == 1 {
+		return nil, name, address, nil
 	}
-	return m, name, m.Validate()
+	return m, name, address, m.Validate()
 }
 
 // programs are the files that must be the same on all nodes.

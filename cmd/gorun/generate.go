@@ -39,6 +39,10 @@ func (c *generateCmd) settings() (infer.Sampling, error) {
 		err = errors.New("--max-tokens must be at least 1 and --logprobs at least 0")
 	case (c.Prompts == "") != (c.Out == ""):
 		err = errors.New("--prompts and --out go together")
+	case c.Prompts != "" && (c.Prompt != "-" || c.JSON || c.Logprobs > 0):
+		err = errors.New("--prompts takes neither --prompt, --json nor --logprobs: --out has a line of JSON for each prompt")
+	case c.Logprobs > 0 && !c.JSON:
+		err = errors.New("--logprobs goes with --json")
 	case c.System != "" && !c.Chat:
 		err = errors.New("--system goes with --chat")
 	}
@@ -117,14 +121,15 @@ func (w *writer) write(ctx context.Context, prompt string, ids []int32) (string,
 	req := infer.Request{Prompts: [][]int32{ids}, MaxTokens: w.c.MaxTokens, Stop: w.stops, Sampling: w.sampling, LogProbs: w.c.Logprobs}
 	text := w.base.Tokenizer.NewStream()
 	show := w.c.Stream && !w.c.JSON
+	var unwritten error // what cannot be shown need not be made
 	if show {
 		req.OnToken = func(_ int, step infer.Step) bool {
-			fmt.Fprint(w.out, text.Push(step.ID))
-			return true
+			_, unwritten = io.WriteString(w.out, text.Push(step.ID))
+			return unwritten == nil
 		}
 	}
 	got, err := w.session.Generate(ctx, req)
-	if err != nil {
+	if err = errors.Join(err, unwritten); err != nil {
 		return "", err
 	}
 	whole := w.base.Tokenizer.Decode(got[0].IDs(), true)

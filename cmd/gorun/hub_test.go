@@ -76,14 +76,10 @@ func must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-// TestHub: a gated model, a token, training on a dataset of the Hub, publishing, and use of what was published, offline
-// too.
-func TestHub(t *testing.T) {
-	t.Setenv("PJRT_PLUGIN_LIBRARY_PATH", devicetest.Plugin(t))
-	t.Setenv("GORUN_CACHE", t.TempDir())
-	s := startHub(t)
-	recipe := filepath.Join(t.TempDir(), "recipe.toml")
-	dir := filepath.Join(t.TempDir(), "run")
+// hubRecipe writes a recipe of two steps with a model and a dataset of the Hub, and with more sections; the run goes to dir.
+func hubRecipe(t *testing.T, dir, more string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "recipe.toml")
 	text := fmt.Sprintf(`
 [model]
 pretrained_model_name_or_path = "acme/tiny"
@@ -92,16 +88,28 @@ dtype = "f32"
 dim = 4
 [dataset]
 path_or_id = "acme/numbers"
-[validation_dataset]
-path_or_id = "acme/numbers"
 [step_scheduler]
 max_steps = 2
 [checkpoint]
 dir = %q
 `, dir)
-	if err := os.WriteFile(recipe, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text+more), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// TestHub: a gated model, a token, training on a dataset of the Hub, publishing, and use of what was published, offline
+// too.
+func TestHub(t *testing.T) {
+	t.Setenv("PJRT_PLUGIN_LIBRARY_PATH", devicetest.Plugin(t))
+	t.Setenv("GORUN_CACHE", t.TempDir())
+	s := startHub(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	recipe := hubRecipe(t, dir, `
+[validation_dataset]
+path_or_id = "acme/numbers"
+`)
 
 	code, _, stderr := gorun(t, recipe)
 	if code != exitFailure || !strings.Contains(stderr, "model.pretrained_model_name_or_path") || !strings.Contains(stderr, "request access at "+s.URL+"/acme/tiny") {
@@ -138,7 +146,7 @@ dir = %q
 	}
 
 	// Training may start from it.
-	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") || strings.Count(out, "(tokenised before)") != 2 {
+	if out := must(t, recipe, "--set", "peft.init_from=acme/mine", "--set", "checkpoint.dir="+filepath.Join(t.TempDir(), "more")); !strings.Contains(out, "acme/tiny") || !strings.Contains(out, "from acme/mine") || strings.Count(out, "(tokenised before)") != 2 {
 		t.Errorf("training from what was published says\n%s", out)
 	}
 

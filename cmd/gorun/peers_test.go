@@ -21,24 +21,12 @@ func TestPeers(t *testing.T) {
 	t.Setenv("GORUN_CACHE", t.TempDir())
 	s := startHub(t)
 	dir := t.TempDir()
-	recipe, key := filepath.Join(dir, "recipe.toml"), filepath.Join(dir, "job.key")
-	for path, text := range map[string]string{key: strings.Repeat("5a", 32), recipe: `
-[model]
-pretrained_model_name_or_path = "acme/tiny"
-dtype = "f32"
-[peft]
-dim = 4
-[dataset]
-path_or_id = "acme/numbers"
+	recipe, key := hubRecipe(t, filepath.Join(dir, "run"), `
 [dataloader]
 batch_size = 1
-[step_scheduler]
-max_steps = 2
-[checkpoint]
-dir = ` + fmt.Sprintf("%q", filepath.Join(dir, "run"))} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+`), filepath.Join(dir, "job.key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("5a", 32)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	port, err := freePort()
 	if err != nil {

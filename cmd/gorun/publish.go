@@ -63,7 +63,11 @@ func (c *publishCmd) Run(ctx context.Context, a *app) error {
 // card is the user's own, or one made from the run.
 func (c *publishCmd) card(ctx context.Context, a *app, client *hub.Client, run *card.Run) ([]byte, error) {
 	if c.Card != "" {
-		return os.ReadFile(c.Card)
+		text, err := os.ReadFile(c.Card)
+		if err != nil {
+			return nil, fmt.Errorf("--card: %w", err)
+		}
+		return text, nil
 	}
 	facts := card.Facts{Repo: c.Repo, Endpoint: client.Endpoint(), Version: gorunVersion()}
 	if base, ok := run.BaseOnHub(); ok {

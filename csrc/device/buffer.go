@@ -16,7 +16,9 @@ type Buffer struct {
 	client *Client
 	handle csrc.Buffer
 	shape  Shape
-	onHost bool // in page-locked host memory
+	onHost bool    // in page-locked host memory
+	lent   uintptr // not 0: the address of memory that is not XLA's; handle is not valid
+	home   *Stream // takes the memory back; nil = XLA does
 }
 
 // Shape is the buffer's element type and dimensions.
@@ -66,7 +68,16 @@ func (c *Client) own(h csrc.Buffer, shape Shape) *Buffer {
 
 // Free gives the buffer back; the memory is reused once nothing queued needs it. Freeing nil or twice does nothing.
 func (b *Buffer) Free() {
-	if b == nil || !b.handle.Valid() {
+	if b == nil || b.alive("free") != nil {
+		return
+	}
+	if b.lent != 0 {
+		b.client.lent.Add(-b.deviceBytes())
+		b.forget()
+		return
+	}
+	if b.home != nil && b.home.back(b) {
+		b.forget()
 		return
 	}
 	if err := b.client.plugin.DestroyBuffer(b.handle); err != nil {
@@ -76,7 +87,7 @@ func (b *Buffer) Free() {
 }
 
 func (b *Buffer) forget() {
-	b.handle = csrc.Buffer{}
+	b.handle, b.lent = csrc.Buffer{}, 0
 	b.client.freed(b.deviceBytes())
 }
 
@@ -92,8 +103,11 @@ func FreeAll(lists ...[]*Buffer) {
 // Pointer is the address of the buffer's memory on the device, valid while the buffer lives. The contents are there
 // only after Await (or, for another stream on CUDA, after waiting on the buffer's stream).
 func (b *Buffer) Pointer() (uintptr, error) {
-	if !b.handle.Valid() {
-		return 0, fmt.Errorf("device: %s: address of a freed buffer", b.shape)
+	if err := b.alive("address of"); err != nil {
+		return 0, err
+	}
+	if b.lent != 0 {
+		return b.lent, nil
 	}
 	at, err := b.client.plugin.BufferPointer(b.handle)
 	if err != nil {
@@ -124,8 +138,11 @@ func (b *Buffer) Client() *Client { return b.client }
 
 // Await blocks until the contents are there and returns the error that making them met.
 func (b *Buffer) Await() error {
-	if !b.handle.Valid() {
-		return fmt.Errorf("device: %s: await of a freed buffer", b.shape)
+	if err := b.alive("await of"); err != nil {
+		return err
+	}
+	if b.lent != 0 {
+		return nil
 	}
 	ev, err := b.client.plugin.BufferReady(b.handle)
 	if err != nil {
@@ -136,8 +153,8 @@ func (b *Buffer) Await() error {
 
 // Download waits for the contents and copies them, dense and row-major, to dst.
 func (b *Buffer) Download(dst []byte) error {
-	if !b.handle.Valid() {
-		return fmt.Errorf("device: %s: download of a freed buffer", b.shape)
+	if err := b.readable("download of"); err != nil {
+		return err
 	}
 	if len(dst) != b.shape.Bytes() {
 		return fmt.Errorf("device: download %s: have room for %d bytes, need %d", b.shape, len(dst), b.shape.Bytes())

@@ -32,7 +32,7 @@ var faults = []struct {
 }{
 	{
 		"NVIDIA's driver is too old for this XLA plugin", "CUDA 13 needs driver R580 or later ('gorun doctor' shows this machine's): update it, or use --device cpu",
-		[]string{"driver version is insufficient", "cuda_error_system_driver_mismatch", "driver/library version mismatch"},
+		[]string{"the nvidia driver is too old", "driver version is insufficient", "cuda_error_system_driver_mismatch", "driver/library version mismatch"},
 	},
 	{
 		"there is no NVIDIA GPU that this process can use", "look at 'gorun doctor', nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu",

@@ -22,6 +22,7 @@ func TestFaults(t *testing.T) {
 	}
 	for said, want := range map[string]string{
 		"INTERNAL: CUDA driver version is insufficient for CUDA runtime version\nstack of XLA": "needs driver R580",
+		"libcuda.so.1 has no cuLaunchKernel: the NVIDIA driver is too old":                     "needs driver R580",
 		"no supported devices found for platform CUDA":                                         "CUDA_VISIBLE_DEVICES",
 		"libcudnn.so.9: cannot open shared object file: No such file or directory":             "gorun setup --cuda",
 		"CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered":                    "Xid",

@@ -99,7 +99,7 @@ func (p *Program) Execute(args ...*Buffer) ([]*Buffer, error) {
 	in := make([]csrc.Buffer, len(args))
 	for i, a := range args {
 		if a == nil || !a.handle.Valid() {
-			return nil, fmt.Errorf("device: program %s: argument %d (%s) has been freed", p.source.Name, i, p.source.Inputs[i])
+			return nil, fmt.Errorf("device: program %s: argument %d (%s) has been freed, or is lent, for streams alone", p.source.Name, i, p.source.Inputs[i])
 		}
 		if !a.shape.Equal(p.source.Inputs[i]) {
 			return nil, fmt.Errorf("device: program %s: argument %d is %s, needs %s", p.source.Name, i, a.shape, p.source.Inputs[i])

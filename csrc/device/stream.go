@@ -11,8 +11,8 @@ import (
 )
 
 // Stream is a queue of a CUDA device beside XLA's own, for a library that reads and writes the memory of buffers. No
-// method waits for the device. Room and Publish are called by one goroutine, After and Zero by one, which may be another;
-// marks may be made and looked at by any.
+// method waits for the device. Room, Borrow, Publish and Join are called by one goroutine, After, Behind and Zero by one,
+// which may be another; marks may be made and looked at by any.
 //
 // XLA runs the programs of a client one after the other, and gives the memory of a freed buffer to the next one at once,
 // because whatever writes that comes later in its queue. So a library's work is tied to that queue at both ends:
@@ -22,6 +22,8 @@ import (
 //   - Publish makes XLA's queue wait for the stream. It runs a program that takes the buffers and returns them: a custom
 //     call in it makes XLA's stream wait, and since the buffers are donated the program moves nothing. Later programs are
 //     behind it in the queue, and so is any use of memory that is freed after Publish.
+//
+// What programs alone read can do with less: see Borrow and Join.
 //
 // All of a call's buffers go through one program, because PJRT queues a host callback for everything that makes buffers,
 // and the driver holds the thread that queues one more than a few dozen: the host then waits for the device.
@@ -36,6 +38,8 @@ type Stream struct {
 	free    []csrc.Mark // to be used again; protected by mu
 	joining *csrc.Mark  // what the next join waits for; protected by mu
 	joined  []joined    // where XLA's queue waits, in order; protected by mu
+	xla     csrc.Stream // XLA's queue, once a program has joined; protected by mu
+	shelf   shelf       // protected by mu
 }
 
 // joined is where XLA's queue waits for a stream: from one mark in that queue to the other.
@@ -80,8 +84,11 @@ func (s *Stream) Room(shapes []Shape) ([]*Buffer, error) {
 // After makes what is queued from now on wait until the buffers may be used.
 func (s *Stream) After(buffers ...*Buffer) error {
 	for _, b := range buffers {
-		if !b.handle.Valid() {
-			return fmt.Errorf("device: %s: use of a freed buffer on a stream", b.shape)
+		if err := b.alive("use on a stream of"); err != nil {
+			return err
+		}
+		if b.lent != 0 { // its contents have been there since it was made
+			continue
 		}
 		if err := s.client.plugin.WaitBuffer(s.handle, b.handle); err != nil {
 			return fmt.Errorf("device: %s: %w", b.shape, err)
@@ -132,11 +139,19 @@ func (s *Stream) join(xla csrc.Stream) error {
 	if m == nil {
 		return errors.New("device: a program joins a stream that publishes nothing")
 	}
+	s.mu.Lock()
+	s.xla = xla
+	s.mu.Unlock()
+	return s.hold(xla, *m)
+}
+
+// hold makes XLA's queue wait for a mark, and marks where it does.
+func (s *Stream) hold(xla csrc.Stream, m csrc.Mark) error {
 	from, err := s.MarkOn(xla)
 	if err != nil {
 		return err
 	}
-	if err := s.cuda.Wait(xla, *m); err != nil {
+	if err := s.cuda.Wait(xla, m); err != nil {
 		return fmt.Errorf("device: %w", err)
 	}
 	to, err := s.MarkOn(xla)
@@ -188,6 +203,10 @@ func (s *Stream) Close() error {
 	var errs []error
 	for _, p := range s.programs {
 		errs = append(errs, p.Close())
+	}
+	s.client.liveSize.Add(-int64(s.shelf.size))
+	for _, h := range s.shelf.clear() {
+		errs = append(errs, s.client.plugin.DestroyBuffer(h))
 	}
 	marks := slices.Clone(s.free)
 	for _, j := range s.joined {

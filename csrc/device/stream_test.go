@@ -228,3 +228,72 @@ func check(t *testing.T, what string, b *device.Buffer, want func(i int) float32
 		}
 	}
 }
+
+// TestBorrow: as TestStream, with memory that comes back to the stream and that programs only join.
+func TestBorrow(t *testing.T) {
+	const n, times = 4096, 40
+	c, s := openStream(t)
+	p := must(c.Compile(slow(n, times)))(t)
+	defer func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	identity, data := make([]float32, n*n), make([]float32, n*n)
+	for i := range n {
+		identity[i*n+i] = 1
+	}
+	for i := range data {
+		data[i] = float32(i % 251)
+	}
+	one, x := must(device.FromSlice(c, dtypes.Float32, identity, n, n))(t), must(device.FromSlice(c, dtypes.Float32, data, n, n))(t)
+	defer device.FreeAll([]*device.Buffer{one, x})
+	// written gives borrowed memory that the stream writes, and a mark behind that.
+	written := func(write func(b *device.Buffer) error) (*device.Buffer, device.Mark) {
+		b, after, err := s.Borrow([]device.Shape{x.Shape()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer after.Free()
+		if err := errors.Join(s.Behind(after), s.After(x), write(b[0])); err != nil {
+			t.Fatal(err)
+		}
+		m := must(s.Mark())(t)
+		if err := s.Join(m); err != nil {
+			t.Fatal(err)
+		}
+		return b[0], m
+	}
+	var was uintptr
+	for i := range 4 {
+		full, m := written(func(b *device.Buffer) error {
+			return s.CUDA().Copy([]csrc.Move{{Dst: must(b.Pointer())(t), Src: must(x.Pointer())(t), N: b.Shape().Bytes()}}, s.Handle())
+		})
+		m.Free()
+		if at := must(full.Pointer())(t); i > 0 && at != was {
+			t.Errorf("memory that came back at %x is lent again at %x", was, at)
+		} else {
+			was = at
+		}
+		if err := full.Download(make([]byte, full.Shape().Bytes())); err == nil || !strings.Contains(err.Error(), "borrowed, for programs alone") {
+			t.Errorf("download: %v", err)
+		}
+		out := must(p.Execute(full, one))(t) // reads full at its end, long from now
+		full.Free()
+		empty, m := written(func(b *device.Buffer) error { return s.Zero(b, 0, b.Shape().Bytes()) })
+		if passed, err := m.Passed(); err != nil {
+			t.Fatal(err)
+		} else if passed {
+			t.Error("the stream did not wait for the program that uses the memory")
+		}
+		m.Free()
+		if at := must(empty.Pointer())(t); at != was {
+			t.Errorf("memory that came back at %x is lent again at %x", was, at)
+		}
+		next := must(p.Execute(empty, one))(t)
+		empty.Free()
+		check(t, "before", out[0], func(i int) float32 { return data[i] })
+		check(t, "after", next[0], func(int) float32 { return 0 })
+		device.FreeAll(out, next)
+	}
+}

@@ -11,18 +11,13 @@
 
 INLINE int least(int a, int b) { return a < b ? a : b; }
 
-INLINE Eight angles(const float *p) {
-  float4 a = *(const float4 *)p, b = *(const float4 *)(p + 4);
-  return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
-}
-
 // turned is numbers at to at + 7 of a head, the first ROT of which are turned in pairs (i, i + HALF), rounded.
 INLINE Eight turned(const bf16 *head, int at, const float *cosine, const float *sine) {
   Eight x = read(head + at);
 #if ROT
   if (at < ROT) {
     bool first = at < HALF;
-    Eight y = read(head + (first ? at + HALF : at - HALF)), c = angles(cosine + at % HALF), s = angles(sine + at % HALF);
+    Eight y = read(head + (first ? at + HALF : at - HALF)), c = floats(cosine + at % HALF), s = floats(sine + at % HALF);
 #pragma unroll
     for (int e = 0; e < 8; e++) x.v[e] = x.v[e] * c.v[e] + (first ? -1.f : 1.f) * y.v[e] * s.v[e];
   }

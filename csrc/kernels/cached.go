@@ -2,7 +2,6 @@ package kernels
 
 import (
 	_ "embed"
-	"fmt"
 	"math/bits"
 )
 
@@ -55,7 +54,7 @@ func (c Cached) shared() int {
 func (c Cached) constants() map[string]any {
 	return map[string]any{
 		"HEADS": c.Heads, "KV": c.KV, "E": c.Width, "ROT": c.Turned, "CAPACITY": c.Capacity, "WINDOW": c.Window,
-		"SCALE": fmt.Sprintf("%ef", c.Scale), "SPLITS": c.splits(), "DEEP": cachedDeep, "THREADS": cachedThreads, "BLOCKS": 2,
+		"SCALE": number(c.Scale), "SPLITS": c.splits(), "DEEP": cachedDeep, "THREADS": cachedThreads, "BLOCKS": 2,
 	}
 }
 

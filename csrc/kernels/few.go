@@ -2,7 +2,6 @@ package kernels
 
 import (
 	_ "embed"
-	"fmt"
 )
 
 //go:embed few.cuh
@@ -63,7 +62,7 @@ func (f Few) Call() Call {
 	}
 	constants := map[string]any{
 		"R": f.Rows, "K": f.In, "N": f.Out, "ROWS": columns, "LOOPS": loops, "AHEAD": fewAhead, "THREADS": fewThreads, "BLOCKS": 2,
-		"NORM": flag(f.Norm), "EPS": fmt.Sprintf("%ef", f.Eps), "DIM": f.Dim, "CUT_LIST": list(cuts), "CUT_COUNT": len(cuts),
+		"NORM": flag(f.Norm), "EPS": number(f.Eps), "DIM": f.Dim, "CUT_LIST": list(cuts), "CUT_COUNT": len(cuts),
 		"BIAS": flag(f.Bias), "GATED": flag(f.Gated), "ADD": flag(f.Add), "OUT": out,
 	}
 	return Call{Name: "few", Text: define(rowText+fewHead+fewText, constants), Grid: [2]int{(f.Out + block*loops - 1) / (block * loops), 1}, Threads: fewThreads, Shared: f.shared()}

@@ -55,3 +55,6 @@ func define(text string, constants map[string]any) string {
 	}
 	return b.String() + text
 }
+
+// number is a constant of C that is the float32 nearest to v.
+func number(v float64) string { return fmt.Sprintf("%.8ef", float32(v)) }

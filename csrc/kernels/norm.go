@@ -2,7 +2,6 @@ package kernels
 
 import (
 	_ "embed"
-	"fmt"
 )
 
 //go:embed row.cuh
@@ -36,7 +35,7 @@ func (n Norm) threads() int { return min(1024, max(1, (n.Width/16+31)/32)*32) }
 func (n Norm) call(name, text string, constants map[string]any) Call {
 	t := n.threads()
 	constants["D"], constants["THREADS"], constants["EACH"] = n.Width, t, (n.Width/8+t-1)/t
-	constants["BLOCKS"], constants["EPS"] = max(1, 1024/t), fmt.Sprintf("%ef", n.Eps)
+	constants["BLOCKS"], constants["EPS"] = max(1, 1024/t), number(n.Eps)
 	constants["FLOAT8"] = flag(n.Float8)
 	return Call{Name: name, Text: define(rowText+float8Text+greatestText+normText+text, constants), Grid: [2]int{n.Rows, 1}, Threads: t, Shared: t / 32 * 8}
 }

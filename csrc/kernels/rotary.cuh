@@ -28,14 +28,9 @@ template <class P> INLINE P *apart(P *q, P *k, P *v, size_t row, Place p) {
   return v + (row * KV + p.head - HEADS - KV) * E + p.at;
 }
 
-INLINE Eight angles(const float *p) {
-  float4 a = *(const float4 *)p, b = *(const float4 *)(p + 4);
-  return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
-}
-
 // turn turns pairs (x, y) by angles, forwards or back.
 INLINE void turn(Eight &x, Eight &y, const float *cosine, const float *sine, float sign) {
-  Eight c = angles(cosine), s = angles(sine);
+  Eight c = floats(cosine), s = floats(sine);
 #pragma unroll
   for (int e = 0; e < 8; e++) {
     float a = x.v[e], b = y.v[e], t = sign * s.v[e];

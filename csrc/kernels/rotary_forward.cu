@@ -2,7 +2,7 @@
 INLINE Eight biased(const bf16 *qkv, const float *bias, size_t row, int at) {
   Eight x = read_once(qkv + row * N + at);
 #if BIAS
-  Eight b = angles(bias + at);
+  Eight b = floats(bias + at);
 #pragma unroll
   for (int e = 0; e < 8; e++) x.v[e] += b.v[e];
 #endif

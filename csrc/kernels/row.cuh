@@ -1,4 +1,4 @@
-// Rows of bfloat16, read and written 8 numbers at a time.
+// Rows of bfloat16, and of float32, read and written 8 numbers at a time.
 struct Eight { float v[8]; };
 
 INLINE Eight numbers(uint4 p) {
@@ -10,3 +10,7 @@ INLINE uint4 pieces(const Eight &e) {
 INLINE Eight read(const bf16 *p) { return numbers(*(const uint4 *)p); }
 INLINE Eight read_once(const bf16 *p) { return numbers(once((const uint4 *)p)); }
 INLINE void write(bf16 *p, const Eight &e) { *(uint4 *)p = pieces(e); }
+INLINE Eight floats(const float *p) {
+  float4 a = *(const float4 *)p, b = *(const float4 *)(p + 4);
+  return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
+}

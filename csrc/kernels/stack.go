@@ -2,7 +2,6 @@ package kernels
 
 import (
 	_ "embed"
-	"fmt"
 )
 
 //go:embed stack.cu
@@ -39,7 +38,7 @@ func Stack(matrices []Matrix) Call {
 			at, wide = append(at, p.From*p.Cols), append(wide, p.Cols)
 			top, bottom = append(top, p.Row), append(bottom, p.Row+p.Rows)
 			left, right = append(left, p.Col), append(right, p.Col+p.Cols)
-			factors = append(factors, fmt.Sprintf("%ef", p.Factor))
+			factors = append(factors, number(p.Factor))
 		}
 		first = append(first, len(at))
 	}

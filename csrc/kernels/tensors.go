@@ -89,13 +89,12 @@ type Adam struct {
 // other, then hyper [3] (the step's learning rate, 1 - Beta1^step, 1 - Beta2^step) and what gradients are multiplied by
 // []; it gives the next parameters and moments, whose memory may be that of the old.
 func (t Tensors) Adam(a Adam) Call {
-	f := func(v float64) string { return fmt.Sprintf("%ef", v) }
 	rates := make([]string, len(a.Rates))
 	for i, r := range a.Rates {
-		rates[i] = f(r)
+		rates[i] = number(r)
 	}
 	return t.call("adam", adamText, map[string]any{
-		"DECOUPLED": flag(a.Decoupled), "BETA1": f(a.Beta1), "REST1": f(1 - a.Beta1), "BETA2": f(a.Beta2), "REST2": f(1 - a.Beta2),
-		"EPS": f(a.Eps), "DECAY": f(a.Decay), "RATES": list(rates),
+		"DECOUPLED": flag(a.Decoupled), "BETA1": number(a.Beta1), "REST1": number(1 - a.Beta1), "BETA2": number(a.Beta2), "REST2": number(1 - a.Beta2),
+		"EPS": number(a.Eps), "DECAY": number(a.Decay), "RATES": list(rates),
 	})
 }

@@ -2,7 +2,6 @@ package kernels
 
 import (
 	_ "embed"
-	"fmt"
 )
 
 //go:embed unstack.cu
@@ -40,7 +39,7 @@ func Unstack(matrices []Out, weights int) Call {
 			at, wide = append(at, s.FromRow*s.Wide+s.FromCol), append(wide, s.Wide)
 			parts, stride = append(parts, s.Parts), append(stride, s.Height*s.Wide)
 			top, bottom = append(top, s.Row), append(bottom, s.Row+s.Rows)
-			weight, factors = append(weight, s.Weight), append(factors, fmt.Sprintf("%ef", s.Factor))
+			weight, factors = append(weight, s.Weight), append(factors, number(s.Factor))
 		}
 		first = append(first, len(at))
 	}

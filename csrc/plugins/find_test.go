@@ -129,7 +129,7 @@ func TestResolve(t *testing.T) {
 	if got, err := Resolve("org/model"); got != "org/model" || err != nil {
 		t.Errorf("another model: %q, %v", got, err)
 	}
-	if _, err := Resolve("demo:none"); err == nil || !strings.Contains(err.Error(), DemoModel) {
+	if _, err := Resolve("demo:none"); err == nil || !strings.Contains(err.Error(), DemoModel) || strings.Contains(err.Error(), CUDA) {
 		t.Errorf("an unknown demo model: %v", err)
 	}
 	if _, err := Resolve(DemoModel); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "gorun setup --demo") {

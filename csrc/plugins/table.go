@@ -70,13 +70,15 @@ var (
 // pinned are all items by name.
 var pinned = map[string]item{CPU: cpuPlugin, CUDA: cudaPlugin, DemoModel: demoModel}
 
-// lookup returns the item called name, or an error that lists the names there are.
+// lookup returns the item called name, or an error that lists the names there are; to one who names a demo, the demos.
 func (s store) lookup(name string) (item, error) {
 	it, ok := s.items[name]
 	if !ok {
 		var names []string
 		for n := range s.items {
-			names = append(names, n)
+			if IsDemo(n) || !IsDemo(name) {
+				names = append(names, n)
+			}
 		}
 		slices.Sort(names)
 		return item{}, fmt.Errorf("plugins: nothing is called %q: the names are %s", name, strings.Join(names, ", "))

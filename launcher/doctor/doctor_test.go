@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"net"
 	"os"
@@ -140,6 +142,9 @@ func TestGather(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("the folder has %v, %v", left, err)
 	}
+	if f := Gather(Subject{Address: "127.0.0.1"}); f.Address != "127.0.0.1" || f.PortErr != "" {
+		t.Errorf("an address that is given: %q (%s)", f.Address, f.PortErr)
+	}
 	if f := Gather(Subject{Shared: filepath.Join(dir, "none")}); f.Folder.Err == "" {
 		t.Error("a folder that is not there: no error")
 	}
@@ -203,6 +208,27 @@ func TestNodeMissing(t *testing.T) {
 	}
 }
 
+// TestEnded: a node that comes when node 0 has given up is told so, and node 0 leaves nothing behind then either.
+func TestEnded(t *testing.T) {
+	dir := t.TempDir()
+	f := sound("n1")
+	f.Address = "127.0.0.1"
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Together(ctx, &Meeting{Folder: dir, ID: "x", Nodes: 2, Wait: time.Minute}, f); !errors.Is(err, context.Canceled) {
+		t.Errorf("node 0: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the folder has %v, %v", left, err)
+	}
+	late := &Meeting{Folder: dir, ID: "x", Nodes: 2, Rank: 1, Wait: time.Minute}
+	gone := time.AfterFunc(100*time.Millisecond, func() { _ = os.RemoveAll(late.dir()) }) // as node 0 does
+	defer gone.Stop()
+	if _, err := Together(t.Context(), late, f); err == nil || !strings.Contains(err.Error(), "node 0 has ended the examination") {
+		t.Errorf("node 1: %v", err)
+	}
+}
+
 // TestReach: a node that does not answer is named.
 func TestReach(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -219,11 +245,11 @@ func TestReach(t *testing.T) {
 }
 
 func TestMeetingValidate(t *testing.T) {
-	err := (&Meeting{ID: "../x", Nodes: 2, Rank: 2}).Validate()
+	err := (&Meeting{ID: "../x", Nodes: 1, Rank: 2}).Validate()
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, flag := range []string{"--shared", "--rdzv-id", "--node-rank", "--wait"} {
+	for _, flag := range []string{"--shared", "--rdzv-id", "--nnodes", "--node-rank", "--wait"} {
 		if !strings.Contains(err.Error(), flag) {
 			t.Errorf("%v does not name %s", err, flag)
 		}

@@ -41,7 +41,7 @@ func (m *Meeting) Validate() error {
 	}
 	refuse(m.Folder == "", "--shared: several nodes meet in a folder that all of them share: name it")
 	refuse(!plainID.MatchString(m.ID), "--rdzv-id %q: give one name on all nodes, of letters, digits and . _ -, at most 64", m.ID)
-	refuse(m.Nodes > maxMeeting, "--nnodes %d: want at most %d", m.Nodes, maxMeeting)
+	refuse(m.Nodes < 2 || m.Nodes > maxMeeting, "--nnodes %d: want 2 to %d for nodes that meet", m.Nodes, maxMeeting)
 	refuse(m.Rank < 0 || m.Rank >= m.Nodes, "--node-rank %d: want 0 to %d", m.Rank, m.Nodes-1)
 	refuse(m.Wait <= 0, "--wait %s: want more than 0", m.Wait)
 	return errors.Join(faults...)
@@ -66,10 +66,14 @@ type reached struct {
 	Failed []string `json:"failed"` // a text for each node that could not be reached
 }
 
-// Together examines this node with the others. Only rank 0 gets a report; the others get nil.
-func Together(ctx context.Context, m *Meeting, f *Facts) (*Report, error) {
+// Together examines this node with the others. Only rank 0 gets a report; the others get nil. However rank 0's part ends,
+// it removes the folder, by which the others know.
+func Together(ctx context.Context, m *Meeting, f *Facts) (report *Report, err error) {
 	if err := os.MkdirAll(m.dir(), 0o700); err != nil {
 		return nil, fmt.Errorf("--shared: %w", err)
+	}
+	if m.Rank == 0 {
+		defer func() { err = errors.Join(err, os.RemoveAll(m.dir())) }()
 	}
 	l, stop := answer(f.Address)
 	defer stop()
@@ -77,13 +81,15 @@ func Together(ctx context.Context, m *Meeting, f *Facts) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.over() {
+		return nil, errors.New("node 0 has ended the examination without this node: start gorun doctor on all nodes at the same time")
+	}
 	failed := reach(ctx, hellos)
 	calls, err := exchange(ctx, m, "reached", reached{failed})
 	if err != nil || m.Rank > 0 {
 		return nil, err
 	}
-	report := m.report(hellos, calls)
-	return report, os.RemoveAll(m.dir())
+	return m.report(hellos, calls), nil
 }
 
 // report is what rank 0 makes of everything.
@@ -161,10 +167,13 @@ func say(dir, name string, v any) error {
 		return err
 	}
 	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, name))
 	}
-	return os.Rename(f.Name(), filepath.Join(dir, name))
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 func hear[T any](path string) (*T, error) {

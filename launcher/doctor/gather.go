@@ -17,14 +17,14 @@ type Subject struct {
 	Device   string    // cpu or cuda
 	Disks    []Disk    // Path and Use
 	Shared   string    // the folder that all nodes share; "" = none
-	Towards  string    // HOST of another node, to find the address that leads there; "" = any
+	Address  string    // of this node for the others; "" = the one of the default route
 }
 
 // Gather examines this node.
 func Gather(s Subject) *Facts {
 	f := &Facts{Node: s.Node, Programs: s.Programs, Device: s.Device}
 	f.gpus()
-	f.network(s.Towards)
+	f.network(s.Address)
 	f.limits()
 	f.Memory = memory("/proc/meminfo")
 	f.Shared = room("/dev/shm")

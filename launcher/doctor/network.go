@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// network lists the interfaces, finds the address that other nodes would use, and tries to listen there.
-func (f *Facts) network(towards string) {
+// network lists the interfaces, finds the address that other nodes would use unless it is given, and tries to listen
+// there.
+func (f *Facts) network(address string) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		f.PortErr = err.Error()
@@ -33,7 +34,9 @@ func (f *Facts) network(towards string) {
 			f.Interfaces = append(f.Interfaces, one)
 		}
 	}
-	f.Address = outward(towards)
+	if f.Address = address; address == "" {
+		f.Address = outward()
+	}
 	if f.Address == "" && len(f.Interfaces) > 0 {
 		f.Address = f.Interfaces[0].Addresses[0]
 	}
@@ -45,13 +48,10 @@ func (f *Facts) network(towards string) {
 	_ = l.Close() // it never had a connection
 }
 
-// outward is the address from which this machine would send to a host; nothing is sent. Without a host it is the one of
-// the default route.
-func outward(host string) string {
-	if host == "" {
-		host = "192.0.2.1" // of a network that does not exist (RFC 5737)
-	}
-	c, err := net.Dial("udp", net.JoinHostPort(host, "9"))
+// outward is this machine's address in the network of its default route; nothing is sent.
+func outward() string {
+	const nowhere = "192.0.2.1" // of a network that does not exist (RFC 5737)
+	c, err := net.Dial("udp", net.JoinHostPort(nowhere, "9"))
 	if err != nil {
 		return ""
 	}

@@ -204,7 +204,7 @@ func (c *cluster) ended(nodes ...int) {
 func (c *cluster) orphans() (pids []int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
-		if b, err := os.ReadFile(file); err == nil && strings.Contains(string(b), c.mark) {
+		if b, err := os.ReadFile(file); err == nil && strings.Contains(string(b), c.mark+"\x00") {
 			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
 				pids = append(pids, pid)
 			}

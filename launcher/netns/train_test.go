@@ -97,7 +97,7 @@ func rankPID(t *testing.T, rank string) int {
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
 		b, err := os.ReadFile(file)
-		if err == nil && strings.Contains(string(b), trainMark) && strings.Contains(string(b), "\x00RANK="+rank+"\x00") {
+		if err == nil && strings.Contains(string(b), trainMark+"\x00") && strings.Contains(string(b), "\x00RANK="+rank+"\x00") {
 			return number(t, filepath.Base(filepath.Dir(file)))
 		}
 	}

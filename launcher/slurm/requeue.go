@@ -65,13 +65,18 @@ func Submit(ctx context.Context, path string) (string, error) {
 func command(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, name, args...).Output()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = time.Second // for what a wrapper of the program has started and leaves behind
+	out, err := cmd.Output()
 	if err == nil {
 		return string(out), nil
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer of Slurm's controller: %w: %w", ctx.Err(), err)
 	}
 	return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 }

@@ -220,10 +220,11 @@ func TestKeyRefuses(t *testing.T) {
 	}
 }
 
-// TestStandBy: a task ends when its agent does, and not before.
+// TestStandBy: a task ends when its agent does, and not before, however long the node's name.
 func TestStandBy(t *testing.T) {
 	s := step(t)
 	s.JobID = t.Name() // nobody else's socket
+	s.Nodes[s.NodeRank] = strings.Repeat("n", maxName)
 	done := make(chan error, 2)
 	for range cap(done) {
 		go func() { done <- s.StandBy(context.Background(), time.Minute) }()

@@ -15,9 +15,10 @@ import (
 // Agent is held by the task that is its node's agent, so that the node's other tasks end when it does.
 type Agent struct{ listener *net.UnixListener }
 
-// socket is an abstract one: it has no file to leave behind, and is gone with its process.
+// socket is an abstract one: it has no file to leave behind, and is gone with its process. A node has its number in the
+// name, for it may be one of several on a machine; its own name may be longer than a socket's.
 func (s *Step) socket() *net.UnixAddr {
-	return &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("@gorun/%d/%s/%s", os.Geteuid(), s.ID(), s.Node())}
+	return &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("@gorun/%d/%s/%d", os.Geteuid(), s.ID(), s.NodeRank)}
 }
 
 // Lead lets the node's other tasks stand by until Close, or the end of this process.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gorun/tools/skip"
+	"gorun/tools/smalldisk"
 )
 
 // A child is this test binary again, told by its environment what to do.
@@ -146,18 +147,7 @@ func TestDiskFull(t *testing.T) {
 		}
 	})
 	t.Run("full file system", func(t *testing.T) {
-		if os.Geteuid() != 0 {
-			skip.Because(t, "mounting a small file system needs root")
-		}
-		dir := t.TempDir()
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=96k"); err != nil {
-			skip.Because(t, "mounting is not permitted: "+err.Error())
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+		dir := smalldisk.Mount(t, 96)
 		s := start(t)
 		c := client(t, s, reader, func(cfg *Config) { cfg.Cache = dir })
 		_, err := c.Fetch(t.Context(), request(t, model))

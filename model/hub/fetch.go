@@ -226,7 +226,7 @@ func (f folder) room(need int64) error {
 	if err := unix.Statfs(f.dir, &disk); err != nil {
 		return nil //nolint:nilerr // a file system that does not tell: the download will
 	}
-	if free := disk.Bavail * uint64(disk.Bsize); free < uint64(need) {
+	if free := disk.Bavail * uint64(disk.Frsize); free < uint64(need) {
 		return fmt.Errorf("%s are needed, %s are free: %w", sizeText(need), sizeText(int64(free)), unix.ENOSPC)
 	}
 	return nil

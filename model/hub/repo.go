@@ -116,7 +116,7 @@ func safePath(name string) bool {
 // clip shortens what a stranger wrote, for a message.
 func clip(s string) string {
 	if len(s) > 120 {
-		return s[:120] + "..."
+		return strings.ToValidUTF8(s[:120], "") + "..."
 	}
 	return s
 }

@@ -46,6 +46,13 @@ func ropeFromConfig(f fields, fam family, d *Decoder) Rope {
 		original = p.int("original_max_position_embeddings", original)
 	}
 
+	r.scale(p, d.MaxPositions, original)
+	return r
+}
+
+// scale reads what the kind of rope has besides: for a model of so many positions, of which it was trained on the
+// original ones.
+func (r *Rope) scale(p fields, positions, original int) {
 	need := func(keys ...string) {
 		for _, key := range keys {
 			if !p.has(key) {
@@ -60,7 +67,7 @@ func ropeFromConfig(f fields, fam family, d *Decoder) Rope {
 	case "dynamic":
 		need("factor")
 		r.Factor = p.float("factor", 1)
-		r.OriginalMaxPositions = d.MaxPositions
+		r.OriginalMaxPositions = positions
 	case "llama3":
 		need("factor", "low_freq_factor", "high_freq_factor")
 		r.Factor = p.float("factor", 1)
@@ -69,14 +76,14 @@ func ropeFromConfig(f fields, fam family, d *Decoder) Rope {
 		r.OriginalMaxPositions = original
 	case "yarn":
 		r.OriginalMaxPositions = original
-		r.Factor = p.float("factor", ratio(d.MaxPositions, original))
+		r.Factor = p.float("factor", ratio(positions, original))
 		r.BetaFast = orDefault(p.float("beta_fast", 0), 32)
 		r.BetaSlow = orDefault(p.float("beta_slow", 0), 1)
 		r.NoTruncate = !p.bool("truncate", true)
 		r.AttentionFactor = yarnAttention(p, r.Factor)
 	case "longrope":
 		r.OriginalMaxPositions = original
-		r.Factor = p.float("factor", ratio(d.MaxPositions, original))
+		r.Factor = p.float("factor", ratio(positions, original))
 		r.AttentionFactor = attentionFactor(p)
 		r.ShortFactor = p.floats("short_factor")
 		r.LongFactor = p.floats("long_factor")
@@ -89,7 +96,6 @@ func ropeFromConfig(f fields, fam family, d *Decoder) Rope {
 			}
 		}
 	}
-	return r
 }
 
 // perLayerType unwraps rope_parameters nested by layer type. The families here rotate every layer alike,

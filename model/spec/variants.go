@@ -61,14 +61,6 @@ func (d *Decoder) ScoreScale() float64 {
 	return 1 / math.Sqrt(float64(d.HeadDim))
 }
 
-// RopeOf is the rotary embedding of a layer.
-func (d *Decoder) RopeOf(layer int) Rope {
-	if d.LocalRope != nil && d.Window != nil && d.Window[layer] > 0 {
-		return *d.LocalRope
-	}
-	return d.Rope
-}
-
 // variantsFromConfig reads what only some families have.
 func variantsFromConfig(f fields, fam family, d *Decoder) {
 	d.Norms, d.NormPlusOne, d.QKNormWide = fam.norms, fam.normPlusOne, fam.qkNormWide

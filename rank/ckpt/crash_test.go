@@ -29,7 +29,7 @@ func saveForever() {
 		fail(err)
 	}
 	step := 0
-	if path, ok, err := Latest(dir); err != nil {
+	if path, ok, err := latest(dir); err != nil {
 		fail(err)
 	} else if ok {
 		s, err := Load(path)
@@ -81,7 +81,7 @@ func TestKill(t *testing.T) {
 		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 			t.Fatalf("round %d: the run ended with %v", round, err)
 		}
-		path, ok, err := Latest(dir)
+		path, ok, err := latest(dir)
 		if err != nil || !ok {
 			t.Fatalf("round %d, killed after step %d: Latest gives %v %v", round, acknowledged, ok, err)
 		}
@@ -151,7 +151,7 @@ func TestSecondRunIsRefused(t *testing.T) {
 	if _, err := Save(t.Context(), dir, loraState(1), SaveOptions{}); !errors.Is(err, ErrLocked) {
 		t.Errorf("Save's error is %v", err)
 	}
-	if _, ok, err := Latest(dir); ok || err != nil {
+	if _, ok, err := latest(dir); ok || err != nil {
 		t.Errorf("reading needs no lock, but Latest gives %v %v", ok, err)
 	}
 	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {

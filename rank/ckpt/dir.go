@@ -18,7 +18,7 @@ import (
 var ErrLocked = errors.New("another run saves into this folder")
 
 // Dir is a run's checkpoint folder, opened for saving. One process holds it at a time: rank 0 of a run,
-// for as long as the run lives. Reading (Latest, Resolve, Load) needs no Dir.
+// for as long as the run lives. Reading (Resolve, Map, Load) needs no Dir.
 //
 // # How a checkpoint becomes visible
 //

@@ -4,7 +4,7 @@
 // It owns the layout of a run's checkpoint folder, what makes a checkpoint whole, publishing it in one
 // step, the LATEST and LOWEST_VAL links, retention, and the checks at load. It does not know which rank
 // holds what, when to save, or what a recipe's keys mean: rank hands it whole tensors in host memory and
-// decides; cmd/gorun uses Latest, Resolve and Load to find and read checkpoints.
+// decides. Resolve finds a checkpoint, Map and Load read one.
 //
 // A checkpoint folder looks like this:
 //

@@ -77,8 +77,8 @@ func TestResolve(t *testing.T) {
 				t.Errorf("Resolve(%s, %s) = %+v, %v", dir, resume, r, err)
 			}
 		}
-		if path, ok, err := Latest(dir); path != "" || ok || err != nil {
-			t.Errorf("Latest(%s) = %q %v %v", dir, path, ok, err)
+		if path, ok, err := latest(dir); path != "" || ok || err != nil {
+			t.Errorf("latest(%s) = %q %v %v", dir, path, ok, err)
 		}
 	}
 	dir, two := saved(t)
@@ -111,14 +111,14 @@ func TestResolve(t *testing.T) {
 	if err := setLink(dir, latestLink, "epoch_0_step_1"); err != nil {
 		t.Fatal(err)
 	}
-	if path, ok, err := Latest(dir); path != one || !ok || err != nil {
+	if path, ok, err := latest(dir); path != one || !ok || err != nil {
 		t.Errorf("Latest gives %q %v %v", path, ok, err)
 	}
 	// A link out of the folder is not followed.
 	if err := setLink(dir, latestLink, "../epoch_0_step_1"); err != nil {
 		t.Fatal(err)
 	}
-	if path, _, _ := Latest(dir); path != two {
+	if path, _, _ := latest(dir); path != two {
 		t.Errorf("Latest gives %q", path)
 	}
 	// Nothing whole: an error, not a fresh start.
@@ -284,4 +284,10 @@ func FuzzManifest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// latest is the checkpoint that resume = "auto" takes; ok is false if dir has none.
+func latest(dir string) (path string, ok bool, err error) {
+	r, err := Resolve(dir, "auto")
+	return r.Path, err == nil && r.Path != "", err
 }

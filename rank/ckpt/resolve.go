@@ -14,12 +14,6 @@ type Resolved struct {
 	Warnings []string // what was passed over, one line each
 }
 
-// Latest returns the checkpoint that resume = "auto" takes; ok is false if dir has none. See Resolve.
-func Latest(dir string) (path string, ok bool, err error) {
-	r, err := Resolve(dir, "auto")
-	return r.Path, err == nil && r.Path != "", err
-}
-
 // Resolve turns checkpoint.resume into the checkpoint to load.
 //
 // "auto" takes the one LATEST points to, else the last saved that is whole; each one it looks at is read

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"gorun/tools/skip"
+	"gorun/tools/smalldisk"
 )
 
 func init() { children["small-files"] = saveWithSmallFiles }
@@ -59,18 +59,7 @@ func TestNoRoom(t *testing.T) {
 		check(t, dir, string(out))
 	})
 	t.Run("full file system", func(t *testing.T) {
-		if os.Geteuid() != 0 {
-			skip.Because(t, "mounting a small file system needs root")
-		}
-		dir := t.TempDir()
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-			skip.Because(t, "mounting is not permitted: "+err.Error())
-		}
-		defer func() {
-			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		}()
+		dir := smalldisk.Mount(t, 256)
 		if _, err := Save(t.Context(), dir, loraState(1), SaveOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +95,7 @@ func TestReadOnlyFolder(t *testing.T) {
 				t.Errorf("Open(%s): %v", d, err)
 			}
 		}
-		if got, ok, err := Latest(dir); err != nil || !ok || got != path {
+		if got, ok, err := latest(dir); err != nil || !ok || got != path {
 			t.Errorf("Latest gives %q %v %v", got, ok, err)
 		}
 	})

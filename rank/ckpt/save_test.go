@@ -305,7 +305,7 @@ func TestOpenCleans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if path, ok, err := Latest(dir); !ok || err != nil || path != at("epoch_0_step_1") {
+	if path, ok, err := latest(dir); !ok || err != nil || path != at("epoch_0_step_1") {
 		t.Errorf("before Open, Latest gives %q %v %v", path, ok, err)
 	}
 	d, warnings := open(t, dir)

@@ -17,7 +17,7 @@ func FuzzParseSQuAD(f *testing.F) {
 		f.Add(text, "jsonl")
 	}
 	f.Fuzz(func(t *testing.T, text, kind string) {
-		got, faults := ParseSQuAD("file", kind, strings.NewReader(text))
+		got, faults := parseSQuAD("file", kind, strings.NewReader(text))
 		for _, e := range got {
 			if !strings.HasPrefix(e.Origin, "file:") || !utf8.ValidString(e.Context+e.Question+e.ID+e.Title) {
 				t.Errorf("example %+v", e)

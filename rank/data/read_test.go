@@ -3,6 +3,7 @@ package data
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,7 +88,7 @@ func TestShapesOfAnswers(t *testing.T) {
 		`"answers":null`:                        `no answers: a SQuAD example has context, question and answers (the fields here: answers, context, id, question)`,
 		`"context":{}`:                          `"context" is an object, not text; no answers`,
 	} {
-		got, faults := ParseSQuAD("f", "jsonl", strings.NewReader(`{"id":5,"context":"c","question":"q",`+text+"}"))
+		got, faults := parseSQuAD("f", "jsonl", strings.NewReader(`{"id":5,"context":"c","question":"q",`+text+"}"))
 		if len(got) == 1 && got[0].ID == "5" && fmt.Sprint(got[0].Answers) == want {
 			continue
 		}
@@ -216,7 +217,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		for kind, text := range map[string]string{"json": string(whole), "jsonl": strings.Join(lines, "\n")} {
-			got, faults := ParseSQuAD("f", kind, strings.NewReader(text))
+			got, faults := parseSQuAD("f", kind, strings.NewReader(text))
 			var shown []string
 			for _, e := range got {
 				e.Origin = ""
@@ -227,4 +228,14 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 	})
+}
+
+// parseSQuAD reads examples of one format ("json" or "jsonl") from r; name is for messages. The faults are those of
+// the examples that are left out, or one of the whole.
+func parseSQuAD(name, kind string, r io.Reader) ([]SQuADExample, []error) {
+	c := collector[SQuADExample]{make: exampleOf}
+	if err := visitReader(name, kind, r, c.visit); err != nil {
+		c.faults = append(c.faults, err)
+	}
+	return c.out, c.faults
 }

@@ -8,34 +8,14 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"gorun/configs"
-	"gorun/tools/skip"
+	"gorun/tools/smalldisk"
 )
-
-// smallDisk mounts a file system of half a MiB.
-func smallDisk(t *testing.T) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		skip.Because(t, "mounting a small file system needs root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		skip.Because(t, "mounting is not permitted: "+err.Error())
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // TestNoRoom: tokens that do not fit in memory and have no room on the disk are an error that says what to do, and leave
 // nothing; few of them are only not kept for the next run.
 func TestNoRoom(t *testing.T) {
-	dir := smallDisk(t)
+	dir := smalldisk.Mount(t, 512)
 	var said notes
 	k := Cache{Dir: filepath.Join(dir, "tokens"), Progress: &said}
 	build := func(lines int) (*Dataset, error) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"gorun/configs"
@@ -46,16 +45,6 @@ func SQuAD(path, split string, limit int) ([]SQuADExample, error) {
 		return nil, fmt.Errorf("data: %s holds no examples", path)
 	}
 	return out, nil
-}
-
-// ParseSQuAD reads examples of one format ("json" or "jsonl") from r; name is for messages. The faults are those of
-// the examples that are left out, or one of the whole.
-func ParseSQuAD(name, kind string, r io.Reader) ([]SQuADExample, []error) {
-	c := collector[SQuADExample]{make: exampleOf}
-	if err := visitReader(name, kind, r, c.visit); err != nil {
-		c.faults = append(c.faults, err)
-	}
-	return c.out, c.faults
 }
 
 // readSQuAD reads examples and the faults of those that cannot be read; the error is of a whole file.
