@@ -92,11 +92,6 @@ func (j *Job) Bench(ctx context.Context, o Options, m Measurement) (res *BenchRe
 	if err := b.run(ctx); err != nil {
 		return nil, err
 	}
-	res.Gathers = t.world.gathers()
-	moved := b.after.Sub(b.before)
-	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(m.Steps), moved.Exposed.Seconds()/float64(m.Steps)
-	sorted := slices.Sorted(slices.Values(res.Steps))
-	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
 	if m.Trace != nil {
 		if err := b.trace(ctx); err != nil {
 			return nil, err
@@ -105,25 +100,7 @@ func (j *Job) Bench(ctx context.Context, o Options, m Measurement) (res *BenchRe
 	if res.Programs, err = b.programs(ctx); err != nil {
 		return nil, err
 	}
-	// The ranks that share the work on one micro-batch share its tokens.
-	sharing := j.Mesh.World() / j.Mesh.Size(collective.Replicate, collective.Shard)
-	res.TokS = float64(b.tokens) / float64(sharing) / res.Median
-	res.Useful = res.TokS * float64(b.useful) / float64(b.tokens)
-	adapter := j.trainedParams()
-	if j.Config.Full {
-		adapter = 0
-	}
-	res.TFLOPS = j.Base.Decoder.FLOPsPerToken(j.Recipe.Dataset.SeqLength, adapter) * res.TokS / 1e12
-	largest, err := j.largest()
-	if err != nil {
-		return nil, err
-	}
-	planned, err := j.peak(largest)
-	if err != nil {
-		return nil, err
-	}
-	res.DeviceGiB, res.PlanGiB = float64(t.dev.Memory().Peak)/gib, float64(planned.total())/gib
-	return res, nil
+	return res, b.sumUp()
 }
 
 // benchmark is a measurement in progress.
@@ -139,6 +116,35 @@ type benchmark struct {
 	useful int       // of these, no padding: all that mock data has are trained on
 
 	before, after collective.Traffic // the steps that count, as far as the device is known to have come
+}
+
+// sumUp makes of the steps what one of them took, moved and held.
+func (b *benchmark) sumUp() error {
+	j, res := b.job, b.result
+	res.Gathers = b.world.gathers()
+	moved := b.after.Sub(b.before)
+	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(b.Measurement.Steps), moved.Exposed.Seconds()/float64(b.Measurement.Steps)
+	sorted := slices.Sorted(slices.Values(res.Steps))
+	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
+	// The ranks that share the work on one micro-batch share its tokens.
+	sharing := j.Mesh.World() / j.Mesh.Size(collective.Replicate, collective.Shard)
+	res.TokS = float64(b.tokens) / float64(sharing) / res.Median
+	res.Useful = res.TokS * float64(b.useful) / float64(b.tokens)
+	adapter := j.trainedParams()
+	if j.Config.Full {
+		adapter = 0
+	}
+	res.TFLOPS = j.Base.Decoder.FLOPsPerToken(j.Recipe.Dataset.SeqLength, adapter) * res.TokS / 1e12
+	largest, err := j.largest()
+	if err != nil {
+		return err
+	}
+	planned, err := j.peak(largest)
+	if err != nil {
+		return err
+	}
+	res.DeviceGiB, res.PlanGiB = float64(b.dev.Memory().Peak)/gib, float64(planned.total())/gib
+	return nil
 }
 
 // run takes the steps and leaves the times of those that count in the result.
