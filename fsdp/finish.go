@@ -25,10 +25,8 @@ type Outcome struct {
 func (p *Pass) Finish(lr, most float64) (*Step, error) {
 	defer p.free()
 	p.settle()
-	for l := range p.s.groups { // of lots whose first group has no gradients
-		if from, _ := p.s.lot(l); l == from {
-			p.square(from)
-		}
+	for from := range p.s.lots() { // of lots whose first group has no gradients
+		p.square(from)
 	}
 	p.Fail(p.s.bringAll()) // of the step before, where this pass did not need a group
 	if p.failed() {

@@ -1,6 +1,7 @@
 package fsdp
 
 import (
+	"iter"
 	"slices"
 
 	"gorun/csrc/device"
@@ -29,11 +30,23 @@ func (s *State) lot(l int) (from, to int) {
 	return from, min(from+s.span, root)
 }
 
+// lots goes through all of them, as lot gives them.
+func (s *State) lots() iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
+		for from := 0; from < len(s.groups); {
+			_, to := s.lot(from)
+			if !yield(from, to) {
+				return
+			}
+			from = to
+		}
+	}
+}
+
 // Trained lists the shapes of this rank's shards of the trained parameters, and their rates, as Maths is given them: for
 // each lot that has any.
 func (s *State) Trained() (out [][]device.Shape, rates [][]float64) {
-	for from := 0; from < len(s.groups); {
-		_, to := s.lot(from)
+	for from, to := range s.lots() {
 		var shapes []device.Shape
 		for _, g := range s.groups[from:to] {
 			for _, i := range g.trained {
@@ -44,7 +57,6 @@ func (s *State) Trained() (out [][]device.Shape, rates [][]float64) {
 		if shapes != nil {
 			out, rates = append(out, shapes), append(rates, s.rates(from, to))
 		}
-		from = to
 	}
 	return out, rates
 }

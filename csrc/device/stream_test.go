@@ -62,6 +62,18 @@ func slow(n, times int) device.Source {
 	return device.Source{Name: "slow", Code: []byte(b.String()), Inputs: []device.Shape{s, s}, Outputs: []device.Shape{s}}
 }
 
+// operands are what tests give slow: the identity, which leaves the other as it is [n,n].
+func operands(n int) (identity, data []float32) {
+	identity, data = make([]float32, n*n), make([]float32, n*n)
+	for i := range n {
+		identity[i*n+i] = 1
+	}
+	for i := range data {
+		data[i] = float32(i % 251)
+	}
+	return identity, data
+}
+
 // TestStreamPrograms: the programs by which a stream takes room and publishes do what they say, on a CPU too: room has the
 // shapes that are asked for, and what is published is the very memory, once the joiner has been called, or not at all if it
 // fails.
@@ -128,19 +140,8 @@ func run(t *testing.T, c *device.Client, src device.Source, args ...*device.Buff
 func TestStream(t *testing.T) {
 	const n, times = 4096, 40
 	c, s := openStream(t)
-	p := must(c.Compile(slow(n, times)))(t)
-	defer func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	identity, data := make([]float32, n*n), make([]float32, n*n)
-	for i := range n {
-		identity[i*n+i] = 1
-	}
-	for i := range data {
-		data[i] = float32(i % 251)
-	}
+	p := compile(t, c, slow(n, times))
+	identity, data := operands(n)
 	one := must(device.FromSlice(c, dtypes.Float32, identity, n, n))(t)
 	defer one.Free()
 	reused := false
@@ -180,12 +181,7 @@ func TestStream(t *testing.T) {
 func TestStreamRunsAhead(t *testing.T) {
 	const n, tensors, blocks = 4096, 24, 8
 	c, s := openStream(t)
-	p := must(c.Compile(slow(n, 100)))(t)
-	defer func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	p := compile(t, c, slow(n, 100))
 	x := must(device.FromSlice(c, dtypes.Float32, make([]float32, n*n), n, n))(t)
 	defer x.Free()
 	shapes := slices.Repeat([]device.Shape{f32(1024)}, tensors)
@@ -233,19 +229,8 @@ func check(t *testing.T, what string, b *device.Buffer, want func(i int) float32
 func TestBorrow(t *testing.T) {
 	const n, times = 4096, 40
 	c, s := openStream(t)
-	p := must(c.Compile(slow(n, times)))(t)
-	defer func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	identity, data := make([]float32, n*n), make([]float32, n*n)
-	for i := range n {
-		identity[i*n+i] = 1
-	}
-	for i := range data {
-		data[i] = float32(i % 251)
-	}
+	p := compile(t, c, slow(n, times))
+	identity, data := operands(n)
 	one, x := must(device.FromSlice(c, dtypes.Float32, identity, n, n))(t), must(device.FromSlice(c, dtypes.Float32, data, n, n))(t)
 	defer device.FreeAll([]*device.Buffer{one, x})
 	// written gives borrowed memory that the stream writes, and a mark behind that.
