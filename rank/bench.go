@@ -135,11 +135,7 @@ func (b *benchmark) sumUp() error {
 		adapter = 0
 	}
 	res.TFLOPS = j.Base.Decoder.FLOPsPerToken(j.Recipe.Dataset.SeqLength, adapter) * res.TokS / 1e12
-	largest, err := j.largest()
-	if err != nil {
-		return err
-	}
-	planned, err := j.peak(largest)
+	_, planned, err := j.fullest()
 	if err != nil {
 		return err
 	}

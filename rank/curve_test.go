@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"gorun/configs"
+	"gorun/csrc/device/devicetest"
 	"gorun/rank/data/demo"
 	"gorun/tools/skip"
 )
@@ -28,7 +29,7 @@ func TestRealCurve(t *testing.T) {
 	if gguf == "" {
 		skip.Because(t, "GORUN_DEMO_GGUF does not name the demo's model")
 	}
-	cuda := os.Getenv("GORUN_TEST_DEVICE") == "cuda"
+	cuda := devicetest.GPU()
 	if !cuda && !*rewriteCurve {
 		skip.Because(t, "it is about NVIDIA GPUs: GORUN_TEST_DEVICE=cuda (or -rewrite-curve, for minutes)")
 	}

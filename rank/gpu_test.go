@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gorun/csrc/device/devicetest"
 	"gorun/tools/skip"
 )
 
@@ -19,7 +20,7 @@ import (
 // ranks of one machine on one GPU, and moves data between them by sockets.
 func gpusOf(t *testing.T) func(ranks int) func(rank int) []string {
 	t.Helper()
-	if os.Getenv("GORUN_TEST_DEVICE") != "cuda" {
+	if !devicetest.GPU() {
 		skip.Because(t, "it is about ranks on NVIDIA GPUs: GORUN_TEST_DEVICE=cuda")
 	}
 	gpus := strings.Split(os.Getenv("CUDA_VISIBLE_DEVICES"), ",")

@@ -48,13 +48,15 @@ type held struct {
 	grads, reduced         int64 // gradients whole, and their shards
 }
 
-// largest is the shape of the job's micro-batch that takes most memory.
-func (j *Job) largest() (model.Shape, error) {
+// fullest is the shape of the job's micro-batch that takes most memory, and the fullest moment of a step on it.
+func (j *Job) fullest() (model.Shape, memory, error) {
 	b, err := j.Train.Largest(j.loaderOptions())
 	if err != nil {
-		return model.Shape{}, err
+		return model.Shape{}, memory{}, err
 	}
-	return j.shapeOf(b), nil
+	s := j.shapeOf(b)
+	most, err := j.peak(s)
+	return s, most, err
 }
 
 // peak is the fullest moment of a step on micro-batches of a shape. It goes through a step as step.go does.

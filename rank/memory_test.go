@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"regexp"
-	"strconv"
 	"testing"
 
 	"gorun/configs"
@@ -14,14 +12,32 @@ import (
 // peakOf is the most that a run's first rank held on its device at once, as its records say, in bytes.
 func peakOf(t *testing.T, dir string) (peak float64) {
 	t.Helper()
-	for _, m := range regexp.MustCompile(`"mem_gib":([0-9.e-]+)`).FindAllSubmatch(file(t, dir, "training.jsonl"), -1) {
-		v, err := strconv.ParseFloat(string(m[1]), 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		peak = max(peak, v*gib)
+	for _, s := range stepsOf(t, dir) {
+		peak = max(peak, s.MemGiB*gib)
 	}
 	return peak
+}
+
+// plannedOf is what plan says of a recipe's fullest moment.
+func plannedOf(t *testing.T, r *configs.Recipe, at Place, cuda bool) memory {
+	t.Helper()
+	job, err := PrepareAt(at, r, asIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := job.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := job.Settle(cuda); err != nil {
+		t.Fatal(err)
+	}
+	_, planned, err := job.fullest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return planned
 }
 
 // TestPlannedMemory: what 'gorun plan' says a rank's device will hold at the fullest moment of a step is within a tenth of
@@ -57,26 +73,7 @@ func TestPlannedMemory(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				job, err := PrepareAt(Place{World: m.world()}, r, asIs)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() {
-					if err := job.Close(); err != nil {
-						t.Error(err)
-					}
-				})
-				if err := job.Settle(testDevice(t).CUDA); err != nil {
-					t.Fatal(err)
-				}
-				largest, err := job.largest()
-				if err != nil {
-					t.Fatal(err)
-				}
-				planned, err := job.peak(largest)
-				if err != nil {
-					t.Fatal(err)
-				}
+				planned := plannedOf(t, r, Place{World: m.world()}, testDevice(t).CUDA)
 				ranks := startRanks(t, r, m.world(), more(m.world()))
 				for i, err := range await(t, ranks) {
 					if err != nil {
@@ -108,18 +105,7 @@ func TestPlannedSeen(t *testing.T) {
 	} {
 		r := BenchRecipe(c.base, "bf16", c.rows, c.seq)
 		r.PEFT.Scheme = c.scheme
-		job := prepare(t, r)
-		if err := job.Settle(true); err != nil {
-			t.Fatal(err)
-		}
-		largest, err := job.largest()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := job.peak(largest)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := plannedOf(t, r, Place{}, true)
 		if got := float64(m.total()) / gib; math.Abs(got/c.seen-1) > 0.05 {
 			t.Errorf("%s: plan says %.2f GiB (%s), an H100 %.2f", name, got, m, c.seen)
 		}

@@ -118,11 +118,7 @@ func (j *Job) tellSteps(s *sheet) error {
 
 // tellDevice tells what computes, and the memory that it takes.
 func (j *Job) tellDevice(s *sheet) error {
-	largest, err := j.largest()
-	if err != nil {
-		return err
-	}
-	peak, err := j.peak(largest)
+	largest, peak, err := j.fullest()
 	if err != nil {
 		return err
 	}

@@ -49,21 +49,33 @@ func file(t *testing.T, path ...string) []byte {
 	return b
 }
 
-// losses reads the losses of training.jsonl.
-func losses(t *testing.T, dir string) []float64 {
+// stepRecord is what tests read of a line of training.jsonl.
+type stepRecord struct {
+	Step   int
+	Loss   float64
+	MemGiB float64 `json:"mem_gib"`
+}
+
+// stepsOf reads training.jsonl, which has a line for each step.
+func stepsOf(t *testing.T, dir string) (out []stepRecord) {
 	t.Helper()
-	var out []float64
 	for line := range bytes.Lines(file(t, dir, "training.jsonl")) {
-		var r struct {
-			Step int
-			Loss float64
-		}
+		var r stepRecord
 		if err := json.Unmarshal(line, &r); err != nil {
 			t.Fatal(err)
 		}
-		if out = append(out, r.Loss); r.Step != len(out) {
+		if out = append(out, r); r.Step != len(out) {
 			t.Fatalf("step %d in line %d", r.Step, len(out))
 		}
+	}
+	return out
+}
+
+// losses are those of training.jsonl.
+func losses(t *testing.T, dir string) (out []float64) {
+	t.Helper()
+	for _, s := range stepsOf(t, dir) {
+		out = append(out, s.Loss)
 	}
 	return out
 }
