@@ -48,37 +48,40 @@ int gorun_cuda_stream_destroy(const gorun_cuda *c, intptr_t stream, char **err) 
   return rc ? rc : gorun_cuda_said(c, c->driver->stream_destroy((void *)stream), "destroy a stream", err);
 }
 
-int gorun_cuda_event_create(const gorun_cuda *c, void **event, char **err) {
+int gorun_cuda_event_create(const gorun_cuda *c, intptr_t *event, char **err) {
   int rc = gorun_cuda_enter(c, err);
-  return rc ? rc : gorun_cuda_said(c, c->driver->event_create(event, EVENT_DEFAULT), "create an event", err);
+  void *e = NULL;
+  if (!rc) rc = gorun_cuda_said(c, c->driver->event_create(&e, EVENT_DEFAULT), "create an event", err);
+  *event = (intptr_t)e;
+  return rc;
 }
 
-int gorun_cuda_event_destroy(const gorun_cuda *c, void *event, char **err) {
+int gorun_cuda_event_destroy(const gorun_cuda *c, intptr_t event, char **err) {
   int rc = gorun_cuda_enter(c, err);
-  return rc ? rc : gorun_cuda_said(c, c->driver->event_destroy(event), "destroy an event", err);
+  return rc ? rc : gorun_cuda_said(c, c->driver->event_destroy((void *)event), "destroy an event", err);
 }
 
-int gorun_cuda_event_record(const gorun_cuda *c, void *event, intptr_t stream, char **err) {
+int gorun_cuda_event_record(const gorun_cuda *c, intptr_t event, intptr_t stream, char **err) {
   int rc = gorun_cuda_enter(c, err);
-  return rc ? rc : gorun_cuda_said(c, c->driver->event_record(event, (void *)stream), "record an event", err);
+  return rc ? rc : gorun_cuda_said(c, c->driver->event_record((void *)event, (void *)stream), "record an event", err);
 }
 
-int gorun_cuda_event_done(const gorun_cuda *c, void *event, int *done, char **err) {
+int gorun_cuda_event_done(const gorun_cuda *c, intptr_t event, int *done, char **err) {
   int rc = gorun_cuda_enter(c, err);
   if (rc) return rc;
-  rc = c->driver->event_query(event);
+  rc = c->driver->event_query((void *)event);
   *done = !rc;
   return rc == CUDA_ERROR_NOT_READY ? 0 : gorun_cuda_said(c, rc, "work on the device", err);
 }
 
-int gorun_cuda_event_elapsed(const gorun_cuda *c, void *begin, void *end, float *milliseconds, char **err) {
+int gorun_cuda_event_elapsed(const gorun_cuda *c, intptr_t begin, intptr_t end, float *milliseconds, char **err) {
   int rc = gorun_cuda_enter(c, err);
-  return rc ? rc : gorun_cuda_said(c, c->driver->event_elapsed(milliseconds, begin, end), "time between events", err);
+  return rc ? rc : gorun_cuda_said(c, c->driver->event_elapsed(milliseconds, (void *)begin, (void *)end), "time between events", err);
 }
 
-int gorun_cuda_stream_wait(const gorun_cuda *c, intptr_t stream, void *event, char **err) {
+int gorun_cuda_stream_wait(const gorun_cuda *c, intptr_t stream, intptr_t event, char **err) {
   int rc = gorun_cuda_enter(c, err);
-  return rc ? rc : gorun_cuda_said(c, c->driver->stream_wait((void *)stream, event, 0), "wait for an event", err);
+  return rc ? rc : gorun_cuda_said(c, c->driver->stream_wait((void *)stream, (void *)event, 0), "wait for an event", err);
 }
 
 int gorun_cuda_zero(const gorun_cuda *c, uintptr_t at, size_t n, intptr_t stream, char **err) {
