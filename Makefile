@@ -168,7 +168,7 @@ gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDI
 	sh bench/gpu.sh $(GPU_BINARIES) $(GPU_BINARIES)/results
 
 rewrite: installed ## write the tests' golden files anew; look at the difference before committing
-	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \
+	@for dir in $$(grep -rlE --include='*_test.go' '"gorun/tools/golden"' . | xargs -n1 dirname | sort -u); do \
 		echo "$$dir"; $(TEST_ENV) $(GO) test -count=1 $$dir -rewrite; \
 	done
 
