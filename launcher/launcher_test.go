@@ -52,8 +52,8 @@ func agentMain(dir string) int {
 
 // rankMain is a rank for the tests: "ok", "crash=R" (rank R kills itself), "fail=R" (rank R ends with code 1), "hungry=R"
 // (rank R takes too much memory), "hang=R" (rank R stops), each when the others are inside a collective, "wait" (until
-// SIGTERM), "deaf" (ignores SIGTERM), "chatty" (says something three times and ends); with "once:" before it only in
-// generation 0.
+// SIGTERM), "deaf" (ignores SIGTERM), "chatty" (says something three times and ends), "refuse" (tells its agent why it
+// ends, in three lines, and what is for its log); with "once:" before it only in generation 0.
 func rankMain(role string) int {
 	events := os.NewFile(3, "events")
 	if rest, once := strings.CutPrefix(role, "once:"); once {
@@ -85,6 +85,11 @@ func rankMain(role string) int {
 			time.Sleep(50 * time.Millisecond) // each by itself through the pipe
 		}
 		return 0
+	case "refuse":
+		fmt.Fprintln(os.Stderr, "a word of warning")
+		fmt.Fprintln(events, `{"event":"log","text":"rank `+rank+`: the last collectives:"}`)
+		fmt.Fprintln(events, `{"event":"failed","text":"no plugin is installed:\nrun 'gorun setup'\nor give --plugin"}`)
+		return 1
 	}
 	if verb == "wait" || verb == "deaf" || who != rank {
 		fmt.Fprintln(events, `{"event":"collective","op":"all-gather block 7","seq":9,"state":"begin"}`)
@@ -248,6 +253,31 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("the verdict %q is not on the console %q or not in why %q", line, errs, why.String())
 			}
 		})
+	}
+}
+
+// TestAlike: what all ranks end with is told once, whole, before the verdict, which comes last; what is for a rank's log is
+// there alone.
+func TestAlike(t *testing.T) {
+	c, _, errs := testConfig(t, "refuse", 2)
+	v := verdictOf(t, Run(t.Context(), c, nil))
+	log := filepath.Join(c.RunDir(), "attempt_0", strconv.Itoa(v.Failure.Rank), "stderr.log")
+	want := fmt.Sprintf(`gorun: rank %[1]d says:
+no plugin is installed:
+run 'gorun setup'
+or give --plugin
+gorun: the log of rank %[1]d on node %s is %s; the other ranks' are beside it
+gorun: %s
+`, v.Failure.Rank, v.Failure.Node, log, v.Line())
+	if got := errs.String(); !strings.HasSuffix(got, want) || strings.Count(got, "--plugin") != 1 {
+		t.Errorf("the console shows\n%s\nwant at its end\n%s", got, want)
+	}
+	if line := v.Line(); !strings.Contains(line, "say") || !strings.HasSuffix(line, ": no plugin is installed: (and 2 more lines)") {
+		t.Errorf("the verdict is %q", line)
+	}
+	b, err := os.ReadFile(log)
+	if said := string(b); err != nil || !strings.Contains(said, "a word of warning\n") || !strings.Contains(said, fmt.Sprintf("rank %d: the last collectives:\n", v.Failure.Rank)) {
+		t.Errorf("the log is %q, %v", said, err)
 	}
 }
 
