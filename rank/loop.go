@@ -159,13 +159,10 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	t.world.events.tell(event{Event: "step", Step: r.batch.Step + 1})
 	spent := time.Since(*clock).Seconds()
 	*clock = time.Now()
-	tokens := 0
-	for _, mb := range r.batch.Micro {
-		tokens += mb.Rows * mb.Seq
-	}
+	speed, mfu := t.meter.read(r.batch, spent)
 	return t.log.Step(metrics.Record{
 		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: o.Tokens,
-		TokS: float64(tokens) / spent, StepTimeS: spent, MemGiB: float64(t.dev.Memory().Peak) / gib,
+		TokS: speed, StepTimeS: spent, MFU: mfu, MemGiB: float64(t.dev.Memory().Peak) / gib,
 	})
 }
 

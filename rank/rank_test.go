@@ -283,7 +283,7 @@ func TestPrepareRefuses(t *testing.T) {
 		if r == nil {
 			continue // refused by configs itself
 		}
-		job, err := Prepare(r, asIs)
+		job, err := Prepare(t.Context(), r, asIs)
 		if err == nil {
 			t.Errorf("%s: accepted", set)
 			_ = job.Close()

@@ -37,13 +37,17 @@ func (t *trainer) wandb() *metrics.WandbOptions {
 // logOptions says where the run's lines and records go; total is its last step.
 func (t *trainer) logOptions(total int) metrics.Options {
 	l := t.recipe.Logging
-	if !t.world.leads() {
-		return metrics.Options{ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet}
+	o := metrics.Options{ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet}
+	switch {
+	case t.opts.Device.CUDA:
+		o.Device = "gpu"
+	case t.job.Mesh.World() > 1:
+		o.Device = "rank"
 	}
-	return metrics.Options{
-		Dir: t.folder(), JSONL: l.JSONL, Tensorboard: l.Tensorboard, Wandb: t.wandb(), Prometheus: l.Prometheus,
-		ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet,
+	if t.world.leads() {
+		o.Dir, o.JSONL, o.Tensorboard, o.Wandb, o.Prometheus = t.folder(), l.JSONL, l.Tensorboard, t.wandb(), l.Prometheus
 	}
+	return o
 }
 
 // describe puts into the run's folder what runs where: environment.json and the effective recipe.

@@ -38,6 +38,7 @@ type trainer struct {
 	saving     *saving            // the checkpoint that is being written; nil = none
 	world      *world
 	log        *metrics.Logger
+	meter      meter
 	position   position
 }
 
@@ -107,6 +108,7 @@ func (t *trainer) run(ctx context.Context) (err error) {
 	if t.Session, err = open(o.Device, j.Base, j.parameters(t.world), first); err != nil {
 		return err
 	}
+	t.meter = j.meter(t.dev.Kind())
 	if saved != nil {
 		if err := errors.Join(t.restore(saved), saved.Close()); err != nil {
 			return err

@@ -108,7 +108,7 @@ func (c *evalCmd) task() (func(context.Context, *rank.Session) (score, error), e
 func (c *evalCmd) perplexity(ctx context.Context, s *rank.Session) (score, error) {
 	set := configs.Default().Dataset
 	set.PathOrID, set.Split, set.LimitDatasetSamples = c.Data, c.Split, c.Limit
-	d, err := data.Build(set, s.Base.Tokenizer, s.Base.Decoder.MaxPositions, s.Base.Decoder.Vocab)
+	d, err := data.Build(ctx, set, s.Base.Tokenizer, s.Base.Decoder.MaxPositions, s.Base.Decoder.Vocab)
 	if err != nil {
 		return score{}, err
 	}

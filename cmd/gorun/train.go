@@ -48,7 +48,11 @@ func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank
 		return nil, err
 	}
 	p.Cache, p.Progress = filepath.Join(cache, "tokens"), a.progress()
-	return rank.PrepareAt(p, recipe, a.resolve(ctx))
+	resolve := a.resolve(ctx)
+	if p.World > 0 { // ranks end together: one that left here would be missed by the others
+		ctx = context.WithoutCancel(ctx)
+	}
+	return rank.PrepareAt(ctx, p, recipe, resolve)
 }
 
 // Run trains: in this process, or with an agent and its ranks.
