@@ -164,7 +164,7 @@ type Checkpoint struct {
 	Enabled       bool   `toml:"enabled" doc:"Save checkpoints, the final one included."`
 	Dir           string `toml:"dir" doc:"Folder of the run: epoch_E_step_S folders, LATEST, LOWEST_VAL, logs and the effective recipe."`
 	Keep          int    `toml:"keep" range:">=0" doc:"How many of the newest to keep besides the one of lowest validation loss; 0 = all."`
-	Resume        string `toml:"resume" doc:"auto: go on from LATEST in dir if there is one; never; or the path of a checkpoint."`
+	Resume        string `toml:"resume" doc:"auto: go on from LATEST in dir if there is one; never: begin afresh; or the path of a checkpoint to go on from. Checkpoints in dir that the run does not build on are moved to a folder earlier.N there."`
 	SaveOptimizer bool   `toml:"save_optimizer" doc:"Save optimizer state too; without it a checkpoint cannot be resumed."`
 }
 

@@ -24,9 +24,6 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 		return err
 	}
 	defer loader.Close()
-	if t.deal.Start >= total {
-		return t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
-	}
 	if t.deal.Start == 0 { // a run that resumes has its answers from before
 		if err := t.samples(t.world.steady(ctx), metrics.Before); err != nil {
 			return err

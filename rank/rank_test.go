@@ -80,6 +80,32 @@ func losses(t *testing.T, dir string) (out []float64) {
 	return out
 }
 
+// TestAfresh: a run that cannot go on changes nothing in the folder; one that begins afresh there leaves the checkpoints of
+// before whole, in a folder of their own.
+func TestAfresh(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	r := tinyRecipe(t, tinyBase(t), dir, "step_scheduler.max_steps=1")
+	mustTrain(t, r)
+	adapter, recipe := file(t, dir, "LATEST", "adapter_model.safetensors"), file(t, dir, "recipe.toml")
+	r.PEFT.Dim, r.StepScheduler.MaxSteps = 2, 2
+	if out, err := train(t.Context(), t, r); err == nil {
+		t.Errorf("another dim goes on:\n%s", out)
+	}
+	if !bytes.Equal(file(t, dir, "recipe.toml"), recipe) {
+		t.Error("a run that could not go on has left its recipe")
+	}
+	r.Checkpoint.Resume, r.StepScheduler.MaxSteps = "never", 1
+	if out := mustTrain(t, r); !strings.Contains(out, "1 checkpoint of before, which this run does not build on, now in "+filepath.Join(dir, "earlier.1")) {
+		t.Errorf("it does not say what became of the checkpoint of before:\n%s", out)
+	}
+	if !bytes.Equal(file(t, dir, "earlier.1", "LATEST", "adapter_model.safetensors"), adapter) {
+		t.Error("another adapter where the checkpoint of before should be")
+	}
+	if bytes.Equal(file(t, dir, "LATEST", "adapter_model.safetensors"), adapter) || bytes.Equal(file(t, dir, "recipe.toml"), recipe) {
+		t.Error("the new run left nothing")
+	}
+}
+
 // TestTrain: training lowers the loss; the same seed gives the same bytes; a run that was resumed, or interrupted and
 // resumed, ends in the same bytes as one that never stopped.
 func TestTrain(t *testing.T) {

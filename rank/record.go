@@ -50,7 +50,8 @@ func (t *trainer) logOptions(total int) metrics.Options {
 	return o
 }
 
-// describe puts into the run's folder what runs where: environment.json and the effective recipe.
+// describe puts into the run's folder what runs where: environment.json and the effective recipe, which lies beside the
+// checkpoints too.
 func (t *trainer) describe() error {
 	dir := t.folder()
 	if dir == "" {
@@ -67,8 +68,11 @@ func (t *trainer) describe() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("describe the run: %w", err)
 	}
-	if t.dir == nil || dir != t.recipe.Checkpoint.Dir { // there openFolder has put it already
-		if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
+	if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
+		return err
+	}
+	if t.dir != nil && dir != t.recipe.Checkpoint.Dir {
+		if err := metrics.WriteFile(filepath.Join(t.dir.Path(), metrics.RecipeFile), []byte(t.recipeText)); err != nil {
 			return err
 		}
 	}
