@@ -34,6 +34,7 @@ type trainer struct {
 	deal       data.LoaderOptions // how samples are dealt out, from where the run stands
 	dir        *ckpt.Dir          // nil when this rank saves nothing
 	resumed    string             // the checkpoint that dir's run goes on from; "" = none
+	drift      []ckpt.Change      // of the recipe since that one
 	saving     *saving            // the checkpoint that is being written; nil = none
 	world      *world
 	log        *metrics.Logger
@@ -179,11 +180,10 @@ func (t *trainer) openFolder() (saved *ckpt.State, err error) {
 		return nil, fmt.Errorf("%s holds no optimizer state (checkpoint.save_optimizer was false), so it cannot be resumed: set checkpoint.resume = \"never\", or peft.init_from = %q", path, path)
 	}
 	fmt.Fprintf(t.opts.Out, "resuming from %s\n", path)
-	drift, err := ckpt.RecipeDrift(saved.Recipe, t.recipeText)
-	if err != nil {
+	if t.drift, err = ckpt.RecipeDrift(saved.Recipe, t.recipeText); err != nil {
 		return nil, err
 	}
-	for _, change := range drift {
+	for _, change := range t.drift {
 		t.note("the recipe has changed since: " + change.String())
 	}
 	return saved, nil

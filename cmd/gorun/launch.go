@@ -77,11 +77,14 @@ func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Co
 	if f.LogDir != "" {
 		c.LogDir = f.LogDir
 	}
-	var faults [4]error
+	var faults [5]error
 	c.Redirects, faults[0] = streams("--redirects", f.Redirects)
 	c.Tee, faults[1] = streams("--tee", f.Tee)
 	c.LocalFilter, faults[2] = launcher.ParseLocalRanks(f.LocalRanksFilter)
 	faults[3] = f.place(c, a)
+	if f.MaxRestarts > 0 && (!r.Checkpoint.Enabled || r.Checkpoint.Resume != "auto") {
+		faults[4] = fmt.Errorf("--max-restarts %d: the recipe must have checkpoint.enabled = true and checkpoint.resume = \"auto\", for ranks that are started again to go on from the last checkpoint", f.MaxRestarts)
+	}
 	return c, errors.Join(faults[:]...)
 }
 
