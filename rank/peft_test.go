@@ -110,7 +110,7 @@ func TestDoRA(t *testing.T) {
 	path, whole, parts := tinyBase(t), t.TempDir(), t.TempDir()
 	more := []string{"peft.dropout=0", "peft.use_dora=true", "peft.modules_to_save=embed_tokens", "step_scheduler.max_steps=2", "validation_dataloader.batch_size=1"}
 	r := tinyRecipe(t, path, whole, more...)
-	if plan := planOf(t, r); !strings.Contains(plan, "DoRA on 14 linears") || !strings.Contains(plan, "model.embed_tokens in full: vLLM") {
+	if plan := planOf(t, r); !strings.Contains(plan, "DoRA on 14 linears") || !strings.Contains(plan, "and model.embed_tokens in full\n") {
 		t.Errorf("the plan is\n%s", plan)
 	}
 	mustTrain(t, r)
