@@ -106,7 +106,7 @@ func seconds(flag *float64, otherwise time.Duration) time.Duration {
 	return time.Duration(*flag * float64(time.Second))
 }
 
-// launch trains with ranks as processes of their own. ended is told how, unless it is nil.
+// launch trains with ranks as processes of their own. ended is told how.
 func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rdzv.Verdict)) error {
 	recipe, err := configs.Load(c.Recipe, c.Set)
 	if err != nil {
@@ -129,6 +129,9 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	// The end of ctx is the first signal, which asks for a checkpoint; the agent must see that signal, and the next one.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
 		return ctx.Err()

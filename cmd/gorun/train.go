@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"gorun/configs"
 	"gorun/csrc/plugins"
+	"gorun/launcher/rdzv"
 	"gorun/rank"
 )
 
@@ -57,6 +60,7 @@ func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank
 
 // Run trains: in this process, or with an agent and its ranks.
 func (c *trainCmd) Run(ctx context.Context, a *app) error {
+	defer unread()()
 	step, err := c.underSlurm(a)
 	if err != nil {
 		return err
@@ -71,7 +75,21 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if c.inProcess(ranks) {
 		return c.train(ctx, a)
 	}
-	return c.launch(ctx, a, ranks, nil)
+	stopped := false
+	err = c.launch(ctx, a, ranks, func(v *rdzv.Verdict) { stopped = v.Stopped })
+	if err == nil && stopped {
+		return errLeft
+	}
+	return err
+}
+
+// unread keeps this process alive where nobody reads its output any more, as when an interrupt has ended the tee behind it
+// first: a write fails then, which no run minds, and SIGPIPE would end the run before it has saved. The function that it
+// returns ends that.
+func unread() (end func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGPIPE)
+	return func() { signal.Stop(signals) }
 }
 
 // train trains in this process.
