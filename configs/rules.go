@@ -232,6 +232,8 @@ func (c *checker) output(r *Recipe) {
 	if k.Dir == "" && (k.Enabled || r.Logging.Dir == "") {
 		c.fault("checkpoint.dir", "empty; name a folder")
 	}
+	c.folder("checkpoint.dir", k.Dir)
+	c.folder("logging.dir", r.Logging.Dir)
 	switch k.Resume {
 	case "auto", "never":
 	case "":

@@ -254,7 +254,7 @@ func (j *Job) modules() string {
 	if least < most {
 		dims = fmt.Sprintf("dim %d to %d", least, most)
 	}
-	return fmt.Sprintf("%d linears (%s), %s", len(j.Config.Adapters), strings.Join(order, ", "), dims)
+	return fmt.Sprintf("%s (%s), %s", plural(len(j.Config.Adapters), "linear"), strings.Join(order, ", "), dims)
 }
 
 func (j *Job) trainedParams() int64 {
