@@ -104,9 +104,21 @@ func (t *trainer) end(ctx context.Context, stopped bool) error {
 		return err
 	}
 	if stopped {
-		return errors.Join(ErrStopped, context.Cause(ctx))
+		return errors.Join(ErrStopped, context.Cause(ctx), t.log.Print(t.stoppedWhere()))
 	}
 	return t.samples(t.world.steady(ctx), metrics.After)
+}
+
+// stoppedWhere says where a run ends that was asked to stop.
+func (t *trainer) stoppedWhere() string {
+	switch done := t.state.Steps(); {
+	case done == 0:
+		return "stopped as asked, before the first step"
+	case !t.recipe.Checkpoint.Enabled:
+		return fmt.Sprintf("stopped as asked, after step %d; nothing is saved, as the recipe says", done)
+	default:
+		return fmt.Sprintf("stopped as asked, after step %d, which is saved", done)
+	}
 }
 
 // running is a step that has been queued.

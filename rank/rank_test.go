@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -157,15 +158,17 @@ func TestTrain(t *testing.T) {
 	r.Checkpoint.Dir = cut
 	job := prepare(t, r)
 	ctx, cancel := context.WithCancel(context.Background())
+	var said bytes.Buffer
 	watch := writerFunc(func(b []byte) (int, error) {
+		said.Write(b)
 		if bytes.Contains(b, []byte("step 2/8")) {
 			cancel()
 		}
 		return len(b), nil
 	})
 	err := job.Run(ctx, Options{Device: testDevice(t), Out: watch})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
+	if !errors.Is(err, context.Canceled) || !regexp.MustCompile(`\nstopped as asked, after step [23], which is saved\n`).Match(said.Bytes()) {
+		t.Errorf("interrupted: %v\n%s", err, said.String())
 	}
 	if err := job.Close(); err != nil {
 		t.Error(err)
@@ -175,6 +178,14 @@ func TestTrain(t *testing.T) {
 	}
 	mustTrain(t, r)
 	same("interrupted", cut)
+
+	// Interrupted before.
+	r.Checkpoint.Dir = t.TempDir()
+	job = prepare(t, r)
+	said.Reset()
+	if err := job.Run(ctx, Options{Device: testDevice(t), Out: &said}); !errors.Is(err, ErrStopped) || !strings.Contains(said.String(), "stopped as asked, before the first step\n") {
+		t.Errorf("interrupted before: %v\n%s", err, said.String())
+	}
 }
 
 type writerFunc func([]byte) (int, error)

@@ -110,9 +110,5 @@ func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "device  %s by %s\n\n", kind, device.Plugin)
-	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
-	if errors.Is(err, rank.ErrStopped) {
-		fmt.Fprintln(a.stdout, "stopped as asked, at the edge of a step")
-	}
-	return err
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
 }
