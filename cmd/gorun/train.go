@@ -60,7 +60,8 @@ func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank
 
 // Run trains: in this process, or with an agent and its ranks.
 func (c *trainCmd) Run(ctx context.Context, a *app) error {
-	defer unread()()
+	read := unread()
+	defer read()
 	step, err := c.underSlurm(a)
 	if err != nil {
 		return err
