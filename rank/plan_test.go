@@ -34,9 +34,11 @@ func TestServing(t *testing.T) {
 }
 
 func TestPlural(t *testing.T) {
-	for want, got := range map[string]string{"1 epoch": plural(1, "epoch"), "2 epochs": plural(2, "epoch"), "0 micro-batches": plural(0, "micro-batch"), "2 packed rows": plural(2, "packed row")} {
+	for want, got := range map[string]string{
+		"1 epoch": plural(1, "epoch"), "3 epochs": plural(3, "epoch"), "0 rows": plural(0, "row"), "2 micro-batches": plural(2, "micro-batch"),
+	} {
 		if got != want {
-			t.Errorf("%s, want %s", got, want)
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }
