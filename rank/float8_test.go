@@ -10,7 +10,7 @@ import (
 )
 
 // TestFloat8: a base in 8-bit floats trains as one in bfloat16 does, nearly, says so, and a run that was stopped goes on to
-// the same bytes.
+// the same bytes; so does one whose base is in host memory.
 func TestFloat8(t *testing.T) {
 	base, wide, whole, parts := tinyBase(t), t.TempDir(), t.TempDir(), t.TempDir()
 	mustTrain(t, tinyRecipe(t, base, wide, "model.dtype=bf16"))
@@ -40,6 +40,11 @@ func TestFloat8(t *testing.T) {
 	mustTrain(t, r)
 	if !bytes.Equal(file(t, parts, "LATEST", "adapter_model.safetensors"), file(t, whole, "LATEST", "adapter_model.safetensors")) {
 		t.Error("resumed: another adapter")
+	}
+	dir := t.TempDir()
+	mustTrain(t, tinyRecipe(t, base, dir, "model.dtype=bf16", float8, offload))
+	if !bytes.Equal(file(t, dir, "LATEST", "adapter_model.safetensors"), file(t, whole, "LATEST", "adapter_model.safetensors")) {
+		t.Error("with the base in host memory: another adapter")
 	}
 }
 
