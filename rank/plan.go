@@ -267,7 +267,7 @@ func (j *Job) ShowSamples(w io.Writer, n int) error {
 // plural is a count of things, in words.
 func plural(n int, thing string) string {
 	switch {
-	case n != 1 && strings.HasSuffix(thing, "ch"):
+	case n != 1 && strings.HasSuffix(thing, "tch"):
 		thing += "es"
 	case n != 1:
 		thing += "s"
