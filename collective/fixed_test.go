@@ -112,12 +112,12 @@ func (c *common) Copy(moves []csrc.Move, s csrc.Stream) error {
 	return nil
 }
 
-// wholeOf is what tensor i of the shapes holds.
-func wholeOf(i int) []byte { return encode(shapes[i].DType, values(9, i, shapes[i].Size())) }
+// wholeOf is what tensor i of those that are moved holds.
+func wholeOf(i int) []byte { return encode(moved[i].DType, values(9, i, moved[i].Size())) }
 
-// shardsOf uploads a rank's shards of all shapes.
+// shardsOf uploads a rank's shards of all that is moved.
 func shardsOf(dev *device.Client, size, rank int) (out []*device.Buffer, err error) {
-	for i, s := range shapes {
+	for i, s := range moved {
 		b, err := dev.Upload(shardOf(s, size, rank, wholeOf(i)), ShardShape(s, size))
 		if err != nil {
 			return out, err
@@ -152,7 +152,7 @@ func TestFixed(t *testing.T) {
 				return err
 			}
 			shards = slices.Concat(fixed, shards[3:])
-			return errors.Join(gathered(comm, shards, shapes), gathered(comm, shards, shapes), gathered(comm, shards[:3], shapes[:3]))
+			return errors.Join(gathered(comm, shards, moved), gathered(comm, shards, moved), gathered(comm, shards[:3], moved[:3]))
 		})
 		if err := errors.Join(errs...); err != nil {
 			t.Errorf("%d ranks: %v", c.world, err)
@@ -205,7 +205,7 @@ func TestNotFixed(t *testing.T) {
 					return fmt.Errorf("other shards, or %w", err)
 				}
 			}
-			return gathered(c, shards, shapes)
+			return gathered(c, shards, moved)
 		})
 		if err := errors.Join(errs...); err != nil {
 			t.Error(err)

@@ -72,6 +72,8 @@ func encode(t dtypes.DType, v []float32) []byte {
 	var b []byte
 	for _, f := range v {
 		switch u := math.Float32bits(f); t {
+		case dtypes.F8E4M3FN:
+			b = append(b, byte(u>>20)) // any bits
 		case dtypes.BFloat16:
 			b = append(b, byte(u>>16), byte(u>>24))
 		case dtypes.Int32:
@@ -89,6 +91,9 @@ var shapes = []device.Shape{
 	device.MakeShape(dtypes.Float32, 7, 3), device.MakeShape(dtypes.BFloat16, 12), device.MakeShape(dtypes.Float32, 1, 5),
 	device.MakeShape(dtypes.Int32, 2, 2, 2), device.MakeShape(dtypes.Float32, 64),
 }
+
+// moved are the tensors of a collective that only moves: 8-bit floats too, which nobody adds up.
+var moved = append([]device.Shape{device.MakeShape(dtypes.F8E4M3FN, 7, 5)}, shapes...)
 
 // sumOf is what ranks' values of tensor i add up to.
 func sumOf(ranks, i, n int) []float32 {
@@ -136,7 +141,7 @@ func TestCollectives(t *testing.T) {
 func exact(t *testing.T, dev *device.Client, comms []Comm) {
 	t.Helper()
 	n := len(comms)
-	upload := func(data func(i int) []byte, size func(s device.Shape) device.Shape) (out []*device.Buffer) {
+	upload := func(shapes []device.Shape, data func(i int) []byte, size func(s device.Shape) device.Shape) (out []*device.Buffer) {
 		for i, s := range shapes {
 			b, err := dev.Upload(data(i), size(s))
 			if err != nil {
@@ -148,12 +153,12 @@ func exact(t *testing.T, dev *device.Client, comms []Comm) {
 	}
 	asIs := func(s device.Shape) device.Shape { return s }
 	errs := each(comms, func(c Comm) error {
-		whole := upload(func(i int) []byte { return encode(shapes[i].DType, values(c.Rank(), i, shapes[i].Size())) }, asIs)
+		whole := upload(shapes, func(i int) []byte { return encode(shapes[i].DType, values(c.Rank(), i, shapes[i].Size())) }, asIs)
 		defer device.FreeAll(whole)
 		sum := func(i int) []byte { return encode(shapes[i].DType, sumOf(n, i, shapes[i].Size())) }
 		own := func(i int) []byte { return shardOf(shapes[i], n, c.Rank(), sum(i)) }
-		first := func(i int) []byte { return encode(shapes[i].DType, values(0, i, shapes[i].Size())) }
-		shards := upload(func(i int) []byte { return shardOf(shapes[i], n, c.Rank(), first(i)) }, func(s device.Shape) device.Shape { return ShardShape(s, n) })
+		first := func(i int) []byte { return encode(moved[i].DType, values(0, i, moved[i].Size())) }
+		shards := upload(moved, func(i int) []byte { return shardOf(moved[i], n, c.Rank(), first(i)) }, func(s device.Shape) device.Shape { return ShardShape(s, n) })
 		defer device.FreeAll(shards)
 		// Downloads of what was started are good where memory is the host's.
 		for _, made := range []struct {
@@ -164,8 +169,8 @@ func exact(t *testing.T, dev *device.Client, comms []Comm) {
 			{func() ([]*device.Buffer, error) { return outcome(c.StartAllReduce("sums", whole)) }, sum},
 			{func() ([]*device.Buffer, error) { return c.ReduceScatter("sums", whole) }, own},
 			{func() ([]*device.Buffer, error) { return outcome(c.StartReduceScatter("sums", whole)) }, own},
-			{func() ([]*device.Buffer, error) { return c.AllGather("weights", shards, shapes) }, first},
-			{func() ([]*device.Buffer, error) { return outcome(c.StartAllGather("weights", shards, shapes)) }, first},
+			{func() ([]*device.Buffer, error) { return c.AllGather("weights", shards, moved) }, first},
+			{func() ([]*device.Buffer, error) { return outcome(c.StartAllGather("weights", shards, moved)) }, first},
 		} {
 			got, err := made.by()
 			if err := errors.Join(err, holds(got, made.want)); err != nil {

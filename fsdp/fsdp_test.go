@@ -23,16 +23,29 @@ const blocks = 3
 
 // layout is three blocks, of a frozen and two trained parameters whose rows no number of ranks divides, and a root. All that
 // is trained is as much as a block, and so kept whole for a pass.
-func layout() []Group { return layoutOf(6) }
+func layout() []Group { return mesh{}.layout() }
 
-// layoutOf is layout with frozen parameters of so many columns.
-func layoutOf(columns int) (out []Group) {
+// layout is that of the mesh's ranks: narrow, the frozen parameters are of 3 columns instead of 6; twice, each of these has a
+// second after the trained ones, for the backward pass, and is itself for the forward pass.
+func (m mesh) layout() (out []Group) {
 	f32 := func(dims ...int) device.Shape { return device.MakeShape(dtypes.Float32, dims...) }
-	for l := range blocks {
-		out = append(out, Group{fmt.Sprint("block ", l), []Param{
-			{fmt.Sprint("w", l), f32(7, columns), false, 0, false}, {fmt.Sprint("a", l), f32(2, 3), true, 1, true}, {fmt.Sprint("b", l), f32(7), true, 2, false}}})
+	columns := 6
+	if m.narrow {
+		columns = 3
 	}
-	return append(out, Group{"root", []Param{{"embed", f32(11, 3), false, 0, false}}})
+	for l := range blocks {
+		g := Group{fmt.Sprint("block ", l), []Param{
+			{Name: fmt.Sprint("w", l), Shape: f32(7, columns)},
+			{Name: fmt.Sprint("a", l), Shape: f32(2, 3), Trained: true, Rate: 1, Split: true},
+			{Name: fmt.Sprint("b", l), Shape: f32(7), Trained: true, Rate: 2},
+		}}
+		if m.twice {
+			g.Params[0].For = Forward
+			g.Params = append(g.Params, Param{Name: fmt.Sprint("w", l, " again"), Shape: f32(columns, 7), For: Backward})
+		}
+		out = append(out, g)
+	}
+	return append(out, Group{"root", []Param{{Name: "embed", Shape: f32(11, 3)}}})
 }
 
 // recorder writes down the collectives of a communicator as they are given to the device.
@@ -95,14 +108,8 @@ type mesh struct {
 	keep             bool // blocks are not resharded after their forward pass
 	offload          bool
 	narrow           bool // what is frozen is little beside what is trained
+	twice            bool // of what is frozen there is one for each direction
 	together         int  // tensors that are squared and updated at once
-}
-
-func (m mesh) layout() []Group {
-	if m.narrow {
-		return layoutOf(3)
-	}
-	return layout()
 }
 
 // open makes a mesh's ranks; each gets its own state.
@@ -209,6 +216,7 @@ func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, er
 			r.say("forward block %d", l)
 			p.ReshardAfterForward(l)
 		}
+		p.PrefetchBackward(blocks - 1)
 		p.Root()
 		r.say("loss")
 		loss, err := r.dev.Scalar(float32(n))
@@ -217,8 +225,8 @@ func (r *rank) step(ctx context.Context, samples []int, remat bool) (Outcome, er
 		}
 		p.AddLoss(loss, 1)
 		for l := blocks - 1; l >= 0; l-- {
-			p.Unshard(l)
-			p.Prefetch(l - 1)
+			p.UnshardBackward(l)
+			p.PrefetchBackward(l - 1)
 			if remat {
 				r.say("forward block %d again", l)
 			}

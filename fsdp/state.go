@@ -12,8 +12,9 @@ type Param struct {
 	Name    string
 	Shape   device.Shape // of at least one dimension
 	Trained bool
-	Rate    float64 // of a trained one: its learning rate as a multiple of the run's
-	Split   bool    // the ranks of Ranks.Tensor hold different parts of it, of one shape; else all hold the same
+	Rate    float64   // of a trained one: its learning rate as a multiple of the run's
+	Split   bool      // the ranks of Ranks.Tensor hold different parts of it, of one shape; else all hold the same
+	For     Direction // which passes read it; both read what is trained
 }
 
 // Group is a set of parameters that are whole together.
@@ -111,101 +112,24 @@ func New(dev *device.Client, ranks Ranks, maths Maths, groups []Group) *State {
 func KeepsTrained(groups []Group) bool {
 	trained, most := 0, 0
 	for _, g := range groups[:len(groups)-1] {
-		whole := 0
 		for _, p := range g.Params {
-			whole += p.Shape.Bytes()
 			if p.Trained {
 				trained += p.Shape.Bytes()
 			}
 		}
-		most = max(most, whole)
+		most = max(most, g.whole(Forward), g.whole(Backward))
 	}
 	return 0 < trained && trained <= most
 }
 
-// part is this rank's rows of a parameter, and the shape of its shard.
-func (s *State) part(p Param) (lo, hi int, shard device.Shape) {
-	size := s.ranks.Shard.Size()
-	lo, hi = collective.Part(p.Shape.Dims[0], size, s.ranks.Shard.Rank())
-	return lo, hi, collective.ShardShape(p.Shape, size)
-}
-
-// upload puts this rank's shard of a parameter on the device; fill gives its rows.
-func (s *State) upload(p Param, fill Fill) (*device.Buffer, error) {
-	lo, hi, shard := s.part(p)
-	data := make([]byte, shard.Bytes())
-	if lo < hi {
-		if err := fill(lo, hi, data[:(hi-lo)*(p.Shape.Bytes()/p.Shape.Dims[0])]); err != nil {
-			return nil, err
+// whole is the bytes of what a pass of a direction reads of the group.
+func (g Group) whole(d Direction) (bytes int) {
+	for _, p := range g.Params {
+		if p.readBy(d) {
+			bytes += p.Shape.Bytes()
 		}
 	}
-	if s.offloaded(p) {
-		return s.dev.UploadPinned(data, shard)
-	}
-	return s.dev.Upload(data, shard)
-}
-
-// offloaded tells whether this rank's shard of a parameter lies in host memory.
-func (s *State) offloaded(p Param) bool { return s.ranks.Offload && !p.Trained }
-
-// Load uploads this rank's shard of parameter i of a group, asking fill for its rows only. Several parameters may be
-// loaded at once, all before Fix.
-func (s *State) Load(groupIndex, i int, fill Fill) error {
-	g := s.groups[groupIndex]
-	b, err := s.upload(g.params[i], fill)
-	if err != nil {
-		return fmt.Errorf("fsdp: load %s: %w", g.params[i].Name, err)
-	}
-	g.shards[i].Free()
-	g.shards[i] = b
-	return nil
-}
-
-// Fix says that everything is loaded: shards of frozen parameters, which never change from now on, go where gathering them
-// costs least. Those of a root group that is gathered only once, and those in host memory, stay where they are. All ranks
-// of a job call it together.
-func (s *State) Fix() error {
-	if s.ranks.Offload {
-		return nil
-	}
-	for l, g := range s.groups {
-		if l == len(s.groups)-1 && s.keepsRoot() {
-			continue
-		}
-		var frozen []int
-		var shards []*device.Buffer
-		for i, p := range g.params {
-			if !p.Trained {
-				frozen, shards = append(frozen, i), append(shards, g.shards[i])
-			}
-		}
-		fixed, err := s.ranks.Shard.Fix(g.name, shards)
-		if err != nil {
-			return fmt.Errorf("fsdp: fix %s: %w", g.name, err)
-		}
-		for j, i := range frozen {
-			g.shards[i] = fixed[j]
-		}
-	}
-	return nil
-}
-
-// keepsRoot tells whether the root group stays whole from pass to pass: where it never changes, and is gathered at all. It
-// is whole at the fullest moment of every pass.
-func (s *State) keepsRoot() bool {
-	return len(s.groups[len(s.groups)-1].trained) == 0 && s.ranks.Shard.Size() > 1
-}
-
-// Put takes a shard of parameter i of a group that is on the device already.
-func (s *State) Put(groupIndex, i int, shard *device.Buffer) error {
-	g := s.groups[groupIndex]
-	if _, _, want := s.part(g.params[i]); !shard.Shape().Equal(want) {
-		defer shard.Free()
-		return fmt.Errorf("fsdp: %s is given as %s, want %s", g.params[i].Name, shard.Shape(), want)
-	}
-	g.shards[i].Free()
-	g.shards[i] = shard
-	return nil
+	return bytes
 }
 
 // ZeroMoments starts the optimizer from nothing.

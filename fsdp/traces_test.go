@@ -25,6 +25,7 @@ func TestTraces(t *testing.T) {
 		{"keep-after-forward", mesh{replicate: 1, shard: 2, keep: true}, false, []int{1}, 1},
 		{"hsdp", mesh{replicate: 2, shard: 2}, false, []int{1}, 1},
 		{"together", mesh{replicate: 1, shard: 2, together: 4}, false, []int{1}, 2},
+		{"twice", mesh{replicate: 1, shard: 2, twice: true}, false, []int{1}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ranks := open(t, c.mesh)

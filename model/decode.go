@@ -133,7 +133,7 @@ func (d *Decoding) block(r *Run, l int, w []*device.Buffer) {
 		return
 	}
 	p, err := d.m.extend(d.cfg, l, r.shape, d.capacity)
-	out := r.execute(p, err, r.context(l, w, r.positions, r.x[len(r.x)-1], d.k[l], d.v[l])...)
+	out := r.execute(p, err, r.context(l, Forward, w, r.positions, r.x[len(r.x)-1], d.k[l], d.v[l])...)
 	if r.err != nil {
 		return
 	}
@@ -155,6 +155,7 @@ func (m *Model) logits(cfg Config, s Shape) (*device.Program, error) {
 // buildExtend is the program: parameters, cosines, sines, of branches also where each starts [B,n], positions [B,n],
 // x [B*n,D], keys and values so far [B,K,C,E] (donated) -> y [B*n,D], keys, values.
 func (b block) buildExtend(cfg Config, s Shape, capacity int) (device.Source, error) {
+	cfg.Float8 = b.float8
 	if k, ok := b.singleKernels(cfg, s.Rows, capacity); ok && s.Seq == 1 && !s.Packed {
 		return b.buildSingle(cfg, s, capacity, k)
 	}

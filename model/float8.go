@@ -6,7 +6,6 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
-	"gorun/csrc/device"
 	"gorun/model/hlo"
 )
 
@@ -24,8 +23,6 @@ func (c Config) Float8Refused() error {
 		return fmt.Errorf("with %d of %d blocks at either end in the dtype of activations none is left", c.Ends, c.Decoder.Layers)
 	case c.Head8 && (c.Head || c.Embed && c.Decoder.TiedHead):
 		return errors.New("the head is trained, and 8-bit floats are for what is frozen")
-	case c.Split.Tensor.split():
-		return errors.New("a base in 8-bit floats is not for tensor parallel parts")
 	}
 	for n := range c.Decoder.Layers {
 		if c.Decoder.Sparse(n) {
@@ -42,27 +39,21 @@ func (c Config) Float8Refused() error {
 
 // float8 adds the parameters of a product's weight, made of the given parts.
 func (l *layout) float8(lin *linear, name string, weights ...Part) {
-	lin.weight = l.add(Param{Name: name}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
-	lin.turned = l.add(Param{Name: name + ", turned", Role: Turned}, hlo.E4M3, []int{lin.in, lin.out})
+	split := l.cfg.Split.Tensor.split()
+	lin.weight = l.add(Param{Name: name, Split: split}, hlo.E4M3, []int{lin.out, lin.in}, weights...)
+	lin.turned = l.add(Param{Name: name + ", turned", Role: Turned, Split: split}, hlo.E4M3, []int{lin.in, lin.out})
 	lin.unit = l.add(Param{Name: name + ", unit", Role: Unit}, dtypes.Float32, []int{1})
 }
 
-// Float8 makes of a weight [out,in] in a wider dtype what the programs take: the weight, the same turned [in,out], and its
-// unit [1]. It consumes the weight.
-func (m *Model) Float8(weight *device.Buffer) ([]*device.Buffer, error) {
-	defer weight.Free()
-	s := weight.Shape()
-	p, err := m.program(fmt.Sprint("float8 ", s), func() (device.Source, error) {
-		return hlo.Build("float8", func(g *hlo.Graph) []hlo.Value {
-			w := g.Input(s)
-			f := g.Narrow(w, hlo.E4M3, g.Unit(g.MaxOver(g.Abs(g.F32(w)), 0, 1), hlo.E4M3))
-			return []hlo.Value{f.Value, g.Transpose(f.Value, 1, 0), g.Reshape(f.Unit, 1)}
-		})
-	})
-	if err != nil {
-		return nil, err
+// divide gives each of the weights' two copies to the pass that reads it. What the forward pass made is made again in the
+// backward pass, if the policy says so.
+func (b block) divide(r Remat) {
+	for _, l := range []linear{b.qkv, b.out, b.mlp, b.down} {
+		b.group.Params[l.turned].For = Backward
+		if again := r == RematFull || r == RematSelective && l.name == b.mlp.name; !again {
+			b.group.Params[l.weight].For = Forward
+		}
 	}
-	return p.Execute(weight)
 }
 
 // kept is a weight as parameters i, 8-bit floats, and unit give it, in the compute dtype.

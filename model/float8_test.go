@@ -3,14 +3,17 @@ package model_test
 import (
 	"math"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
 
+	"gorun/csrc/device"
 	"gorun/csrc/device/devicetest"
 	"gorun/model"
+	"gorun/model/hlo"
 	"gorun/model/safetensors"
 	"gorun/model/spec"
 	"gorun/tools/skip"
@@ -103,6 +106,7 @@ func TestFloat8Kernels(t *testing.T) {
 		"full remat":      {Adapters: adapters(d, 4), Remat: model.RematFull},
 		"dim 40":          {Adapters: adapters(d, 40)},
 		"with the head":   {Adapters: adapters(d, 4), Head8: true},
+		"one copy":        {Adapters: adapters(d, 4), OneCopy: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && name != "nothing again" {
@@ -131,7 +135,6 @@ func TestFloat8Refused(t *testing.T) {
 	}{
 		{"full fine-tuning", func(c *model.Config) { c.Full, c.Adapters = true, nil }},
 		{"experts", func(c *model.Config) { c.Decoder = tiny(mixed) }},
-		{"tensor parallel", func(c *model.Config) { c.Split.Tensor = model.Axis{Parts: 2} }},
 		{"head is trained", func(c *model.Config) { c.Head8, c.Head = true, true }},
 		{"DoRA", func(c *model.Config) {
 			c.Adapters = adapters(d, 3)
@@ -162,9 +165,53 @@ func TestFloat8Ends(t *testing.T) {
 	if loss, _ := b.run(batch(d, 2, 9, false), true); !(loss > 0 && loss < 1e3) {
 		t.Errorf("loss %v", loss)
 	}
+	w := b.upload()
+	defer device.FreeAll(w...)
+	dec, err := b.m.NewDecoding(1, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	if logits, err := dec.Feed(params(w), []int32{3, 1}, []int32{0, 1}, []int32{1}); err != nil || len(logits) != d.Vocab {
+		t.Errorf("%d logits: %v", len(logits), err)
+	}
 	cfg.Ends = 2
 	if _, err := model.New(nil, cfg); err == nil || !strings.Contains(err.Error(), "none is left") {
 		t.Errorf("2 of 3 blocks at either end: %v", err)
+	}
+}
+
+// TestFloat8OneCopy: programs that take one copy of a weight give the bits of those that take both, whatever is computed
+// again; the backward pass takes the forward pass's copy only of products that it computes again.
+func TestFloat8OneCopy(t *testing.T) {
+	dev := devicetest.OpenHasty(t)
+	d := tiny(func(d *spec.Decoder) { d.Layers = 1 })
+	x := batch(d, 2, 9, false)
+	for remat, again := range map[model.Remat]int{model.RematNone: 0, model.RematSelective: 1, model.RematFull: 4} {
+		cfg := model.Config{Decoder: d, Compute: dtypes.Float32, Adapters: adapters(d, 3), Float8: true, Remat: remat}
+		want, wantGrads := newBenchOn(t, dev, cfg).run(x, true)
+		cfg.OneCopy = true
+		b := newBenchOn(t, dev, cfg)
+		if got, grads := b.run(x, true); got != want || !reflect.DeepEqual(grads, wantGrads) {
+			t.Errorf("remat %d: loss %v, with both copies %v, or other gradients", remat, got, want)
+		}
+		both := 0
+		for _, p := range b.groups[0].Params {
+			switch {
+			case p.Role == model.Turned:
+				if p.For != model.Backward {
+					t.Errorf("%s is for %d", p.Name, p.For)
+				}
+			case p.Role == model.Base && p.Shape.DType == hlo.E4M3 && p.For == model.Forward:
+			case p.Role == model.Base && p.Shape.DType == hlo.E4M3:
+				both++
+			case p.For != model.Both:
+				t.Errorf("%s is for %d", p.Name, p.For)
+			}
+		}
+		if both != again {
+			t.Errorf("remat %d: both passes take %d weights, want %d", remat, both, again)
+		}
 	}
 }
 

@@ -247,6 +247,9 @@ func newBlock(cfg Config, n int) (block, error) {
 		}
 	}
 	b.group = l.group
+	if cfg.Float8 && cfg.OneCopy {
+		b.divide(cfg.Remat)
+	}
 	return b, nil
 }
 

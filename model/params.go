@@ -23,6 +23,7 @@ type Config struct {
 	Float8   bool               // the frozen weights of the blocks' products are kept, and multiplied, in 8-bit floats; only where Float8Refused is nil
 	Ends     int                // with Float8: that many blocks at either end of the decoder are as they are without
 	Head8    bool               // with Float8: the loss multiplies with the head in 8-bit floats too
+	OneCopy  bool               // with Float8: a block's program takes of a weight only the copy that its pass reads
 	Full     bool               // full fine-tuning: every base parameter is trained, in float32
 	Embed    bool               // with adapters: the embedding is trained in full, and so is a head that is one with it
 	Head     bool               // with adapters: a head of its own is trained in full
@@ -58,6 +59,16 @@ const (
 	LoraM              // DoRA's magnitudes [Out]
 )
 
+// Direction is which passes of a step read a parameter, forward or backward.
+type Direction int
+
+// The directions.
+const (
+	Both Direction = iota
+	Forward
+	Backward
+)
+
 // Param is one parameter of a group, as the programs take it.
 type Param struct {
 	Name      string // of the first tensor, or "<module>.lora_A.weight", "<module>.lora_B.weight", "<module>.lora_magnitude_vector"
@@ -67,6 +78,7 @@ type Param struct {
 	Rate      float64 // of a trained one: its learning rate as a multiple of the optimizer's
 	Parts     []Part  // what it is made of, stacked along axis 0; rows after them are zero
 	Split     bool    // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
+	For       Direction
 
 	shared bool // every part of Split.Tensor has a share of its gradient: the programs add them up
 }
@@ -75,6 +87,19 @@ type Param struct {
 type Group struct {
 	Name   string
 	Params []Param
+}
+
+// readBy tells whether programs of a direction take the parameter.
+func (p Param) readBy(d Direction) bool { return p.For == Both || p.For == d }
+
+// read picks those of the group's parameters that programs of a direction take.
+func (g Group) read(d Direction, w []*device.Buffer) (out []*device.Buffer) {
+	for i, p := range g.Params {
+		if p.readBy(d) {
+			out = append(out, w[i])
+		}
+	}
+	return out
 }
 
 // trainable lists the indexes of a group's trained parameters, the order in which gradients are returned.

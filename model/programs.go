@@ -32,11 +32,20 @@ func (s Shape) stream() Shape { return Shape{Rows: s.Rows, Seq: s.Seq} }
 // head is what the programs of the loss depend on.
 func (s Shape) head() Shape { return Shape{Rows: s.Rows, Seq: s.Seq, Loss: s.Loss} }
 
-// newEmit opens a block's program: its parameters come first in the argument list.
+// newEmit opens a program, of a block not that of its backward pass: its parameters come first in the argument list.
 func newEmit(g *hlo.Graph, cfg Config, group Group, s Shape) *emit {
+	return newEmitOf(g, cfg, group, s, Forward)
+}
+
+// newEmitOf is newEmit for a direction. Parameters that it does not read are invalid.
+func newEmitOf(g *hlo.Graph, cfg Config, group Group, s Shape, d Direction) *emit {
 	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}, rounding: newRounding()}
 	for _, p := range group.Params {
-		e.w = append(e.w, g.Input(p.Shape))
+		var w hlo.Value
+		if p.readBy(d) {
+			w = g.Input(p.Shape)
+		}
+		e.w = append(e.w, w)
 	}
 	return e
 }
@@ -99,7 +108,7 @@ func (b block) buildForward(cfg Config, s Shape, dropout bool) (device.Source, e
 func (b block) buildBackward(cfg Config, s Shape, dropout bool, saved []device.Shape) (device.Source, error) {
 	cfg.Float8 = b.float8
 	return hlo.Build("backward", func(g *hlo.Graph) []hlo.Value {
-		e := newEmit(g, cfg, b.group, s)
+		e := newEmitOf(g, cfg, b.group, s, Backward)
 		e.context(s, dropout)
 		b.countedTokens(e)
 		x := g.Input(cfg.stream(s))

@@ -75,9 +75,10 @@ func (e *emit) normMost(i int) hlo.Value {
 	return e.Scale(e.MaxOver(e.Abs(w), 0), math.Sqrt(float64(w.Dim(0))))
 }
 
-// meansOf says that o is made of weighted means of v's numbers, which are often fewer: none is greater than all of those.
+// meansOf says that o is made of weighted means of v's numbers, which are often fewer: none is greater than all of those. Where
+// rows are split, other parts' values are among them.
 func (e *emit) meansOf(v, o hlo.Value) {
-	if e.cfg.Float8 && e.cfg.Kernels {
+	if e.cfg.Float8 && e.cfg.Kernels && !e.cfg.Split.Context.split() {
 		e.rounding.most[o] = e.MaxOver(e.Abs(e.F32(v)), 0, 1)
 	}
 }

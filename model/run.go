@@ -126,9 +126,9 @@ func (r *Run) turnsOf(layer int) []*device.Buffer {
 	return r.turns[:2]
 }
 
-// context appends to a block's parameters what its programs also take.
-func (r *Run) context(layer int, w []*device.Buffer, more ...*device.Buffer) []*device.Buffer {
-	args := append(append([]*device.Buffer(nil), w...), r.turnsOf(layer)...)
+// context appends to a block's parameters w, of which it picks those of a direction, what its programs also take.
+func (r *Run) context(layer int, d Direction, w []*device.Buffer, more ...*device.Buffer) []*device.Buffer {
+	args := append(r.m.blocks[layer].group.read(d, w), r.turnsOf(layer)...)
 	if r.starts != nil {
 		args = append(args, r.starts)
 	}
@@ -152,7 +152,7 @@ func (r *Run) Forward(layer int, w []*device.Buffer) {
 		return
 	}
 	p, err := r.m.forward(layer, r.shape, r.keys != nil, r.m.cfg.Remat)
-	if out := r.execute(p, err, r.context(layer, w, r.x[layer])...); r.err == nil {
+	if out := r.execute(p, err, r.context(layer, Forward, w, r.x[layer])...); r.err == nil {
 		if r.m.blocks[layer].balanced(r.m.cfg) {
 			last := len(out) - 1
 			r.loads, out = append(r.loads, out[last]), out[:last]
@@ -167,7 +167,7 @@ func (r *Run) Infer(layer int, w []*device.Buffer) {
 		return
 	}
 	p, err := r.m.forward(layer, r.shape, r.keys != nil, RematFull)
-	if out := r.execute(p, err, r.context(layer, w, r.x[layer])...); r.err == nil {
+	if out := r.execute(p, err, r.context(layer, Forward, w, r.x[layer])...); r.err == nil {
 		r.x[layer].Free()
 		device.FreeAll(out[1:])
 		r.x = append(r.x, out[0])
@@ -243,7 +243,7 @@ func (r *Run) Backward(layer int, w []*device.Buffer) []*device.Buffer {
 	if r.m.blocks[layer].balanced(r.m.cfg) {
 		args = append(args, r.push)
 	}
-	out := r.execute(p, err, r.context(layer, w, append(args, r.dx)...)...)
+	out := r.execute(p, err, r.context(layer, Backward, w, append(args, r.dx)...)...)
 	if r.err != nil {
 		return nil
 	}

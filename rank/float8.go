@@ -10,12 +10,6 @@ import (
 // float8 keeps the frozen base in 8-bit floats, or says why this job cannot.
 func (j *Job) float8() error {
 	const use = "use peft.base_precision = \"bf16\""
-	if n := j.Mesh.Size(collective.Shard, collective.Context); n > 1 {
-		return fmt.Errorf("peft.base_precision: a base in 8-bit floats lies whole on every rank, and this mesh shards it over %d: replicate it with distributed.dp_replicate_size = %d and cp_size = 1, or %s", n, j.Mesh.World(), use)
-	}
-	if j.Recipe.Distributed.CPUOffload {
-		return fmt.Errorf("peft.base_precision: a base in 8-bit floats is made on the device and stays there: drop distributed.cpu_offload, or %s", use)
-	}
 	if j.Recipe.PEFT.BasePrecision == "fp8" {
 		j.Config.Ends = float8Ends(j.Config.Decoder.Layers)
 	}
@@ -24,6 +18,7 @@ func (j *Job) float8() error {
 		return fmt.Errorf("peft.base_precision: %w: %s", err, use)
 	}
 	j.Config.Float8 = true
+	j.Config.OneCopy = j.Mesh.Size(collective.Shard, collective.Context) > 1 || j.Recipe.Distributed.CPUOffload
 	return nil
 }
 
@@ -37,6 +32,9 @@ func (j *Job) base() (text string, ok bool) {
 		return "", false
 	}
 	text = "the weights of blocks in 8-bit floats, once for each pass (peft.base_precision)"
+	if j.Config.OneCopy {
+		text = "the weights of blocks in 8-bit floats, once for each pass, which fetches its own alone (peft.base_precision)"
+	}
 	if n := j.Config.Ends; n > 0 {
 		text += fmt.Sprintf(", but for the first and the last %d", n)
 	}

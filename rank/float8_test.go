@@ -10,7 +10,7 @@ import (
 )
 
 // TestFloat8: a base in 8-bit floats trains as one in bfloat16 does, nearly, says so, and a run that was stopped goes on to
-// the same bytes.
+// the same bytes; so does one whose base is in host memory.
 func TestFloat8(t *testing.T) {
 	base, wide, whole, parts := tinyBase(t), t.TempDir(), t.TempDir(), t.TempDir()
 	mustTrain(t, tinyRecipe(t, base, wide, "model.dtype=bf16"))
@@ -41,6 +41,11 @@ func TestFloat8(t *testing.T) {
 	if !bytes.Equal(file(t, parts, "LATEST", "adapter_model.safetensors"), file(t, whole, "LATEST", "adapter_model.safetensors")) {
 		t.Error("resumed: another adapter")
 	}
+	dir := t.TempDir()
+	mustTrain(t, tinyRecipe(t, base, dir, "model.dtype=bf16", float8, offload))
+	if !bytes.Equal(file(t, dir, "LATEST", "adapter_model.safetensors"), file(t, whole, "LATEST", "adapter_model.safetensors")) {
+		t.Error("with the base in host memory: another adapter")
+	}
 }
 
 // TestFloat8Ends: the first and the last fifteenth of the blocks are left as they are, of few blocks none.
@@ -52,7 +57,7 @@ func TestFloat8Ends(t *testing.T) {
 	}
 }
 
-// TestFloat8Refused: ranks that share the base among them, and kinds of adapters that need it in a wider dtype.
+// TestFloat8Refused: kinds of adapters that need the base in a wider dtype, on any mesh; no mesh by itself.
 func TestFloat8Refused(t *testing.T) {
 	base := tinyBase(t)
 	for _, c := range []struct {
@@ -62,11 +67,12 @@ func TestFloat8Refused(t *testing.T) {
 	}{
 		{nil, 1, ""},
 		{[]string{"distributed.dp_replicate_size=2"}, 2, ""},
-		{nil, 2, "shards it over 2: replicate it with distributed.dp_replicate_size = 2"},
-		{[]string{"distributed.cp_size=2"}, 2, "shards it over 2"},
-		{[]string{"distributed.tp_size=2"}, 2, "tensor parallel"},
-		{[]string{"distributed.cpu_offload=true"}, 1, "drop distributed.cpu_offload"},
+		{nil, 2, ""},
+		{[]string{"distributed.cp_size=2"}, 2, ""},
+		{[]string{"distributed.tp_size=2"}, 2, ""},
+		{[]string{offload}, 1, ""},
 		{[]string{"peft.use_dora=true", "peft.dropout=0"}, 1, "DoRA"},
+		{[]string{"peft.use_dora=true", "peft.dropout=0"}, 2, "DoRA"},
 	} {
 		r := tinyRecipe(t, base, t.TempDir(), append(c.sets, "model.dtype=bf16", "peft.base_precision=fp8")...)
 		job, err := PrepareAt(t.Context(), Place{World: c.world, Addr: "127.0.0.1:1"}, r, asIs)

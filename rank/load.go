@@ -2,15 +2,14 @@ package rank
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
 	"slices"
 
-	"github.com/gomlx/compute/dtypes"
 	"golang.org/x/sync/errgroup"
 
+	"gorun/collective"
 	"gorun/csrc/device"
 	"gorun/fsdp"
 	"gorun/model"
@@ -25,7 +24,7 @@ func groups(m *model.Model) []fsdp.Group {
 	for _, g := range m.Groups() {
 		to := fsdp.Group{Name: g.Name}
 		for _, p := range g.Params {
-			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Rate: p.Rate, Split: p.Split})
+			to.Params = append(to.Params, fsdp.Param{Name: p.Name, Shape: p.Shape, Trained: p.Trainable, Rate: p.Rate, Split: p.Split, For: fsdp.Direction(p.For)})
 		}
 		out = append(out, to)
 	}
@@ -40,11 +39,15 @@ type loader struct {
 	from  *export.Adapter // nil = a fresh adapter
 	init  string          // how fresh A are drawn
 	seed  int64
+	world *world
+	shard collective.Comm // the ranks that shard every parameter
 
 	modules map[string]*export.Module // of from, by name
+	drafts  []*draft                  // what narrow is to go on with, in the order of parameters
 }
 
-// load uploads this rank's rows of every parameter, several at once: conversion and dequantisation keep all cores busy.
+// load uploads this rank's rows of every parameter, several at once: conversion and dequantisation keep all cores busy. What
+// needs the other ranks waits for narrow.
 func (l *loader) load(m *model.Model) error {
 	if l.from != nil {
 		l.modules = map[string]*export.Module{}
@@ -58,37 +61,18 @@ func (l *loader) load(m *model.Model) error {
 		for i, p := range group.Params {
 			switch {
 			case p.Role == model.Turned || p.Role == model.Unit: // made with the weight before them
-			case p.Role == model.Base && p.Shape.DType == hlo.E4M3:
+			case p.Role == model.Base && p.Shape.DType == hlo.E4M3 && l.hasAll(p):
 				work.Go(func() error { return l.float8(m, g, i, p) })
+			case p.Role == model.Base && p.Shape.DType == hlo.E4M3:
+				d := &draft{param: p, group: g, i: i}
+				l.drafts = append(l.drafts, d)
+				work.Go(func() error { return d.read(l) })
 			default:
 				work.Go(func() error { return l.state.Load(g, i, l.fill(p)) })
 			}
 		}
 	}
 	return work.Wait()
-}
-
-// float8 loads a weight that is kept in 8-bit floats, and the two parameters after it. Only one rank holds it all: the
-// unit is of the whole weight.
-func (l *loader) float8(m *model.Model, group, i int, p model.Param) error {
-	p.Shape.DType = dtypes.BFloat16
-	data := make([]byte, p.Shape.Bytes())
-	if err := l.fill(p)(0, p.Shape.Dims[0], data); err != nil {
-		return fmt.Errorf("load %s: %w", p.Name, err)
-	}
-	weight, err := l.dev.Upload(data, p.Shape)
-	if err != nil {
-		return fmt.Errorf("load %s: %w", p.Name, err)
-	}
-	made, err := m.Float8(weight)
-	if err != nil {
-		return fmt.Errorf("load %s: %w", p.Name, err)
-	}
-	var errs []error
-	for n, b := range made {
-		errs = append(errs, l.state.Put(group, i+n, b))
-	}
-	return errors.Join(errs...)
 }
 
 // fill reads a parameter's rows; of a part, those columns that are in it.

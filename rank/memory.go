@@ -44,8 +44,10 @@ const ahead = 2
 
 // held is what a group of parameters takes: of one rank's part of the model whole, and sharded. Gradients are float32.
 type held struct {
-	whole, frozen, trained int64 // all parameters whole; shards of frozen ones, and of trained ones with moments
-	grads, reduced         int64 // gradients whole, and their shards
+	whole, stays    int64 // whole what the backward pass reads, and of that what the forward pass has read too
+	copied          int64 // of what the backward pass reads, shards of frozen parameters
+	frozen, trained int64 // shards of frozen parameters, and of trained ones with moments
+	grads, reduced  int64 // gradients whole, and their shards
 }
 
 // fullest is the shape of the job's micro-batch that takes most memory, and the fullest moment of a step on it.
@@ -85,8 +87,11 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 	kept := sharded && keeps
 	gathered := func(l int) (sum int64) { // while block l is at work and the one before it is on its way
 		for i, g := range groups {
-			if i != l && i != l-1 && i != layers && (d.ReshardAfterForward || i > l) {
-				if kept {
+			if i != l && i != l-1 && i != layers {
+				switch {
+				case !d.ReshardAfterForward && i < l && sharded:
+					sum += g.stays
+				case kept:
 					sum += g.grads
 				}
 				continue
@@ -95,7 +100,7 @@ func (j *Job) peak(s model.Shape) (memory, error) {
 				sum += g.whole
 			}
 			if d.CPUOffload && (!sharded || i == l-1) { // of those that are whole, the copies are gone
-				sum += g.frozen
+				sum += g.copied
 			}
 		}
 		return sum
@@ -139,14 +144,22 @@ func (j *Job) held() (out []held, keeps bool, err error) {
 		var h held
 		for _, p := range g.Params {
 			whole, shard := int64(p.Shape.Bytes()), int64(collective.ShardShape(p.Shape, n).Bytes())
-			h.whole += whole
-			if !p.Trainable {
-				h.frozen += shard
+			if p.For != model.Forward {
+				h.whole += whole
+			}
+			if p.For == model.Both {
+				h.stays += whole
+			}
+			if p.Trainable {
+				h.trained += 3 * shard
+				h.grads += whole
+				h.reduced += shard
 				continue
 			}
-			h.trained += 3 * shard
-			h.grads += whole
-			h.reduced += shard
+			h.frozen += shard
+			if p.For != model.Forward {
+				h.copied += shard
+			}
 		}
 		out = append(out, h)
 	}

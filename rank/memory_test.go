@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"gorun/configs"
@@ -57,8 +58,12 @@ func TestPlannedMemory(t *testing.T) {
 		{name: "dp2 without reshard", dp: 2, tp: 1, set: []string{keep}},
 		{name: "tp2 sp", dp: 1, tp: 2, set: []string{sequence}},
 		{name: "dp4", dp: 4, tp: 1},
+		{name: "dp2 in 8-bit floats", dp: 2, tp: 1, set: []string{"model.dtype=bf16", "peft.base_precision=fp8_all"}},
 	} {
 		for _, scheme := range []string{"lora", "none"} {
+			if scheme == "none" && slices.Contains(m.set, "peft.base_precision=fp8_all") { // that is for a frozen base
+				continue
+			}
 			t.Run(m.name+" "+scheme, func(t *testing.T) {
 				m.cp = 1
 				dir := t.TempDir()

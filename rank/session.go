@@ -111,9 +111,13 @@ func open(d Device, base *Base, p parameters, shapes []model.Shape) (s *Session,
 	s.state = fsdp.New(s.dev, ranks, maths, groups(s.model))
 	trained, rates := s.state.Trained()
 	go func() { compiled <- m.Prepare(shapes, maths, trained, rates) }()
-	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed}
+	l := loader{dev: s.dev, state: s.state, base: base.Source, from: p.from, init: p.init, seed: p.seed, world: p.world, shard: ranks.Shard}
+	defer l.free()
 	err = l.load(s.model)
-	if err = errors.Join(err, <-compiled); err != nil {
+	if err = errors.Join(err, <-compiled); err != nil { // before any collective: on a GPU, XLA measures while it compiles
+		return s, err
+	}
+	if err = l.narrow(s.model); err != nil {
 		return s, err
 	}
 	return s, s.state.Fix()

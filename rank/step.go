@@ -23,11 +23,12 @@ func (t *trainer) step(ctx context.Context, batch *data.Step, lr float64) (*fsdp
 			r.Forward(l, w)
 			p.ReshardAfterForward(l)
 		}
+		p.PrefetchBackward(layers - 1)
 		loss, dHead := r.Loss(p.Root())
 		p.AddLoss(loss, r.Valid())
 		for l := layers - 1; l >= 0; l-- {
-			w := p.Unshard(l)
-			p.Prefetch(l - 1)
+			w := p.UnshardBackward(l)
+			p.PrefetchBackward(l - 1)
 			dw := r.Backward(l, w)
 			p.Reshard(l)
 			p.Accumulate(l, dw)
