@@ -347,7 +347,7 @@ func TestSecondInterrupt(t *testing.T) {
 func TestNoOrphans(t *testing.T) {
 	pids := t.TempDir()
 	agent := exec.Command(os.Args[0])
-	agent.Env = append(os.Environ(), agentEnv+"="+t.TempDir(), roleEnv+"=deaf", "GORUN_TEST_PIDS="+pids)
+	agent.Env = append(os.Environ(), agentEnv+"="+t.TempDir(), roleEnv+"=deaf", meetEnv+"="+t.TempDir(), "GORUN_TEST_PIDS="+pids)
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
