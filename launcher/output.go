@@ -69,12 +69,16 @@ func (p *prefixed) flush() {
 // spared is a rank's log, which the rank outlives: what comes after it could not be written, as on a full disk, is
 // dropped. An error would close the pipe that the rank writes to, and so end the rank.
 type spared struct {
-	log  io.Writer
 	lost func(error) // told of it once
-	over bool
+
+	mu   sync.Mutex
+	log  io.Writer // protected by mu
+	over bool      // protected by mu
 }
 
 func (s *spared) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.over {
 		if _, err := s.log.Write(b); err != nil {
 			s.over = true

@@ -50,6 +50,20 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestCut: of a long error whole lines are kept.
+func TestCut(t *testing.T) {
+	line := strings.Repeat("x", 150) + "\n"
+	for text, want := range map[string]string{
+		"short":                            "short",
+		strings.Repeat(line, 20):           strings.Repeat(line, 13) + "... the rest is in its log",
+		strings.Repeat("\u00e9", maxError): strings.Repeat("\u00e9", maxError/2) + "\n... the rest is in its log",
+	} {
+		if got := cut(text); got != want {
+			t.Errorf("%.20q... is cut to %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestStreams(t *testing.T) {
 	s, err := ParseStreams("0:1,2:3")
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -164,7 +164,8 @@ func trainOn(t *testing.T, r *configs.Recipe, world int) {
 
 // TestSavingPause: training on two ranks goes on at once while a checkpoint is read, gathered and written, of an adapter
 // and of all parameters, and the checkpoints are those of a run that saves once. The bound is that which is asked for; a
-// quiet machine needs a hundredth of it, and of four checkpoints one finds it quiet.
+// quiet machine needs a hundredth of it, and of four checkpoints one finds it quiet, or training waits for less than half of
+// what one takes: if it went on only when all is written, it would wait for all of that.
 func TestSavingPause(t *testing.T) {
 	base := tinyBase(t)
 	for scheme, weights := range map[string]string{"lora": "adapter_model.safetensors", "none": "model.safetensors"} {
@@ -177,12 +178,9 @@ func TestSavingPause(t *testing.T) {
 				t.Fatalf("rank %d: %v\n%s", i, err, ranks[i].stderr.String())
 			}
 		}
-		least := math.Inf(1)
-		for _, e := range ranks[0].saved {
-			least = min(least, e.PauseS)
-		}
-		if len(ranks[0].saved) != 4 || len(ranks[1].saved) > 0 || least > 0.1 {
-			t.Errorf("%s: training paused for %g s at least: %+v", scheme, least, ranks[0].saved)
+		goesOn := slices.ContainsFunc(ranks[0].saved, func(e event) bool { return e.PauseS < max(0.1, e.TookS/2) })
+		if len(ranks[0].saved) != 4 || len(ranks[1].saved) > 0 || !goesOn {
+			t.Errorf("%s: training paused for too long: %+v", scheme, ranks[0].saved)
 		}
 		for _, name := range []string{weights, "optimizer.safetensors", "state.json"} {
 			if !bytes.Equal(file(t, dir, "LATEST", name), file(t, once, "LATEST", name)) {
@@ -244,7 +242,7 @@ func TestRankDies(t *testing.T) {
 			}
 			died := time.Now()
 			errs := await(t, ranks)
-			if took := time.Since(died); took > 10*time.Second {
+			if took := time.Since(died); took > 30*time.Second { // a collective may take ten minutes
 				t.Errorf("the others took %s to notice", took)
 			}
 			for i, err := range errs {
