@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"gorun/configs"
 	"gorun/csrc/plugins"
 	"gorun/launcher/rdzv"
 	"gorun/launcher/slurm"
@@ -89,6 +90,10 @@ func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error 
 	if step.LocalTask > 0 {
 		return step.StandBy(context.WithoutCancel(ctx), standbyWait)
 	}
+	recipe, err := configs.Load(c.Recipe, c.Set)
+	if err != nil {
+		return err
+	}
 	warned := make(chan os.Signal, 1)
 	signal.Notify(warned, syscall.SIGUSR1)
 	defer signal.Stop(warned)
@@ -113,7 +118,7 @@ func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error 
 	if step.Task > 0 {
 		return errLeft
 	}
-	return goOn(context.WithoutCancel(ctx), a, step, len(warned) > 0)
+	return goOn(context.WithoutCancel(ctx), a, step, recipe.Checkpoint, len(warned) > 0)
 }
 
 func describeStep(step *slurm.Step, ranks int) string {
@@ -125,8 +130,9 @@ func describeStep(step *slurm.Step, ranks int) string {
 }
 
 // goOn queues the job again after it has stopped early with a checkpoint: if it was warned that its time is nearly over
-// (SIGUSR1), or has to make room for another one, but not if somebody cancelled it.
-func goOn(ctx context.Context, a *app, step *slurm.Step, warned bool) error {
+// (SIGUSR1), or has to make room for another one, but not if somebody cancelled it, nor if its next turn would not go on
+// from there.
+func goOn(ctx context.Context, a *app, step *slurm.Step, k configs.Checkpoint, warned bool) error {
 	job, err := step.Job(ctx)
 	switch {
 	case err != nil:
@@ -134,6 +140,9 @@ func goOn(ctx context.Context, a *app, step *slurm.Step, warned bool) error {
 		return errLeft
 	case !job.Batch:
 		a.log.Info().Msgf("job %s has no batch script, so it can't be queued again: start it anew, and it goes on from its checkpoint", step.JobID)
+		return errLeft
+	case !k.Enabled || k.Resume != "auto":
+		a.log.Warn().Msgf("job %s is not queued again: its next turn would not go on from a checkpoint of this one, as the recipe has checkpoint.enabled = %v and resume = %q", step.JobID, k.Enabled, k.Resume)
 		return errLeft
 	default:
 		a.log.Info().Msgf("job %s is queued again, and goes on from its last checkpoint", step.JobID)

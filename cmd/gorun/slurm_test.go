@@ -2,9 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"gorun/configs"
+	"gorun/launcher/slurm"
 )
 
 // task makes this process's environment that of a task of a step with two nodes, and returns what the flags become.
@@ -55,5 +62,48 @@ func TestUnderSlurmFlags(t *testing.T) {
 	}
 	if _, err = task(t, "1", func(f *launchFlags) { f.Nnodes = "3" }); err == nil || !strings.Contains(err.Error(), "has 2 nodes") {
 		t.Errorf("with --nnodes 3: %v", err)
+	}
+}
+
+// TestGoOn: a job is queued again if it was warned of its end, has a script, and goes on from its checkpoint.
+func TestGoOn(t *testing.T) {
+	dir := t.TempDir()
+	asked := filepath.Join(dir, "asked")
+	fake := "#!/bin/sh\n[ \"$1\" = requeue ] && echo \"$2\" >> " + asked + "\necho \"JobId=17 JobState=RUNNING BatchFlag=$BATCH PreemptTime=None\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "scontrol"), []byte(fake), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	auto, never := configs.Default().Checkpoint, configs.Default().Checkpoint
+	never.Resume = "never"
+	for _, c := range []struct {
+		name, batch string
+		checkpoint  configs.Checkpoint
+		warned      bool
+		queued      string
+		says        string
+	}{
+		{"goes on", "1", auto, true, "17\n", "is queued again"},
+		{"begins afresh", "1", never, true, "", `is not queued again: its next turn would not go on from a checkpoint of this one, as the recipe has checkpoint.enabled = true and resume = "never"`},
+		{"no script", "0", auto, true, "", "has no batch script"},
+		{"cancelled", "1", auto, false, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("BATCH", c.batch)
+			if err := os.RemoveAll(asked); err != nil {
+				t.Fatal(err)
+			}
+			var log strings.Builder
+			if err := goOn(t.Context(), newApp(globals{LogLevel: "info"}, nil, io.Discard, &log), &slurm.Step{JobID: "17"}, c.checkpoint, c.warned); !errors.Is(err, errLeft) {
+				t.Error(err)
+			}
+			queued, err := os.ReadFile(asked)
+			if string(queued) != c.queued || err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("queued %q (%v), want %q", queued, err, c.queued)
+			}
+			if !strings.Contains(log.String(), c.says) {
+				t.Errorf("said %q, want %q", log.String(), c.says)
+			}
+		})
 	}
 }
