@@ -59,6 +59,9 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 			}
 		}
 		if err := t.beside(ctx, batch, &last, &clock); err != nil {
+			if stop = ctx.Err() != nil && errors.Is(err, ctx.Err()); stop {
+				break // a validation was left: the steps before it are to be kept
+			}
 			return err
 		}
 	}

@@ -108,7 +108,7 @@ func seconds(flag *float64, otherwise time.Duration) time.Duration {
 
 // launch trains with ranks as processes of their own. ended is told how.
 func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rdzv.Verdict)) error {
-	recipe, err := configs.Load(c.Recipe, c.Set)
+	recipe, err := c.load()
 	if err != nil {
 		return err
 	}
