@@ -59,8 +59,8 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 			}
 		}
 		if err := t.beside(ctx, batch, &last, &clock); err != nil {
-			if stop = ctx.Err() != nil && errors.Is(err, ctx.Err()); stop {
-				break // a validation was left: the steps before it are to be kept
+			if stop = errors.Is(err, errValidationLeft) || ctx.Err() != nil && errors.Is(err, ctx.Err()); stop {
+				break // the steps before the validation are to be kept
 			}
 			return err
 		}
@@ -81,7 +81,7 @@ func (t *trainer) beside(ctx context.Context, batch *data.Step, last **running, 
 		}
 	}
 	if validate {
-		if err := t.validate(t.world.steady(ctx)); err != nil {
+		if err := t.validate(ctx); err != nil {
 			return err
 		}
 	}
@@ -186,7 +186,11 @@ func sampleIDs(s *data.Step) []int {
 	return out
 }
 
-// validate measures the mean loss on every validation set; the first set's, or their mean, is what LOWEST_VAL goes by.
+// errValidationLeft says that a validation has not been made to its end, since a rank was asked to stop.
+var errValidationLeft = errors.New("the validation was left")
+
+// validate measures the mean loss on every validation set; the first set's, or their mean, is what LOWEST_VAL goes by. When
+// ctx is cancelled, on any rank, all leave it at the same batch.
 func (t *trainer) validate(ctx context.Context) error {
 	sum := 0.0
 	for _, name := range t.job.valNames {
@@ -239,7 +243,14 @@ func (s *Session) meanLossOf(ctx context.Context, batches iter.Seq2[data.Batch, 
 		if err != nil {
 			return 0, 0, err
 		}
-		logp, err := s.Score(ctx, mb)
+		stop, err := s.world.any("whether to leave the validation", ctx.Err() != nil)
+		if err != nil {
+			return 0, 0, err
+		}
+		if stop {
+			return 0, 0, errors.Join(errValidationLeft, ctx.Err())
+		}
+		logp, err := s.Score(s.world.steady(ctx), mb)
 		if err != nil {
 			return 0, 0, err
 		}
