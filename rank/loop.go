@@ -33,7 +33,7 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 	clock := time.Now()
 	stop := false
 	for {
-		if stop, err = t.world.any("whether to stop", ctx.Err() != nil); err != nil || stop {
+		if stop, err = t.world.any("whether to stop", ctx.Err() != nil || t.unlogged != nil); err != nil || stop {
 			break
 		}
 		batch, err := loader.Next(context.WithoutCancel(ctx))
@@ -104,7 +104,10 @@ func (t *trainer) end(ctx context.Context, stopped bool) error {
 		}
 	}
 	if err := t.awaitSaving(); err != nil {
-		return err
+		return errors.Join(err, t.unlogged)
+	}
+	if t.unlogged != nil {
+		return fmt.Errorf("the run has ended after step %d, as its records cannot be written: %w", t.state.Steps(), t.unlogged)
 	}
 	if stopped {
 		return errors.Join(ErrStopped, context.Cause(ctx), t.log.Print(t.stoppedWhere()))
@@ -172,10 +175,19 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	spent := time.Since(*clock).Seconds()
 	*clock = time.Now()
 	speed, mfu := t.meter.read(r.batch, spent)
-	return t.log.Step(metrics.Record{
+	t.recorded(t.log.Step(metrics.Record{
 		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: o.Tokens,
 		TokS: speed, StepTimeS: spent, MFU: mfu, MemGiB: float64(t.dev.Memory().Peak) / gib,
-	})
+	}))
+	return nil
+}
+
+// recorded takes the outcome of writing a record. One that cannot be written, as on a full disk, ends the run, but not
+// before it has saved.
+func (t *trainer) recorded(err error) {
+	if t.unlogged == nil {
+		t.unlogged = err
+	}
 }
 
 func sampleIDs(s *data.Step) []int {
@@ -200,10 +212,7 @@ func (t *trainer) validate(ctx context.Context) error {
 			return fmt.Errorf("validation set %s: %w", name, err)
 		}
 		sum += loss
-		err = t.log.Validation(metrics.ValidationRecord{Step: t.state.Steps(), Epoch: t.position.epoch, Set: name, ValLoss: loss, NumLabelTokens: tokens, TimeS: time.Since(start).Seconds()})
-		if err != nil {
-			return err
-		}
+		t.recorded(t.log.Validation(metrics.ValidationRecord{Step: t.state.Steps(), Epoch: t.position.epoch, Set: name, ValLoss: loss, NumLabelTokens: tokens, TimeS: time.Since(start).Seconds()}))
 	}
 	mean := sum / float64(len(t.job.valNames))
 	t.position.valLoss = &mean
