@@ -75,7 +75,7 @@ func (e leftToAgent) Unwrap() error { return e.error }
 // returns ends that.
 func deaf() (hear func()) {
 	unread := make(chan os.Signal, 1)
-	signal.Notify(unread, syscall.SIGTERM, syscall.SIGUSR1)
+	signal.Notify(unread, append(hangup(), syscall.SIGTERM, syscall.SIGUSR1)...)
 	return func() { signal.Stop(unread) }
 }
 
