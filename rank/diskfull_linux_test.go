@@ -3,6 +3,7 @@ package rank
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,25 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("with room again:\n%s", out)
 	}
 	sameRun(t, dir, whole)
+}
+
+// TestRecordsDiskFull: a disk that has no room for the records ends the run with what to do, after a checkpoint; the run
+// goes on from there.
+func TestRecordsDiskFull(t *testing.T) {
+	disk, dir := smalldisk.Mount(t, 20), t.TempDir()
+	r := tinyRecipe(t, tinyBase(t), dir, "step_scheduler.num_epochs=100", "step_scheduler.val_every_steps=0", "logging.dir="+filepath.Join(disk, "logs"))
+	out, err := train(t.Context(), t, r)
+	if !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "set logging.dir elsewhere") {
+		t.Errorf("on a full disk: %v\n%s", err, out)
+	}
+	saved := wholeCheckpoints(t, dir)
+	if saved < 2 || saved > 399 {
+		t.Fatalf("the newest checkpoint is of step %d:\n%s", saved, out)
+	}
+	r.Logging.Dir, r.StepScheduler.MaxSteps = "", saved+1
+	if out := mustTrain(t, r); !strings.Contains(out, fmt.Sprintf("\nstep %d/", saved+1)) {
+		t.Errorf("with room again:\n%s", out)
+	}
 }
 
 // TestExportNoRoom: an export that its disk has no room for, or that may not be written, says where and what to do, and

@@ -33,7 +33,7 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 	clock := time.Now()
 	stop := false
 	for {
-		if stop, err = t.world.any("whether to stop", ctx.Err() != nil); err != nil || stop {
+		if stop, err = t.world.any("whether to stop", ctx.Err() != nil || t.unlogged != nil); err != nil || stop {
 			break
 		}
 		batch, err := loader.Next(context.WithoutCancel(ctx))
@@ -59,6 +59,9 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 			}
 		}
 		if err := t.beside(ctx, batch, &last, &clock); err != nil {
+			if stop = errors.Is(err, errValidationLeft) || ctx.Err() != nil && errors.Is(err, ctx.Err()); stop {
+				break // the steps before the validation are to be kept
+			}
 			return err
 		}
 	}
@@ -78,7 +81,7 @@ func (t *trainer) beside(ctx context.Context, batch *data.Step, last **running, 
 		}
 	}
 	if validate {
-		if err := t.validate(t.world.steady(ctx)); err != nil {
+		if err := t.validate(ctx); err != nil {
 			return err
 		}
 	}
@@ -101,7 +104,10 @@ func (t *trainer) end(ctx context.Context, stopped bool) error {
 		}
 	}
 	if err := t.awaitSaving(); err != nil {
-		return err
+		return errors.Join(err, t.unlogged)
+	}
+	if t.unlogged != nil {
+		return fmt.Errorf("the run has ended after step %d, as its records cannot be written: %w", t.state.Steps(), t.unlogged)
 	}
 	if stopped {
 		return errors.Join(ErrStopped, context.Cause(ctx), t.log.Print(t.stoppedWhere()))
@@ -169,10 +175,19 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	spent := time.Since(*clock).Seconds()
 	*clock = time.Now()
 	speed, mfu := t.meter.read(r.batch, spent)
-	return t.log.Step(metrics.Record{
+	t.recorded(t.log.Step(metrics.Record{
 		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: o.Tokens,
 		TokS: speed, StepTimeS: spent, MFU: mfu, MemGiB: float64(t.dev.Memory().Peak) / gib,
-	})
+	}))
+	return nil
+}
+
+// recorded takes the outcome of writing a record. One that cannot be written, as on a full disk, ends the run, but not
+// before it has saved.
+func (t *trainer) recorded(err error) {
+	if t.unlogged == nil {
+		t.unlogged = err
+	}
 }
 
 func sampleIDs(s *data.Step) []int {
@@ -183,7 +198,11 @@ func sampleIDs(s *data.Step) []int {
 	return out
 }
 
-// validate measures the mean loss on every validation set; the first set's, or their mean, is what LOWEST_VAL goes by.
+// errValidationLeft says that a validation has not been made to its end, since a rank was asked to stop.
+var errValidationLeft = errors.New("the validation was left")
+
+// validate measures the mean loss on every validation set; the first set's, or their mean, is what LOWEST_VAL goes by. When
+// ctx is cancelled, on any rank, all leave it at the same batch.
 func (t *trainer) validate(ctx context.Context) error {
 	sum := 0.0
 	for _, name := range t.job.valNames {
@@ -193,10 +212,7 @@ func (t *trainer) validate(ctx context.Context) error {
 			return fmt.Errorf("validation set %s: %w", name, err)
 		}
 		sum += loss
-		err = t.log.Validation(metrics.ValidationRecord{Step: t.state.Steps(), Epoch: t.position.epoch, Set: name, ValLoss: loss, NumLabelTokens: tokens, TimeS: time.Since(start).Seconds()})
-		if err != nil {
-			return err
-		}
+		t.recorded(t.log.Validation(metrics.ValidationRecord{Step: t.state.Steps(), Epoch: t.position.epoch, Set: name, ValLoss: loss, NumLabelTokens: tokens, TimeS: time.Since(start).Seconds()}))
 	}
 	mean := sum / float64(len(t.job.valNames))
 	t.position.valLoss = &mean
@@ -236,7 +252,14 @@ func (s *Session) meanLossOf(ctx context.Context, batches iter.Seq2[data.Batch, 
 		if err != nil {
 			return 0, 0, err
 		}
-		logp, err := s.Score(ctx, mb)
+		stop, err := s.world.any("whether to leave the validation", ctx.Err() != nil)
+		if err != nil {
+			return 0, 0, err
+		}
+		if stop {
+			return 0, 0, errors.Join(errValidationLeft, ctx.Err())
+		}
+		logp, err := s.Score(s.world.steady(ctx), mb)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -153,35 +153,41 @@ func TestTrain(t *testing.T) {
 		t.Errorf("a complete run does not say so:\n%s", out)
 	}
 
-	// Interrupted while running.
-	cut := t.TempDir()
-	r.Checkpoint.Dir = cut
-	job := prepare(t, r)
-	ctx, cancel := context.WithCancel(context.Background())
+	// Interrupted while running, and in a validation.
 	var said bytes.Buffer
-	watch := writerFunc(func(b []byte) (int, error) {
-		said.Write(b)
-		if bytes.Contains(b, []byte("step 2/8")) {
-			cancel()
+	interrupted := func(after int) {
+		t.Helper()
+		cut := t.TempDir()
+		r.Checkpoint.Dir = cut
+		job := prepare(t, r)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		said.Reset()
+		watch := writerFunc(func(b []byte) (int, error) {
+			said.Write(b)
+			if bytes.Contains(b, fmt.Appendf(nil, "step %d/8", after)) {
+				cancel()
+			}
+			return len(b), nil
+		})
+		err := job.Run(ctx, Options{Device: testDevice(t), Out: watch})
+		if !errors.Is(err, ErrStopped) || !errors.Is(err, context.Canceled) || !regexp.MustCompile(`\nstopped as asked, after step \d, which is saved\n`).Match(said.Bytes()) {
+			t.Errorf("interrupted: %v\n%s", err, said.String())
 		}
-		return len(b), nil
-	})
-	err := job.Run(ctx, Options{Device: testDevice(t), Out: watch})
-	if !errors.Is(err, context.Canceled) || !regexp.MustCompile(`\nstopped as asked, after step [23], which is saved\n`).Match(said.Bytes()) {
-		t.Errorf("interrupted: %v\n%s", err, said.String())
+		if n := len(losses(t, cut)); n < after || n > after+1 {
+			t.Errorf("interrupted after %d steps, asked after %d", n, after)
+		}
+		mustTrain(t, r)
+		same("interrupted", cut)
 	}
-	if err := job.Close(); err != nil {
-		t.Error(err)
-	}
-	if n := len(losses(t, cut)); n < 2 || n > 3 {
-		t.Errorf("interrupted after %d steps", n)
-	}
-	mustTrain(t, r)
-	same("interrupted", cut)
+	interrupted(2)
+	interrupted(4)
 
 	// Interrupted before.
 	r.Checkpoint.Dir = t.TempDir()
-	job = prepare(t, r)
+	job := prepare(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	said.Reset()
 	if err := job.Run(ctx, Options{Device: testDevice(t), Out: &said}); !errors.Is(err, ErrStopped) || !strings.Contains(said.String(), "stopped as asked, before the first step\n") {
 		t.Errorf("interrupted before: %v\n%s", err, said.String())

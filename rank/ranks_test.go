@@ -190,13 +190,14 @@ func TestSavingPause(t *testing.T) {
 	}
 }
 
-// TestStop: one rank of three is asked to stop; all end the same step, save, and leave without an error; what follows is
-// as if they had not stopped.
+// TestStop: one rank of three is asked to stop as a validation begins; all leave it, save, and leave without an error; what
+// follows is as if they had not stopped.
 func TestStop(t *testing.T) {
 	devicetest.CPUOnly(t)
 	base := tinyBase(t)
 	dir := t.TempDir()
 	r := mesh{"", 3, 1, 1, 1, 2, nil}.recipe(t, base, dir)
+	r.StepScheduler.ValEverySteps = 3
 	ranks := startRanks(t, r, 3, func(rank int) []string {
 		if rank == 2 {
 			return []string{"GORUN_TEST_STOP=3"}
@@ -210,6 +211,9 @@ func TestStop(t *testing.T) {
 	}
 	if n := len(losses(t, dir)); n != 3 {
 		t.Errorf("stopped after %d steps, want 3", n)
+	}
+	if got := file(t, dir, "validation.jsonl"); len(got) > 0 {
+		t.Errorf("a validation was made to its end:\n%s", got)
 	}
 	trainOn(t, r, 3)
 	whole := t.TempDir()

@@ -102,7 +102,8 @@ func (t *trainer) saved() error {
 	}
 	s.paused += s.reading.Waited()
 	t.world.events.tell(event{Event: "saved", Step: s.step, PauseS: s.paused.Seconds(), TookS: s.took.Seconds()})
-	return t.log.Print(fmt.Sprintf("saved %s (written in %s, training paused for %s)", s.path, brief(s.took), brief(s.paused)))
+	t.recorded(t.log.Print(fmt.Sprintf("saved %s (written in %s, training paused for %s)", s.path, brief(s.took), brief(s.paused))))
+	return nil
 }
 
 // brief is a duration to two or three digits.

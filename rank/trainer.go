@@ -38,6 +38,7 @@ type trainer struct {
 	saving     *saving            // the checkpoint that is being written; nil = none
 	world      *world
 	log        *metrics.Logger
+	unlogged   error // why a record could not be written; see recorded
 	meter      meter
 	position   position
 }

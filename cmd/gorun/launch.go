@@ -108,7 +108,7 @@ func seconds(flag *float64, otherwise time.Duration) time.Duration {
 
 // launch trains with ranks as processes of their own. ended is told how.
 func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rdzv.Verdict)) error {
-	recipe, err := configs.Load(c.Recipe, c.Set)
+	recipe, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -128,10 +128,7 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	}
 	// The end of ctx is the first signal, which asks for a checkpoint; the agent must see that signal, and the next one.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP)
-	}
+	signal.Notify(signals, append(hangup(), os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)...)
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
 		return ctx.Err()

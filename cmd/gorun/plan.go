@@ -21,7 +21,11 @@ func (c *planCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Ranks < 1 {
 		return fmt.Errorf("%w: --ranks %d: want 1 or more", errUsage, c.Ranks)
 	}
-	job, err := c.prepareAt(ctx, a, rank.Place{World: c.Ranks})
+	recipe, err := c.load()
+	if err != nil {
+		return err
+	}
+	job, err := a.prepare(ctx, recipe, rank.Place{World: c.Ranks}, a.resolve(ctx))
 	if err != nil {
 		return err
 	}

@@ -42,15 +42,20 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 			err = leftToAgent{err}
 		}
 	}()
-	job, err := c.prepareAt(ctx, a, place)
+	recipe, err := c.load()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, job.Close()) }()
 	_, device, err := a.device()
 	if err != nil {
 		return err
 	}
+	// Ranks end together: one that left while it tokenises would be missed by the others.
+	job, err := a.prepare(context.WithoutCancel(ctx), recipe, place, a.resolve(ctx))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, job.Close()) }()
 	device.GPU = place.GPU
 	if place.Rank == 0 {
 		if err := job.Describe(a.stdout); err != nil {
@@ -70,7 +75,7 @@ func (e leftToAgent) Unwrap() error { return e.error }
 // returns ends that.
 func deaf() (hear func()) {
 	unread := make(chan os.Signal, 1)
-	signal.Notify(unread, syscall.SIGTERM, syscall.SIGUSR1)
+	signal.Notify(unread, append(hangup(), syscall.SIGTERM, syscall.SIGUSR1)...)
 	return func() { signal.Stop(unread) }
 }
 

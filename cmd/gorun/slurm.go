@@ -90,7 +90,7 @@ func (c *trainCmd) runStep(ctx context.Context, a *app, step *slurm.Step) error 
 	if step.LocalTask > 0 {
 		return step.StandBy(context.WithoutCancel(ctx), standbyWait)
 	}
-	recipe, err := configs.Load(c.Recipe, c.Set)
+	recipe, err := c.load()
 	if err != nil {
 		return err
 	}

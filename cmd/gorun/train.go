@@ -35,26 +35,16 @@ func (f recipeFlags) args(path string) []string {
 	return append(args, "--", path)
 }
 
-// prepare loads the recipe and reads everything that it names, for one rank alone.
-func (f recipeFlags) prepare(ctx context.Context, a *app) (*rank.Job, error) {
-	return f.prepareAt(ctx, a, rank.Place{})
-}
+// load reads the recipe.
+func (f recipeFlags) load() (*configs.Recipe, error) { return configs.Load(f.Recipe, f.Set) }
 
-// prepareAt is prepare for one of several ranks.
-func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank.Job, error) {
-	recipe, err := configs.Load(f.Recipe, f.Set)
-	if err != nil {
-		return nil, err
-	}
+// prepare reads everything that a recipe names, for the rank at a place.
+func (a *app) prepare(ctx context.Context, recipe *configs.Recipe, p rank.Place, resolve rank.Resolve) (*rank.Job, error) {
 	cache, err := plugins.CacheDir()
 	if err != nil {
 		return nil, err
 	}
 	p.Cache, p.Progress = filepath.Join(cache, "tokens"), a.progress()
-	resolve := a.resolve(ctx)
-	if p.World > 0 { // ranks end together: one that left here would be missed by the others
-		ctx = context.WithoutCancel(ctx)
-	}
 	return rank.PrepareAt(ctx, p, recipe, resolve)
 }
 
@@ -85,25 +75,29 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 }
 
 // unread keeps this process alive where nobody reads its output any more, as when an interrupt has ended the tee behind it
-// first: a write fails then, which no run minds, and SIGPIPE would end the run before it has saved. The function that it
-// returns ends that.
+// first: a write fails then, which no run minds, and SIGPIPE would end the run before it has saved. So would a second SIGHUP,
+// which a closed terminal and its shell may both send. The function that it returns ends that.
 func unread() (end func()) {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGPIPE)
+	signal.Notify(signals, append(hangup(), syscall.SIGPIPE)...)
 	return func() { signal.Stop(signals) }
 }
 
 // train trains in this process.
 func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
-	job, err := c.prepare(ctx, a)
+	recipe, err := c.load()
+	if err != nil {
+		return err
+	}
+	kind, device, err := a.device() // before what may take long: a plugin that is missing should not cost it
+	if err != nil {
+		return err
+	}
+	job, err := a.prepare(ctx, recipe, rank.Place{}, a.resolve(ctx))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, job.Close()) }()
-	kind, device, err := a.device()
-	if err != nil {
-		return err
-	}
 	if err := job.Settle(device.CUDA); err != nil {
 		return err
 	}
@@ -111,5 +105,9 @@ func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "device  %s by %s\n\n", kind, device.Plugin)
+	heard := context.AfterFunc(ctx, func() {
+		a.log.Info().Msg("asked to stop: the run ends its step and saves; a second interrupt ends it at once")
+	})
+	defer heard()
 	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
 }
