@@ -7,12 +7,17 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// missing asks a communicator's ranks where they are and names those that have not come to a collective.
+// missing asks a communicator's ranks where they are and names those that have not come to a collective. A rank that does
+// not answer may have ended because it was late too, with an answer: there is time to be told of that.
 func (j *Job) missing(c call, comm string, ranks []int) string {
+	patience := time.NewTimer(causePatience)
+	defer patience.Stop()
 	found := make([]string, len(ranks))
+	var silent atomic.Bool
 	var asking sync.WaitGroup
 	for i, r := range ranks {
 		if r == j.cfg.Rank {
@@ -22,6 +27,7 @@ func (j *Job) missing(c call, comm string, ranks []int) string {
 			e, err := j.ask(r, comm)
 			switch {
 			case err != nil:
+				silent.Store(true)
 				found[i] = fmt.Sprintf("rank %d does not answer (%v)", r, err)
 			case e.Seq >= c.seq:
 			case e.Seq == 0:
@@ -32,6 +38,12 @@ func (j *Job) missing(c call, comm string, ranks []int) string {
 		})
 	}
 	asking.Wait()
+	if silent.Load() {
+		select {
+		case <-j.ctx.Done():
+		case <-patience.C:
+		}
+	}
 	var list []string
 	for _, f := range found {
 		if f != "" {

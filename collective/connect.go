@@ -6,11 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 )
 
 // errLate says that a deadline has passed.
 var errLate = errors.New("it has taken too long")
+
+// isLate tells whether an error is that a deadline has passed, ours or a connection's.
+func isLate(err error) bool {
+	return errors.Is(err, errLate) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
+}
 
 // greetingPatience bounds the greeting, so that a stranger who connects and stays silent costs little.
 const greetingPatience = 10 * time.Second

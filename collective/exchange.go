@@ -17,18 +17,19 @@ func (j *Job) Exchange(what string, mine []byte) ([][]byte, error) {
 	return j.ExchangeWithin(what, mine, j.cfg.Timeout)
 }
 
-// ExchangeWithin is Exchange where ranks may come later than the job's timeout allows.
+// ExchangeWithin is Exchange where ranks may come later than the job's timeout allows. Rank 0 knows who is late: the others
+// wait to be told.
 func (j *Job) ExchangeWithin(what string, mine []byte, patience time.Duration) ([][]byte, error) {
 	if len(mine) > maxValue {
 		return nil, fmt.Errorf("exchange %s: a value of %d bytes, at most %d may be passed", what, len(mine), maxValue)
 	}
 	j.seq++
+	collect := j.fromAll
+	if j.cfg.Rank != 0 {
+		collect, patience = j.fromRoot, patience+causePatience
+	}
 	late := time.NewTimer(patience)
 	defer late.Stop()
-	collect := j.fromRoot
-	if j.cfg.Rank == 0 {
-		collect = j.fromAll
-	}
 	all, err := collect(mine, late.C)
 	if err != nil {
 		return nil, fmt.Errorf("exchange %s: %w", what, j.fail(err))

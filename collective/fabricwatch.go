@@ -49,7 +49,7 @@ func (n *NCCL) look() error {
 	defer n.looking.Unlock()
 	if n.mu.TryLock() {
 		var err error
-		if !n.ended {
+		if !n.ended && n.fabric.job.ctx.Err() == nil { // else who queued something may have given it up
 			_, err = n.fabric.lib.Settle(n.comm, 0)
 		}
 		n.mu.Unlock()

@@ -223,7 +223,7 @@ func TestFixedLate(t *testing.T) {
 	devicetest.CPUOnly(t)
 	dev := devicetest.Open(t)
 	mem := newCommon(t, dev)
-	f := fabrics(t, joinAll(t, 2, func(j *JobConfig) { j.Timeout = 300 * time.Millisecond }), stuck{idle{dev}})
+	f := fabrics(t, joinAll(t, 2, func(j *JobConfig) { j.Timeout = time.Second }), stuck{idle{dev}})
 	for r := range f {
 		f[r].memory = mem
 	}

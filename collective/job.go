@@ -145,14 +145,18 @@ func (j *Job) absent() (out []int) {
 func (j *Job) follow() error {
 	deadline := time.Now().Add(j.cfg.StartTimeout)
 	var conn net.Conn
+	var last error
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		var err error
 		if conn, err = j.join(deadline); err == nil {
 			break
 		}
+		if last == nil || !isLate(err) { // why, rather than that time is over
+			last = err
+		}
 		var refused refusal
 		if errors.Is(err, errKey) || errors.As(err, &refused) || time.Until(deadline) < pause {
-			return fmt.Errorf("rank 0: %w", err)
+			return fmt.Errorf("rank 0: %w", last)
 		}
 		select {
 		case <-time.After(pause):

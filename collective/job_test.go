@@ -134,7 +134,7 @@ func TestJoinRefuses(t *testing.T) {
 			addr := freeAddr(t)
 			both := []JobConfig{config(0, 2, addr), config(1, 2, addr)}
 			for i := range both {
-				both[i].StartTimeout = 700 * time.Millisecond
+				both[i].StartTimeout = 3 * time.Second // for both to begin, on a busy machine
 			}
 			c.change(&both[1])
 			_, errs := tryJoin(t, both)
@@ -246,9 +246,12 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// soon is the timeout of what a rank does not come to. What all come to has the time that a busy machine takes.
+const soon = 300 * time.Millisecond
+
 // TestLate: when a rank does not come, the others say which, and how far it is.
 func TestLate(t *testing.T) {
-	jobs := joinAll(t, 3, func(c *JobConfig) { c.Timeout = 700 * time.Millisecond })
+	jobs := joinAll(t, 3, nil)
 	comms := make([]Comm, 3)
 	for r, j := range jobs {
 		comms[r] = j.Comm("dp_shard", []int{0, 1, 2})
@@ -258,6 +261,7 @@ func TestLate(t *testing.T) {
 		if err := c.(*Host).AllReduceMemory("block 3", b, b, dtypes.Float32); err != nil || c.Rank() == 1 {
 			return err
 		}
+		c.(*Host).timeout = soon
 		return c.(*Host).AllGatherMemory("block 4", b, b[:4])
 	})
 	for _, r := range []int{0, 2} {
@@ -269,7 +273,7 @@ func TestLate(t *testing.T) {
 
 // TestLateExchange: an exchange names who has not come.
 func TestLateExchange(t *testing.T) {
-	jobs := joinAll(t, 3, func(c *JobConfig) { c.Timeout = 500 * time.Millisecond })
+	jobs := joinAll(t, 3, func(c *JobConfig) { c.Timeout = soon })
 	errs := make(chan error, 2)
 	for _, r := range []int{0, 2} {
 		go func() {
@@ -278,12 +282,9 @@ func TestLateExchange(t *testing.T) {
 		}()
 	}
 	for range 2 {
-		if err := <-errs; err == nil || !strings.Contains(err.Error(), "exchange losses") {
+		if err := <-errs; err == nil || !strings.Contains(err.Error(), "exchange losses") || !strings.Contains(err.Error(), "ranks [1] have not arrived") {
 			t.Errorf("got %v", err)
 		}
-	}
-	if err := jobs[0].Err(); !strings.Contains(err.Error(), "ranks [1] have not arrived") && !strings.Contains(err.Error(), "rank 0 does not answer") {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"time"
 )
 
@@ -149,7 +148,7 @@ func (t *tcp) fail(c call, err error) error {
 	var l *lost
 	switch {
 	case t.job.Err() != nil:
-	case errors.Is(err, errLate), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case isLate(err):
 		err = fmt.Errorf("rank %d: %s number %d of %s has taken longer than it may: %s", t.job.cfg.Rank, opNames[c.op], c.seq, t.name, t.job.missing(c, t.name, t.ranks))
 	case errors.As(err, &l):
 		select {

@@ -275,8 +275,11 @@ int gorun_buffer_destroy(const gorun_api *api, void *buffer, char **err) {
   return destroy(api, FN_BUFFER_DESTROY, buffer, err);
 }
 
-int gorun_buffer_pointer(const gorun_api *api, void *buffer, void **pointer, char **err) {
-  return get(api, FN_BUFFER_POINTER, buffer, pointer, err);
+int gorun_buffer_pointer(const gorun_api *api, void *buffer, uintptr_t *pointer, char **err) {
+  void *p;
+  int rc = get(api, FN_BUFFER_POINTER, buffer, &p, err);
+  *pointer = (uintptr_t)p;
+  return rc;
 }
 
 int gorun_buffer_ready(const gorun_api *api, void *buffer, void **event, char **err) {

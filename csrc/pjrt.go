@@ -286,10 +286,10 @@ func (p *Plugin) DestroyBuffer(b Buffer) error {
 // BufferPointer is the address of the buffer's memory on the device; valid while the buffer lives, and safe to read
 // only after its ready event.
 func (p *Plugin) BufferPointer(b Buffer) (uintptr, error) {
-	var ptr unsafe.Pointer
+	var at C.uintptr_t // on a GPU no address of this process
 	var msg *C.char
-	rc := C.gorun_buffer_pointer(p.api, b.p, &ptr, &msg)
-	return uintptr(ptr), check("buffer pointer", rc, &msg)
+	rc := C.gorun_buffer_pointer(p.api, b.p, &at, &msg)
+	return uintptr(at), check("buffer pointer", rc, &msg)
 }
 
 // BufferReady returns an event that fires when the buffer's contents are there, or with the error that made them.

@@ -50,7 +50,7 @@ int gorun_uninitialized(const gorun_api *api, void *client, void *device, int ty
                         void **buffer, char **err);
 int gorun_download(const gorun_api *api, void *buffer, void *dst, size_t n, void **event, char **err);
 int gorun_buffer_destroy(const gorun_api *api, void *buffer, char **err);
-int gorun_buffer_pointer(const gorun_api *api, void *buffer, void **pointer, char **err);
+int gorun_buffer_pointer(const gorun_api *api, void *buffer, uintptr_t *pointer, char **err);
 int gorun_buffer_ready(const gorun_api *api, void *buffer, void **event, char **err);
 
 int gorun_event_await(const gorun_api *api, void *event, char **err);

@@ -32,7 +32,7 @@ type testNode struct {
 // startNodes runs n agents of one run, each with gpus[i] ranks, on loopback addresses of their own.
 func startNodes(t *testing.T, role string, gpus ...int) []*testNode {
 	t.Helper()
-	t.Setenv(roleEnv, role)
+	setRole(t, role)
 	port := freePort("127.0.4.1")
 	dir := t.TempDir() // shared by the nodes
 	var nodes []*testNode
@@ -62,8 +62,8 @@ func (n *testNode) end(t *testing.T) error {
 	select {
 	case err := <-n.ended:
 		return err
-	case <-time.After(30 * time.Second):
-		t.Fatalf("an agent has not ended after 30 s; its console shows %q and %q", n.out, n.errs)
+	case <-time.After(time.Minute):
+		t.Fatalf("an agent has not ended after a minute; its console shows %q and %q", n.out, n.errs)
 		return nil
 	}
 }
@@ -115,7 +115,6 @@ func TestNodesVerdict(t *testing.T) {
 func TestNodesStop(t *testing.T) {
 	nodes := startNodes(t, "wait", 1, 1)
 	for _, n := range nodes {
-		n.conf.HangTimeout = 0
 		n.run(t)
 	}
 	within(t, "the ranks start", func() bool {
@@ -133,8 +132,8 @@ func TestNodesStop(t *testing.T) {
 func TestNodesRestart(t *testing.T) {
 	nodes := startNodes(t, "once:wait", 1, 1)
 	for _, n := range nodes {
-		n.conf.MinNodes, n.conf.MaxRestarts, n.conf.HangTimeout = 1, 1, 0
-		n.conf.LastCall = time.Second
+		n.conf.MinNodes, n.conf.MaxRestarts = 1, 1
+		n.conf.LastCall = 3 * time.Second // for the two to meet
 		n.run(t)
 	}
 	within(t, "the ranks start", func() bool {

@@ -2,6 +2,8 @@ package launcher
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +47,20 @@ func TestFollow(t *testing.T) {
 	got, _ := tr.progress()
 	if want := (rdzv.Progress{Step: 4, Op: "all-reduce", Seq: 5, Begun: true}); got != want {
 		t.Errorf("progress is %+v, want %+v", got, want)
+	}
+}
+
+// TestCut: of a long error whole lines are kept.
+func TestCut(t *testing.T) {
+	line := strings.Repeat("x", 150) + "\n"
+	for text, want := range map[string]string{
+		"short":                            "short",
+		strings.Repeat(line, 20):           strings.Repeat(line, 13) + "... the rest is in its log",
+		strings.Repeat("\u00e9", maxError): strings.Repeat("\u00e9", maxError/2) + "\n... the rest is in its log",
+	} {
+		if got := cut(text); got != want {
+			t.Errorf("%.20q... is cut to %q, want %q", text, got, want)
+		}
 	}
 }
 
@@ -95,11 +111,26 @@ func TestPrefixed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := two.flush(); err != nil {
-		t.Fatal(err)
-	}
+	two.flush()
 	if want := "[1]: x\n[0]: ab\n[1]: y\n"; b.String() != want {
 		t.Errorf("the console shows %q, want %q", b.String(), want)
+	}
+}
+
+// TestUnread: a console that takes nothing ends no rank's stream.
+func TestUnread(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p := &prefixed{to: &console{w: w}}
+	for _, text := range []string{"a line\n", strings.Repeat("x", maxLine+1)} {
+		if n, err := p.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%d of %d bytes, %v", n, len(text), err)
+		}
 	}
 }
 

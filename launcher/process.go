@@ -125,9 +125,17 @@ func (r *process) wait(events *os.File) {
 // drain is how long the output of a rank that has ended may take to arrive.
 const drain = time.Second
 
+// stderrName is the log of a rank's stderr and of what a rank tells its agent for it.
+const stderrName = "stderr"
+
+// rankDir is the folder of a rank's logs.
+func (a *Agent) rankDir(gen, rank int) string {
+	return filepath.Join(a.cfg.RunDir(), fmt.Sprintf("attempt_%d", gen), strconv.Itoa(rank))
+}
+
 // connect opens the rank's logs and leads its output there and to the console.
 func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error) {
-	dir := filepath.Join(a.cfg.RunDir(), fmt.Sprintf("attempt_%d", p.Gen), strconv.Itoa(r.rank))
+	dir := a.rankDir(p.Gen, r.rank)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, logFault(err)
 	}
@@ -135,36 +143,38 @@ func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error)
 	for _, local := range a.cfg.LocalFilter {
 		show = show || local == r.local
 	}
-	stream := func(id int, name string, to *console) (io.Writer, error) {
+	stream := func(id int, name string, to *console) (all, log io.Writer, err error) {
 		f, err := os.Create(filepath.Join(dir, name+".log"))
 		if err != nil {
-			return nil, logFault(err)
+			return nil, nil, logFault(err)
 		}
 		files = append(files, f)
-		log := &spared{log: f, lost: func(err error) {
+		log = &spared{log: f, lost: func(err error) {
 			a.cfg.Log.Warn().Err(err).Msgf("the %s of rank %d is logged no further; the rank goes on", name, r.rank)
 		}}
 		if !show || a.cfg.Redirects.has(r.local, id) && !a.cfg.Tee.has(r.local, id) {
-			return log, nil
+			return log, log, nil
 		}
 		prefix := ""
 		if p.World() > 1 {
 			prefix = fmt.Sprintf("[%d]: ", r.rank)
 		}
 		screen := &prefixed{to: to, prefix: prefix}
-		files = append(files, closer(screen.flush))
-		return io.MultiWriter(log, screen), nil
+		files = append(files, closer(func() error { screen.flush(); return nil }))
+		return io.MultiWriter(log, screen), log, nil
 	}
-	out, err := stream(1, "stdout", a.out)
+	out, _, err := stream(1, "stdout", a.out)
+	var log io.Writer
 	if err == nil {
 		r.cmd.Stdout = out
-		out, err = stream(2, "stderr", a.err)
+		out, log, err = stream(2, stderrName, a.err)
 	}
 	if err != nil {
 		closeAll(files)
 		return nil, err
 	}
 	r.cmd.Stderr = io.MultiWriter(out, &r.stderr)
+	r.tracker.log = io.MultiWriter(log, &r.stderr)
 	r.cmd.WaitDelay = drain
 	return files, nil
 }
@@ -196,7 +206,7 @@ func (r *process) failure() *rdzv.Failure {
 		return nil
 	}
 	p, _ := r.tracker.progress()
-	f := &rdzv.Failure{Cause: rdzv.Exited, Rank: r.rank, PID: p.PID, Code: state.ExitCode(), Step: p.Step, Op: p.Op, Seq: p.Seq, Tail: r.stderr.String()}
+	f := &rdzv.Failure{Cause: rdzv.Exited, Rank: r.rank, PID: p.PID, Code: state.ExitCode(), Step: p.Step, Op: p.Op, Seq: p.Seq, Error: r.tracker.said(), Tail: r.stderr.String()}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		f.Cause, f.Code = rdzv.Killed, 0
 		f.Signal = unix.SignalName(ws.Signal())

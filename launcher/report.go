@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"gorun/launcher/rdzv"
@@ -37,14 +38,10 @@ func logFault(err error) error {
 	return fmt.Errorf("--log-dir: name a folder that can be written to and has room: %w", err)
 }
 
-// announce prints the line and keeps the verdict, unless it is about ranks of other nodes only. A disk that is slow holds
+// announce tells the user, and keeps the verdict unless it is about ranks of other nodes only. A disk that is slow holds
 // up neither the ranks' end nor the other nodes.
 func (a *Agent) announce(v *rdzv.Verdict) {
-	if !v.OK || v.Stopped {
-		a.err.mu.Lock()
-		fmt.Fprintf(a.err.w, "gorun: %s\n", v.Line())
-		a.err.mu.Unlock()
-	}
+	a.tell(v)
 	if a.plan == nil && (v.OK || v.Failure.Node != a.self.ID) {
 		return
 	}
@@ -61,6 +58,28 @@ func (a *Agent) announce(v *rdzv.Verdict) {
 			a.cfg.Log.Warn().Err(err).Msg("the verdict could not be written")
 		}
 	}(a.kept)
+}
+
+// tell prints the verdict, after what explains it; what ranks say from then on is not shown.
+func (a *Agent) tell(v *rdzv.Verdict) {
+	if v.OK && !v.Stopped {
+		return
+	}
+	if !v.OK {
+		a.out.mute(true)
+		a.err.mute(true)
+	}
+	a.err.mu.Lock()
+	defer a.err.mu.Unlock()
+	if f := v.Failure; f != nil && f.Rank >= 0 {
+		if said := strings.TrimSpace(f.Error); strings.Contains(said, "\n") {
+			fmt.Fprintf(a.err.w, "gorun: rank %d says:\n%s\n", f.Rank, said)
+		}
+		if f.Cause != rdzv.NoStart {
+			fmt.Fprintf(a.err.w, "gorun: the log of rank %d on node %s is %s; the other ranks' are beside it\n", f.Rank, f.Node, filepath.Join(a.rankDir(v.Gen, f.Rank), stderrName+".log"))
+		}
+	}
+	fmt.Fprintf(a.err.w, "gorun: %s\n", v.Line())
 }
 
 // keepTimeout is how long the end of a run waits for its verdict to be on disk.

@@ -93,7 +93,7 @@ func TestFloat8Held(t *testing.T) {
 	total := func(set ...string) (h held) {
 		t.Helper()
 		r := tinyRecipe(t, base, t.TempDir(), append(set, "model.dtype=bf16")...)
-		job, err := PrepareAt(Place{World: 2, Addr: "127.0.0.1:1"}, r, asIs)
+		job, err := PrepareAt(t.Context(), Place{World: 2, Addr: "127.0.0.1:1"}, r, asIs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,7 +40,7 @@ func TestRankProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err := PrepareAt(p, r, asIs)
+	job, err := PrepareAt(t.Context(), p, r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,8 @@ func trainOn(t *testing.T, r *configs.Recipe, world int) {
 
 // TestSavingPause: training on two ranks goes on at once while a checkpoint is read, gathered and written, of an adapter
 // and of all parameters, and the checkpoints are those of a run that saves once. The bound is that which is asked for; a
-// quiet machine needs a hundredth of it, and of four checkpoints one finds it quiet.
+// quiet machine needs a hundredth of it, and of four checkpoints one finds it quiet, or training waits for less than half of
+// what one takes: if it went on only when all is written, it would wait for all of that.
 func TestSavingPause(t *testing.T) {
 	base := tinyBase(t)
 	for scheme, weights := range map[string]string{"lora": "adapter_model.safetensors", "none": "model.safetensors"} {
@@ -177,12 +178,9 @@ func TestSavingPause(t *testing.T) {
 				t.Fatalf("rank %d: %v\n%s", i, err, ranks[i].stderr.String())
 			}
 		}
-		least := math.Inf(1)
-		for _, e := range ranks[0].saved {
-			least = min(least, e.PauseS)
-		}
-		if len(ranks[0].saved) != 4 || len(ranks[1].saved) > 0 || least > 0.1 {
-			t.Errorf("%s: training paused for %g s at least: %+v", scheme, least, ranks[0].saved)
+		goesOn := slices.ContainsFunc(ranks[0].saved, func(e event) bool { return e.PauseS < max(0.1, e.TookS/2) })
+		if len(ranks[0].saved) != 4 || len(ranks[1].saved) > 0 || !goesOn {
+			t.Errorf("%s: training paused for too long: %+v", scheme, ranks[0].saved)
 		}
 		for _, name := range []string{weights, "optimizer.safetensors", "state.json"} {
 			if !bytes.Equal(file(t, dir, "LATEST", name), file(t, once, "LATEST", name)) {
@@ -244,7 +242,7 @@ func TestRankDies(t *testing.T) {
 			}
 			died := time.Now()
 			errs := await(t, ranks)
-			if took := time.Since(died); took > 10*time.Second {
+			if took := time.Since(died); took > 30*time.Second { // a collective may take ten minutes
 				t.Errorf("the others took %s to notice", took)
 			}
 			for i, err := range errs {
@@ -275,7 +273,7 @@ func TestPlaceFrom(t *testing.T) {
 // TestDescribeRanks: what is printed before the first step counts the samples of all ranks and one rank's memory.
 func TestDescribeRanks(t *testing.T) {
 	base := tinyBase(t)
-	job, err := PrepareAt(Place{Rank: 1, World: 4}, tinyRecipe(t, base, t.TempDir(), "distributed.dp_replicate_size=2"), asIs)
+	job, err := PrepareAt(t.Context(), Place{Rank: 1, World: 4}, tinyRecipe(t, base, t.TempDir(), "distributed.dp_replicate_size=2"), asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +295,7 @@ func TestDescribeRanks(t *testing.T) {
 		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple",
 		"distributed.cp_size=3": "4 ranks are no multiple", "distributed.tp_size=4": "2 key/value heads do not divide into 4",
 	} {
-		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := PrepareAt(t.Context(), Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s on 4 ranks: got %v, want %q", bad, err, want)
 		}
 	}

@@ -3,11 +3,9 @@ package rank
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"time"
 
 	"gorun/collective"
@@ -32,10 +30,7 @@ type world struct {
 // join waits for all ranks of the run. Cancelling ctx does not end the job: a run that is asked to stop goes on to the
 // edge of its step on all ranks.
 func join(ctx context.Context, mesh collective.Mesh, p Place, limits configs.DistEnv) (*world, error) {
-	w := &world{mesh: mesh, events: &events{enc: json.NewEncoder(p.Events)}, limits: limits}
-	if p.Events == nil {
-		w.events = nil
-	}
+	w := &world{mesh: mesh, events: p.events(), limits: limits}
 	if mesh.World() == 1 {
 		return w, nil
 	}
@@ -277,40 +272,4 @@ func (w *world) record() string {
 		return ""
 	}
 	return fmt.Sprintf("rank %d: the last collectives:\n%s", w.mesh.Rank(), w.job.FlightRecord())
-}
-
-// events tells the launcher how far this rank is. A nil events tells nobody.
-type events struct {
-	mu  sync.Mutex
-	enc *json.Encoder
-}
-
-// event is one line.
-type event struct {
-	Event string `json:"event"` // "ready", "step", "collective", "saved", "done"
-	Step  int    `json:"step,omitempty"`
-	Op    string `json:"op,omitempty"`   // "all-gather block 7"
-	Comm  string `json:"comm,omitempty"` // "dp_shard x cp"
-	Seq   uint64 `json:"seq,omitempty"`
-	State string `json:"state,omitempty"` // "begin", "end"
-
-	PauseS float64 `json:"pause_s,omitempty"` // of "saved": for how long training waited
-	TookS  float64 `json:"took_s,omitempty"`  // of "saved": until the checkpoint was whole
-}
-
-func (e *events) tell(v event) {
-	if e == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_ = e.enc.Encode(v) // a launcher that is gone hears nothing
-}
-
-func (e *events) collective(c collective.Event) {
-	state := "begin"
-	if c.End {
-		state = "end"
-	}
-	e.tell(event{Event: "collective", Op: c.Op + " " + c.What, Comm: c.Comm, Seq: c.Seq, State: state})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -42,7 +43,8 @@ func (a *app) asRanks(ctx context.Context, n int) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make([]error, n)
+	said := &saidOnce{w: a.stderr, lines: map[string]bool{}}
+	var first error // the others' are because of it
 	var all sync.WaitGroup
 	for r := range n {
 		cmd := exec.CommandContext(ctx, self, os.Args[1:]...)
@@ -50,19 +52,77 @@ func (a *app) asRanks(ctx context.Context, n int) error {
 			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, "GORUN_JOB_KEY="+hex.EncodeToString(key))
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = 10 * time.Second
-		cmd.Stdout, cmd.Stderr = io.Discard, a.stderr
+		errs := &saidByRank{to: said}
+		cmd.Stdout, cmd.Stderr = io.Discard, errs
 		if r == 0 {
 			cmd.Stdout = a.stdout
 		}
 		all.Go(func() {
-			if err := cmd.Run(); err != nil {
-				errs[r] = fmt.Errorf("rank %d: %w", r, err)
+			err := cmd.Run()
+			errs.flush()
+			if err != nil && said.enough() {
+				first = fmt.Errorf("rank %d: %w", r, err)
 				cancel()
 			}
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	return first
+}
+
+// saidOnce shows what several ranks say once, and nothing from when one has failed on: the others say that they lost it.
+type saidOnce struct {
+	mu    sync.Mutex
+	w     io.Writer
+	lines map[string]bool // protected by mu
+	over  bool            // protected by mu
+}
+
+func (s *saidOnce) say(line []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.lines[string(line)] {
+		return nil
+	}
+	s.lines[string(line)] = true
+	_, err := s.w.Write(line)
+	return err
+}
+
+// enough ends what is shown; true if it has not been ended before.
+func (s *saidOnce) enough() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.over
+	s.over = true
+	return !before
+}
+
+// saidByRank is a rank's stderr, which is shown by whole lines.
+type saidByRank struct {
+	to   *saidOnce
+	part []byte // a line that has not ended yet
+}
+
+// flush shows what there is of a last line.
+func (r *saidByRank) flush() {
+	if len(r.part) > 0 {
+		_ = r.to.say(append(r.part, '\n')) // nobody is left to tell
+	}
+}
+
+func (r *saidByRank) Write(b []byte) (int, error) {
+	r.part = append(r.part, b...)
+	for {
+		end := bytes.IndexByte(r.part, '\n') + 1
+		if end == 0 {
+			return len(b), nil
+		}
+		if err := r.to.say(r.part[:end]); err != nil {
+			return 0, err
+		}
+		r.part = r.part[end:]
+	}
 }
 
 // freePort is a port of the loopback interface that nobody listens on.

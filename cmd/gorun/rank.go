@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,6 +35,13 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 	if isPipe(eventsFD) {
 		place.Events = os.NewFile(eventsFD, "events")
 	}
+	log := place.Log(a.stderr)
+	defer func() {
+		if err != nil && !errors.Is(err, rank.ErrStopped) && place.Failed(err) {
+			fmt.Fprintln(log, "gorun:", err)
+			err = leftToAgent{err}
+		}
+	}()
 	job, err := c.prepareAt(ctx, a, place)
 	if err != nil {
 		return err
@@ -49,8 +57,13 @@ func (c *rankCmd) Run(ctx context.Context, a *app) (err error) {
 			return err
 		}
 	}
-	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout, Fault: a.stderr})
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout, Fault: log})
 }
+
+// leftToAgent is an error of a rank that its agent tells the user.
+type leftToAgent struct{ error }
+
+func (e leftToAgent) Unwrap() error { return e.error }
 
 // deaf keeps a further request to stop, after the first one, from ending this process before it has done what the first
 // asked for: Slurm sends its signals to all processes of a job, and the agents pass theirs on. The function that it

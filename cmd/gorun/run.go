@@ -104,11 +104,14 @@ func report(ctx context.Context, command string, err error, stderr io.Writer) in
 		}
 		fmt.Fprintln(stderr, "gorun: interrupted")
 		return exitInterrupted
+	case told(err):
+		if errors.Is(err, errUsage) {
+			return exitUsage
+		}
+		return exitFailure
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "gorun: %v\n%s", err, see(command))
 		return exitUsage
-	case told(err):
-		return exitFailure
 	case err != nil:
 		fmt.Fprintln(stderr, "gorun:", err)
 		return exitFailure
@@ -116,10 +119,11 @@ func report(ctx context.Context, command string, err error, stderr io.Writer) in
 	return exitOK
 }
 
-// told tells whether the launcher has printed the error, as its verdict.
+// told tells whether the launcher has printed the error, as its verdict, or will: a rank's agent does.
 func told(err error) bool {
 	var ended *launcher.Ended
-	return errors.As(err, &ended)
+	var left leftToAgent
+	return errors.As(err, &ended) || errors.As(err, &left)
 }
 
 // hyphens spells flags with hyphens: --max_tokens is --max-tokens, as torchrun has it. Values, and what follows "--",

@@ -1,13 +1,14 @@
 // A stand-in for NCCL whose ranks are threads of one process and whose memory is the host's, for tests of what calls
-// NCCL. It does not block, as gorun uses NCCL: a group of collectives runs in a thread of its own, and
-// ncclCommGetAsyncError says "in progress" until it is done, which it is once all ranks have come. With
-// FAKE_NCCL_FAIL=N, the N-th group of a communicator fails on its rank 0 as if a peer were lost.
+// NCCL. It does not block, as gorun uses NCCL: ncclCommGetAsyncError says "in progress" until all ranks have come to a group
+// of collectives and each has got what is its due. It has no thread of its own: a rank's results are written while the
+// rank asks, and what it sends is copied when it comes. So a rank that gives up and frees its memory harms nobody, as on a
+// GPU, whose memory stays mapped. With FAKE_NCCL_FAIL=N, the N-th group of a communicator fails on its rank 0 as if a peer
+// were lost.
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SUCCESS, REMOTE_ERROR = 6, IN_PROGRESS = 7, MOST_RANKS = 16, MOST_OPS = 64 };
 
@@ -17,7 +18,7 @@ typedef struct {
 
 typedef struct {
   int kind, dtype, root;
-  const void *src;
+  void *src;  // a copy
   void *dst;
   size_t count;
 } op;
@@ -27,26 +28,26 @@ typedef struct club club;
 typedef struct comm {
   club *club;
   int rank, groups;
-  volatile int state;
+  int state;
   op ops[MOST_OPS];
   int num_ops;
-  pthread_t thread;
-  int running;
+  int running, taken;   // it is in a group; it has its results
+  unsigned round;       // of the club, when it came to that group
   int color, key;      // of the split that is under way
   struct comm **child;  // where its outcome goes
 } comm;
 
 struct club {  // the ranks of a communicator
   char id[128];
-  int size, joined, arrived, splits;
-  int broken;  // a rank has left: nobody meets any more
-  unsigned round;
+  int size, joined, splits, families;
+  int arrived, taken;  // ranks that have come to the group, and that have their results of it
+  int broken;          // a rank has left: nobody meets any more
+  unsigned round;      // groups that are over
   comm *members[MOST_RANKS];
   club *next;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static club *clubs;
 static int ids;
 static __thread comm *group_comm;
@@ -105,38 +106,14 @@ int ncclCommSplit(comm *c, int color, int key, comm **out, void *config) {
       char id[128];
       int size = 0;
       for (int i = 0; i < c->club->size; i++) size += c->club->members[i]->color == m->color;
-      snprintf(id, sizeof id, "%.60s/%u/%d", c->club->id, c->club->round, m->color);
+      snprintf(id, sizeof id, "%.60s/%d/%d", c->club->id, c->club->families, m->color);
       *m->child = enter(find(id, size), m->key);
       m->state = SUCCESS;
     }
-    c->club->round++;
+    c->club->families++;
   }
   pthread_mutex_unlock(&lock);
   return IN_PROGRESS;
-}
-
-int ncclCommGetAsyncError(comm *c, int *state) {
-  pthread_mutex_lock(&lock);
-  if (c->state == IN_PROGRESS && !c->running && !c->child && c->club->joined == c->club->size) c->state = SUCCESS;
-  if (c->state != IN_PROGRESS) c->child = NULL;
-  *state = c->state;
-  pthread_mutex_unlock(&lock);
-  return SUCCESS;
-}
-
-// meet waits until all ranks are there; the lock is held. It returns 0, or 1 when one of them has aborted.
-static int meet(comm *c) {
-  club *k = c->club;
-  unsigned round = k->round;
-  if (k->broken) return 1;
-  if (++k->arrived == k->size) {
-    k->arrived = 0;
-    k->round++;
-    pthread_cond_broadcast(&changed);
-    return 0;
-  }
-  while (k->round == round && !k->broken) pthread_cond_wait(&changed, &lock);
-  return k->round == round;
 }
 
 static float number(int dtype, const void *at, size_t i) {
@@ -168,8 +145,9 @@ static void sum(comm *c, int i, size_t from, void *dst) {
   }
 }
 
+static const size_t sizes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2};  // of elements, by NCCL's number of their type
+
 static void take(comm *c, int i) {
-  static const size_t sizes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2};
   op *o = &c->ops[i];
   size_t n = o->count * sizes[o->dtype];
   comm **all = c->club->members;
@@ -183,20 +161,39 @@ static void take(comm *c, int i) {
   }
 }
 
-static void *work(void *arg) {
-  comm *c = arg;
-  const char *fail = getenv("FAKE_NCCL_FAIL");
-  pthread_mutex_lock(&lock);
-  int state = SUCCESS;
-  if (fail && atoi(fail) == ++c->groups && !c->rank) state = REMOTE_ERROR;
-  if (!state && meet(c)) state = REMOTE_ERROR;
-  for (int i = 0; !state && i < c->num_ops; i++) take(c, i);
-  if (!state && meet(c)) state = REMOTE_ERROR;
-  c->num_ops = 0;
+// leave ends c's group; the lock is held.
+static void leave(comm *c, int state) {
+  for (int i = 0; i < c->num_ops; i++) free(c->ops[i].src);
+  c->num_ops = c->running = 0;
   c->state = state;
-  c->running = 0;
+}
+
+// look lets c take its results if all ranks have come, and go on once all have taken theirs; the lock is held.
+static void look(comm *c) {
+  club *k = c->club;
+  if (k->round == c->round && k->broken) {
+    leave(c, REMOTE_ERROR);
+    return;
+  }
+  if (k->round == c->round && k->arrived == k->size && !c->taken) {
+    for (int i = 0; i < c->num_ops; i++) take(c, i);
+    c->taken = 1;
+    if (++k->taken == k->size) {
+      k->arrived = k->taken = 0;
+      k->round++;
+    }
+  }
+  if (k->round != c->round) leave(c, SUCCESS);
+}
+
+int ncclCommGetAsyncError(comm *c, int *state) {
+  pthread_mutex_lock(&lock);
+  if (c->running) look(c);
+  else if (c->state == IN_PROGRESS && !c->child && c->club->joined == c->club->size) c->state = SUCCESS;
+  if (c->state != IN_PROGRESS) c->child = NULL;
+  *state = c->state;
   pthread_mutex_unlock(&lock);
-  return NULL;
+  return SUCCESS;
 }
 
 int ncclGroupStart(void) { return group_comm = NULL, SUCCESS; }
@@ -204,32 +201,41 @@ int ncclGroupStart(void) { return group_comm = NULL, SUCCESS; }
 int ncclGroupEnd(void) {
   comm *c = group_comm;
   if (!c) return SUCCESS;
-  c->state = IN_PROGRESS;
-  c->running = 1;
-  if (pthread_create(&c->thread, NULL, work, c)) return 1;
-  pthread_detach(c->thread);
+  const char *fail = getenv("FAKE_NCCL_FAIL");
+  pthread_mutex_lock(&lock);
+  if (fail && atoi(fail) == ++c->groups && !c->rank) {
+    leave(c, REMOTE_ERROR);
+  } else {
+    c->state = IN_PROGRESS;
+    c->running = 1;
+    c->taken = 0;
+    c->round = c->club->round;
+    c->club->arrived++;
+  }
+  pthread_mutex_unlock(&lock);
   return IN_PROGRESS;
 }
 
-static int add(comm *c, op o) {
+// add notes a collective of the group, of so many elements in all that c sends.
+static int add(comm *c, op o, const void *src, size_t elements) {
   group_comm = c;
+  o.src = malloc(elements * sizes[o.dtype] + 1);
+  memcpy(o.src, src, elements * sizes[o.dtype]);
   c->ops[c->num_ops++] = o;
   return SUCCESS;
 }
 
-int ncclAllReduce(const void *s, void *d, size_t n, int t, int sum, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'r', t, 0, s, d, n}); }
-int ncclAllGather(const void *s, void *d, size_t n, int t, comm *c, void *stream) { return (void)stream, add(c, (op){'g', t, 0, s, d, n}); }
-int ncclReduceScatter(const void *s, void *d, size_t n, int t, int sum, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'s', t, 0, s, d, n}); }
-int ncclBroadcast(const void *s, void *d, size_t n, int t, int root, comm *c, void *stream) { return (void)stream, add(c, (op){'b', t, root, s, d, n}); }
-int ncclReduce(const void *s, void *d, size_t n, int t, int sum, int root, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'d', t, root, s, d, n}); }
+int ncclAllReduce(const void *s, void *d, size_t n, int t, int sum, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'r', t, 0, NULL, d, n}, s, n); }
+int ncclAllGather(const void *s, void *d, size_t n, int t, comm *c, void *stream) { return (void)stream, add(c, (op){'g', t, 0, NULL, d, n}, s, n); }
+int ncclReduceScatter(const void *s, void *d, size_t n, int t, int sum, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'s', t, 0, NULL, d, n}, s, n * (size_t)c->club->size); }
+int ncclBroadcast(const void *s, void *d, size_t n, int t, int root, comm *c, void *stream) { return (void)stream, add(c, (op){'b', t, root, NULL, d, n}, s, c->rank == root ? n : 0); }
+int ncclReduce(const void *s, void *d, size_t n, int t, int sum, int root, comm *c, void *stream) { return (void)sum, (void)stream, add(c, (op){'d', t, root, NULL, d, n}, s, n); }
 
 // What has been aborted or destroyed stays in memory: peers of the same process may still look at it.
 int ncclCommAbort(comm *c) {
   pthread_mutex_lock(&lock);
   c->club->broken = 1;
-  pthread_cond_broadcast(&changed);
   pthread_mutex_unlock(&lock);
-  while (c->running) usleep(100);
   return SUCCESS;
 }
 

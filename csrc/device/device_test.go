@@ -247,7 +247,8 @@ func cached(t *testing.T, dir string) []string {
 	return out
 }
 
-// TestAsync shows that Execute does not wait: a chain of products is queued in a fraction of the time it takes.
+// TestAsync shows that Execute does not wait: a chain of products is queued in a fraction of the time it takes. A machine
+// that lets the host wait now and then does not do so ten times; an Execute that waits would.
 func TestAsync(t *testing.T) {
 	c := devicetest.Open(t)
 	n := 768
@@ -271,23 +272,27 @@ func TestAsync(t *testing.T) {
 		t.Fatal(err)
 	}
 	device.FreeAll(warm)
-	start := time.Now()
-	for range 20 {
-		out, err := p.Execute(x)
-		if err != nil {
+	defer func() { x.Free() }()
+	var queued, total time.Duration
+	for range 10 {
+		start := time.Now()
+		for range 20 {
+			out, err := p.Execute(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.Free()
+			x = out[0]
+		}
+		queued = time.Since(start)
+		if err := x.Await(); err != nil {
 			t.Fatal(err)
 		}
-		x.Free()
-		x = out[0]
+		if total = time.Since(start); queued < total/2 {
+			return
+		}
 	}
-	queued := time.Since(start)
-	if err := x.Await(); err != nil {
-		t.Fatal(err)
-	}
-	x.Free()
-	if total := time.Since(start); queued > total/2 {
-		t.Errorf("queueing took %v of %v: Execute waits", queued, total)
-	}
+	t.Errorf("queueing took %v of %v: Execute waits", queued, total)
 }
 
 // TestHostMemory: what is written to an uninitialized buffer's memory is what programs read, and their results lie in

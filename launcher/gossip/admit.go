@@ -128,7 +128,7 @@ func (d *delegate) NotifyLeave(other *memberlist.Node) {
 		return
 	}
 	d.net.dropPeer(other.Name)
-	d.net.cfg.Log.Debug().Str("node", other.Name).Bool("left", other.State == memberlist.StateLeft).Msg("gone")
+	d.net.cfg.Log.Debug().Str("node", other.Name).Msg("gone")
 	d.net.events.lost(other.Name)
 }
 

@@ -93,6 +93,9 @@ func open(t *testing.T, c Config, n *node) {
 	t.Cleanup(n.Close)
 }
 
+// busy is how long what takes a moment may take on a busy machine.
+const busy = 30 * time.Second
+
 func within(t *testing.T, d time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(d); !ok(); time.Sleep(10 * time.Millisecond) {
@@ -110,14 +113,15 @@ func TestMeet(t *testing.T) {
 	cb, b := config("b", "127.0.1.2", meet)
 	open(t, cb, b)
 	open(t, ca, a)
-	within(t, 5*time.Second, "they meet", func() bool { return a.has("joined 127.0.1.2 b 1") && b.has("joined 127.0.1.1 a 1") })
+	within(t, busy, "they meet", func() bool { return a.has("joined 127.0.1.2 b 1") && b.has("joined 127.0.1.1 a 1") })
 	large := strings.Repeat("w", 20000) // takes a stream alone
-	within(t, 5*time.Second, "messages arrive", func() bool {
+	within(t, busy, "messages arrive", func() bool {
 		a.Send(rdzv.Message{Kind: rdzv.News, From: a.Self().ID, To: b.Self().ID})
 		b.Send(rdzv.Message{Kind: rdzv.Decide, From: b.Self().ID, To: a.Self().ID, Verdict: &rdzv.Verdict{Failure: &rdzv.Failure{Node: "a", Tail: large}}})
 		return b.has("received news from a, 0") && a.has("received decide from b, 20000")
 	})
 	b.Close()
+	// Less than what it takes to find a node dead, which memberlist does not tell from a goodbye.
 	within(t, 2*time.Second, "the goodbye arrives", func() bool { return a.has("lost b") })
 }
 
@@ -154,11 +158,11 @@ func TestStrangers(t *testing.T) {
 			open(t, cb, b)
 			// The node that is joined sees the source address of a connection between loopback addresses.
 			here, there := strings.ReplaceAll(tt.here, "%s", "127.0.0.1"), strings.ReplaceAll(tt.there, "%s", meet.String())
-			within(t, 10*time.Second, "both sides tell", func() bool {
+			within(t, busy, "both sides tell", func() bool {
 				return strings.Contains(a.log.String(), here) && strings.Contains(b.log.String(), there)
 			})
 			if tt.refused != "" {
-				within(t, 5*time.Second, "it hears that it is refused", func() bool { return b.has("refused " + tt.refused) })
+				within(t, busy, "it hears that it is refused", func() bool { return b.has("refused " + tt.refused) })
 			}
 			if a.has("joined") || b.has("joined") || a.has("refused") || tt.neverRefused && b.has("refused") {
 				t.Errorf("they heard %q and %q", a.heard, b.heard)
@@ -176,7 +180,7 @@ func TestPortTaken(t *testing.T) {
 	cb, b := config("b", "127.0.3.1", meet)
 	open(t, ca, a)
 	open(t, cb, b)
-	within(t, 5*time.Second, "they meet", func() bool { return a.has("joined 127.0.3.1 b") && b.has("joined 127.0.3.1 a") })
+	within(t, busy, "they meet", func() bool { return a.has("joined 127.0.3.1 b") && b.has("joined 127.0.3.1 a") })
 
 	taken, err := net.Listen("tcp", "127.0.3.2:0")
 	if err != nil {

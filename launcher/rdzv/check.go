@@ -85,11 +85,11 @@ func (s *State) sound() bool {
 }
 
 func (v *Verdict) sound() bool {
-	return !outside(v.Gen, 0, maxGen) && len(v.NotArrived) <= maxList && line(v.Why) &&
+	return !outside(v.Gen, 0, maxGen) && len(v.NotArrived) <= maxList && !outside(v.Alike, 0, maxList) && !outside(v.World, 0, maxList) && line(v.Why) &&
 		(v.OK || v.Failure != nil) && (v.Failure == nil || v.Failure.sound())
 }
 
 func (f *Failure) sound() bool {
-	return name(f.Node) && f.Rank >= -1 && f.Age >= 0 && len(f.Tail) <= maxTail &&
+	return name(f.Node) && f.Rank >= -1 && f.Age >= 0 && len(f.Tail) <= maxTail && len(f.Error) <= maxTail &&
 		line(string(f.Cause)) && line(f.Signal) && line(f.Op) && line(f.Detail)
 }

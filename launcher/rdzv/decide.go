@@ -177,6 +177,9 @@ func (c *Core) judge() *Verdict {
 		return &Verdict{Gen: c.gen, OK: true, Stopped: stopped}
 	}
 	v := &Verdict{Gen: c.gen, Failure: rootCause(failures), NotArrived: notArrived(progress)}
+	if n := alike(v.Failure, failures); n > 1 {
+		v.Alike, v.World = n, c.plan.World()
+	}
 	if v.Failure.Cause == Hung && len(v.NotArrived) > 0 {
 		v.Failure = c.blame(v.Failure, v.NotArrived[0], progress)
 	}

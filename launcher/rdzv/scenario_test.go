@@ -84,7 +84,7 @@ func command(t *testing.T, w *world, verb string, args []string, opts map[string
 		w.notice(args[0], args[1])
 	case "fail":
 		n := w.nodes[args[0]]
-		n.core.RankFailed(n.gen, Failure{Cause: Cause(opts["cause"]), Rank: num("rank", 0), PID: num("pid", 0), Signal: opts["signal"], Code: num("code", 0), Step: 7, Op: "all-reduce", Seq: 3 - n.behind, Tail: opts["tail"]})
+		n.core.RankFailed(n.gen, Failure{Cause: Cause(opts["cause"]), Rank: num("rank", 0), PID: num("pid", 0), Signal: opts["signal"], Code: num("code", 0), Step: 7, Op: "all-reduce", Seq: 3 - n.behind, Error: opts["error"], Tail: opts["tail"]})
 		w.drain(args[0])
 	case "behind":
 		w.nodes[args[0]].behind = num("by", 1)

@@ -37,8 +37,9 @@ type Failure struct {
 	Op     string        `json:"op,omitempty"`
 	Seq    int           `json:"seq,omitempty"`
 	Detail string        `json:"detail,omitempty"`
-	Tail   string        `json:"tail,omitempty"` // the end of the rank's stderr
-	Age    time.Duration `json:"age,omitempty"`  // since it was noticed, at the time of sending
+	Error  string        `json:"error,omitempty"` // why the rank ended, in its own words: one line or several
+	Tail   string        `json:"tail,omitempty"`  // the end of the rank's log of stderr
+	Age    time.Duration `json:"age,omitempty"`   // since it was noticed, at the time of sending
 
 	noticed time.Duration // by this core's time
 }
@@ -49,6 +50,8 @@ type Verdict struct {
 	OK         bool     `json:"ok"`
 	Stopped    bool     `json:"stopped,omitempty"` // ended early because somebody asked for it
 	Failure    *Failure `json:"failure,omitempty"`
+	Alike      int      `json:"alike,omitempty"`       // ranks that ended with the same Error, if there are several
+	World      int      `json:"world,omitempty"`       // of so many
 	NotArrived []int    `json:"not_arrived,omitempty"` // ranks that others waited for in a collective
 	Restart    bool     `json:"restart"`
 	Why        string   `json:"why,omitempty"` // why there is no restart, where one was asked for
@@ -69,8 +72,8 @@ func (v *Verdict) Line() string {
 	if len(v.NotArrived) > 0 {
 		fmt.Fprintf(&b, "; had not arrived: ranks %s", strings.Trim(fmt.Sprint(v.NotArrived), "[]"))
 	}
-	if !v.OK && v.Failure.Tail != "" {
-		fmt.Fprintf(&b, "; stderr: %s", lastLine(v.Failure.Tail))
+	if !v.OK {
+		b.WriteString(v.said())
 	}
 	switch {
 	case v.Restart:
@@ -119,6 +122,39 @@ func (f *Failure) line() string {
 		what += ": " + f.Detail
 	}
 	return who + " " + what
+}
+
+// said is what the rank said of its failure, and how many ranks said the same.
+func (v *Verdict) said() string {
+	f := v.Failure
+	if f.Error == "" {
+		if f.Tail == "" {
+			return ""
+		}
+		return "; stderr: " + lastLine(f.Tail)
+	}
+	who := "it says"
+	switch {
+	case v.Alike > 1 && v.Alike == v.World:
+		who = fmt.Sprintf("all %d ranks say", v.World)
+	case v.Alike > 1:
+		who = fmt.Sprintf("%d of %d ranks say", v.Alike, v.World)
+	}
+	first, rest, _ := strings.Cut(strings.TrimSpace(f.Error), "\n")
+	if rest != "" {
+		first += fmt.Sprintf(" (and %d more lines)", 1+strings.Count(rest, "\n"))
+	}
+	return fmt.Sprintf("; %s: %s", who, first)
+}
+
+// alike counts the failures that are the same error as f, which is one of them.
+func alike(f *Failure, all []Failure) (n int) {
+	for _, o := range all {
+		if o.Error == f.Error && o.Error != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // lastLine is the last line of a text that says anything.

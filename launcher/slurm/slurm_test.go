@@ -3,6 +3,7 @@ package slurm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"os"
@@ -220,10 +221,13 @@ func TestKeyRefuses(t *testing.T) {
 	}
 }
 
+// ownJob is the id of a job that no other process has a socket for.
+func ownJob(t *testing.T) string { return fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) }
+
 // TestStandBy: a task ends when its agent does, and not before, however long the node's name.
 func TestStandBy(t *testing.T) {
 	s := step(t)
-	s.JobID = t.Name() // nobody else's socket
+	s.JobID = ownJob(t)
 	s.Nodes[s.NodeRank] = strings.Repeat("n", maxName)
 	done := make(chan error, 2)
 	for range cap(done) {
@@ -253,7 +257,7 @@ func TestStandBy(t *testing.T) {
 
 func TestStandByEnds(t *testing.T) {
 	s := step(t)
-	s.JobID = t.Name()
+	s.JobID = ownJob(t)
 	if err := s.StandBy(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "no agent") {
 		t.Errorf("without an agent: %v", err)
 	}

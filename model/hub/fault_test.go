@@ -249,7 +249,7 @@ func TestCancel(t *testing.T) {
 func TestStall(t *testing.T) {
 	s := start(t)
 	c := client(t, s, granted)
-	c.stall = 50 * time.Millisecond
+	c.stall = 500 * time.Millisecond
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	s.Fault("/contents/", 1, func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gomlx/compute/dtypes"
 
+	"gorun/configs"
 	"gorun/model/export"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
@@ -225,6 +226,28 @@ func TestVLLMRank(t *testing.T) {
 	for rank, want := range map[int]int{1: 1, 2: 8, 8: 8, 12: 16, 300: 320, 512: 512, 600: 600} {
 		if got := vllmRank(rank); got != want {
 			t.Errorf("%d: %d, want %d", rank, got, want)
+		}
+	}
+}
+
+// TestLoRAInWords: the card says what else an adapter was trained by; PEFT's config has no word for some of it.
+func TestLoRAInWords(t *testing.T) {
+	module := export.Module{Name: "model.layers.0.self_attn.q_proj", Magnitude: []float32{1}}
+	for _, c := range []struct {
+		adapter export.Adapter
+		set     func(*configs.Recipe)
+		want    string
+	}{
+		{export.Adapter{Dim: 4, Alpha: 8}, func(*configs.Recipe) {}, "dim 4, alpha 8, dropout 0, on  (0 modules)"},
+		{export.Adapter{Dim: 4, Alpha: 8, Dropout: 0.1}, func(r *configs.Recipe) { r.PEFT.DropoutPosition = "post" },
+			"dim 4, alpha 8, dropout 0.1 of the output of B, on  (0 modules)"},
+		{export.Adapter{Dim: 4, Alpha: 8, RSLoRA: true, Modules: []export.Module{module}}, func(r *configs.Recipe) { r.Optimizer.LoraPlusLRRatio = 16 },
+			"dim 4, alpha 8, scaled by alpha over the root of dim, DoRA, learning rate of B 16 times that of A, dropout 0, on q_proj (1 modules)"},
+	} {
+		r := configs.Default()
+		c.set(r)
+		if got := lora(&c.adapter, r); got != c.want {
+			t.Errorf("%s\nwant %s", got, c.want)
 		}
 	}
 }

@@ -29,10 +29,10 @@ func WithKernels(t testing.TB) *device.Client {
 	return watched(t, emulating)
 }
 
-// emulate compiles a kernel for the CPU. Libraries stay in a folder for temporary files, by their numbers: the next test
-// finds them.
+// emulate compiles a kernel for the CPU. Libraries stay in this user's folder for temporary files, by their numbers: the
+// next test finds them.
 func emulate(call kernels.Call) (library string, err error) {
-	folder := filepath.Join(os.TempDir(), "gorun-emulated-kernels")
+	folder := filepath.Join(os.TempDir(), fmt.Sprint("gorun-emulated-kernels-", os.Getuid()))
 	library = filepath.Join(folder, fmt.Sprintf("%s-%x.so", call.Name, call.ID()))
 	if _, err := os.Stat(library); err == nil {
 		return library, nil

@@ -78,7 +78,8 @@ type Seat struct {
 	i int
 }
 
-const patience = 30 * time.Second
+// patience is for members that compile their programs first, on a busy machine.
+const patience = 5 * time.Minute
 
 // meet lays src down, waits for all and calls take with everybody's.
 func (s *Seat) meet(what string, src []byte, take func(all [][]byte)) error {
