@@ -75,10 +75,10 @@ type Param struct {
 	Role      Role
 	Shape     device.Shape
 	Trainable bool
-	Rate      float64 // of a trained one: its learning rate as a multiple of the optimizer's
-	Parts     []Part  // what it is made of, stacked along axis 0; rows after them are zero
-	Split     bool    // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
-	For       Direction
+	Rate      float64   // of a trained one: its learning rate as a multiple of the optimizer's
+	Parts     []Part    // what it is made of, stacked along axis 0; rows after them are zero
+	Split     bool      // the parts of Split.Tensor hold different blocks of Parts' tensors; else all hold the same
+	For       Direction // which passes read it
 
 	shared bool // every part of Split.Tensor has a share of its gradient: the programs add them up
 }

@@ -18,7 +18,7 @@ import (
 	"gorun/model/weights"
 )
 
-// groups describes the model's parameters to fsdp.
+// groups describes the model's parameters to fsdp, whose directions are model's by number.
 func groups(m *model.Model) []fsdp.Group {
 	var out []fsdp.Group
 	for _, g := range m.Groups() {
