@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gorun/csrc/device/devicetest"
+	"gorun/tools/syncbuf"
 )
 
 // copySelf puts this program into a folder under the name by which testscript.Main takes it for gorun, also where it starts
@@ -82,7 +83,7 @@ func TestUnread(t *testing.T) {
 	for _, ranks := range []int{1, 2} {
 		t.Run(fmt.Sprint(ranks), func(t *testing.T) {
 			dir := lesson(t)
-			var faults strings.Builder
+			var faults syncbuf.Buffer
 			c := exec.CommandContext(t.Context(), program, "--device=cpu", fmt.Sprintf("--gpus=%d", ranks), "recipe.toml")
 			c.Dir, c.Stderr = dir, &faults
 			c.Env = append(os.Environ(), "PJRT_PLUGIN_LIBRARY_PATH="+devicetest.Plugin(t), "GORUN_CACHE="+t.TempDir())
