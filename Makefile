@@ -161,14 +161,14 @@ gpu-binaries: ## what bench/gpu.sh needs, for a machine with a GPU and without G
 	done
 	mkdir -p $(GPU_BINARIES)/src/model/tokenizer/testdata # rank's tests read it
 	cp model/tokenizer/testdata/gpt2_tokenizer.json $(GPU_BINARIES)/src/model/tokenizer/testdata/
-	cp bench/gpu.sh bench/peft_gpu.py bench/full_gpu.py bench/fsdp2_gpu.py bench/launch.py $(GPU_BINARIES)/
+	cp bench/gpu.sh bench/peer.py bench/peft_gpu.py bench/full_gpu.py bench/fsdp2_gpu.py bench/launch.py $(GPU_BINARIES)/
 
 gpu: gpu-binaries ## the device tests and the benchmarks on this machine's NVIDIA GPU
 	@$(GPU_BINARIES)/gorun setup --cuda >/dev/null
 	sh bench/gpu.sh $(GPU_BINARIES) $(GPU_BINARIES)/results
 
 rewrite: installed ## write the tests' golden files anew; look at the difference before committing
-	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("rewrite"' . | xargs -n1 dirname | sort -u); do \
+	@for dir in $$(grep -rlE --include='*_test.go' '"gorun/tools/golden"' . | xargs -n1 dirname | sort -u); do \
 		echo "$$dir"; $(TEST_ENV) $(GO) test -count=1 $$dir -rewrite; \
 	done
 

@@ -104,9 +104,9 @@ for kind in $what; do
 		;;
 	peers)
 		cd "$bin" || exit 2
-		run peft.8b 330 python3 peft_gpu.py 8b 2 4096 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
-		run peft.8b.blocks 150 python3 peft_gpu.py 8b 2 4096 blocks q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
-		run peft.1b 180 python3 peft_gpu.py 1b 8 512 compile q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj
+		run peft.8b 330 python3 peft_gpu.py 8b 2 4096 compile
+		run peft.8b.blocks 150 python3 peft_gpu.py 8b 2 4096 blocks
+		run peft.1b 180 python3 peft_gpu.py 1b 8 512 compile
 		for dtypes in mixed bf16; do
 			run "full.$dtypes" 180 python3 full_gpu.py 1b 8 512 $dtypes
 		done

@@ -251,12 +251,44 @@ pretrained_model_name_or_path = 7
 `
 	_, err := Parse("recipe.toml", []byte(text), []string{"dataloader.batch_size=z"})
 	want := []string{
+		`recipe.toml:2: peft.dim: 0 is out of range; want at least 1 and at most 4096`,
 		`recipe.toml:4: optimizer.lr: the string "x" given; want a number`,
 		`recipe.toml:5: optimizer.lrr: unknown key; did you mean lr?`,
 		`recipe.toml:7: model.pretrained_model_name_or_path: the integer 7 given; want a string`,
 		`--set dataloader.batch_size=z: dataloader.batch_size: the string "z" given; want an integer`,
-		`peft.dim: 0 is out of range; want at least 1 and at most 4096`,
 		`dataset.path_or_id: missing; name data: a path or a Hub id (ORG/NAME)`,
+	}
+	if diff := cmp.Diff(strings.Join(want, "\n"), err.Error()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestFaultsOfValidation: what a set takes from [dataset] is told once, there; what it was given itself is told of it.
+func TestFaultsOfValidation(t *testing.T) {
+	const text = `[model]
+pretrained_model_name_or_path = "mock:llama3-8b"
+[dataset]
+kind = "text"
+path_or_id = "org/data"
+on_long = "drop"
+[dataset.columns]
+text = ""
+[validation_dataset.mine]
+path_or_id = "org/data"
+[validation_dataset.other]
+path_or_id = "org/data"
+on_long = "drop"
+[dataloader]
+batch_size = 0
+`
+	_, err := Parse("recipe.toml", []byte(text), []string{"optimizer.nothing=1", "validation_dataset.mine.split=test[:9]"})
+	want := []string{
+		`recipe.toml:6: dataset.on_long: "drop" is unknown; want one of error, truncate, skip`,
+		`recipe.toml:8: dataset.columns.text: empty; kind "text" reads it`,
+		`recipe.toml:13: validation_dataset.other.on_long: "drop" is unknown; want one of error, truncate, skip`,
+		`recipe.toml:15: dataloader.batch_size: 0 is out of range; want at least 1 and at most 1048576`,
+		`--set optimizer.nothing=1: optimizer.nothing: unknown key; keys here are name, lr, betas, eps, weight_decay, loraplus_lr_ratio`,
+		`--set validation_dataset.mine.split=test[:9]: validation_dataset.mine.split: "test[:9]" is no split's name, and slices and sums are not read; name one split, and take its first samples by limit_dataset_samples`,
 	}
 	if diff := cmp.Diff(strings.Join(want, "\n"), err.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -291,6 +323,10 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte(strings.Replace(small, "dim = 4", `scheme = "qlora"`, 1)+"[optimizer]\nlr = -1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	yaml := filepath.Join(dir, "mine.yaml")
+	if err := os.WriteFile(yaml, []byte("model:\n  dtype: bf16\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		dir:                             "is a folder; name the .toml file",
 		big:                             "is this the right file?",
@@ -298,7 +334,8 @@ func TestLoad(t *testing.T) {
 		filepath.Join(dir, "demo.toml"): "a recipe of that name is shipped with gorun: write demo",
 		"llama":                         `no recipe "llama" is shipped; there are demo,`,
 		"llama3_2_1b_sqaud_peft":        "did you mean llama3_2_1b_squad_peft?",
-		wrong:                           "peft.scheme: \"qlora\" is unknown; did you mean \"lora\"? (lora, none)\noptimizer.lr: -1 is out of range",
+		wrong:                           "wrong.toml:5: peft.scheme: \"qlora\" is unknown; did you mean \"lora\"? (lora, none)\n" + wrong + ":9: optimizer.lr: -1 is out of range",
+		yaml:                            "recipes are TOML, not YAML: write [model] for model:",
 	} {
 		_, err := Load(path, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -101,7 +101,7 @@ type Dataset struct {
 	Kind                string  `toml:"kind" values:"squad|hellaswag|columns|chat|text|mock" doc:"The format of a sample and of its prompt."`
 	PathOrID            string  `toml:"path_or_id" default:"required, but for mock" doc:"File (.json .jsonl .parquet, also .gz .zst), folder, Hub dataset id, or demo:NAME."`
 	Revision            string  `toml:"revision" default:"main" doc:"Branch, tag or commit of a Hub id."`
-	Split               string  `toml:"split" default:"\"train\"; of a validation set \"validation\"" doc:"Which split of a Hub dataset or folder; slices like train[:100] are not read, use limit_dataset_samples."`
+	Split               string  `toml:"split" default:"\"train\"; of a validation set \"validation\"" doc:"Which split of a Hub dataset or folder; slices like train[:100] are refused: use limit_dataset_samples."`
 	LimitDatasetSamples int     `toml:"limit_dataset_samples" range:">=0" doc:"Take only the first so many samples; 0 = all."`
 	SeqLength           int     `toml:"seq_length" range:">=0" doc:"Longest sample in tokens; 0 = what the model allows."`
 	OnLong              string  `toml:"on_long" values:"error|truncate|skip" doc:"What to do with a sample longer than seq_length; skipped and truncated ones are counted."`
@@ -164,7 +164,7 @@ type Checkpoint struct {
 	Enabled       bool   `toml:"enabled" doc:"Save checkpoints, the final one included."`
 	Dir           string `toml:"dir" doc:"Folder of the run: epoch_E_step_S folders, LATEST, LOWEST_VAL, logs and the effective recipe."`
 	Keep          int    `toml:"keep" range:">=0" doc:"How many of the newest to keep besides the one of lowest validation loss; 0 = all."`
-	Resume        string `toml:"resume" doc:"auto: go on from LATEST in dir if there is one; never; or the path of a checkpoint."`
+	Resume        string `toml:"resume" doc:"auto: go on from LATEST in dir if there is one; never: begin afresh; or the path of a checkpoint to go on from. Checkpoints in dir that the run does not build on are moved to a folder earlier.N there."`
 	SaveOptimizer bool   `toml:"save_optimizer" doc:"Save optimizer state too; without it a checkpoint cannot be resumed."`
 }
 

@@ -2,38 +2,21 @@ package configs
 
 import (
 	"bytes"
-	"flag"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"gorun/tools/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite docs/recipe.md")
 
 // TestReferenceIsCurrent holds docs/recipe.md to the table of keys.
 func TestReferenceIsCurrent(t *testing.T) {
-	path := filepath.Join("..", "docs", "recipe.md")
 	var b bytes.Buffer
 	if err := Reference(&b); err != nil {
 		t.Fatal(err)
 	}
-	if *rewrite {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(b.String(), string(have)); diff != "" {
-		t.Errorf("docs/recipe.md is stale; run go test ./configs -run Reference -rewrite\n%s", diff)
-	}
+	golden.File(t, "../docs/recipe.md", b.String())
 }
 
 // TestEveryKeyIsDescribed: each field has a name, a line of meaning, readable tags, and a default that its

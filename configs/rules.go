@@ -156,6 +156,9 @@ func (c *checker) dataset(at string, d Dataset) {
 		c.mock(at, d)
 	} else {
 		c.source(at+".path_or_id", d.PathOrID, "data", ".json", ".jsonl", ".parquet", ".gz", ".zst", ".txt")
+		if strings.ContainsAny(d.Split, "[+") {
+			c.fault(at+".split", "%q is no split's name, and slices and sums are not read; name one split, and take its first samples by limit_dataset_samples", clip(d.Split))
+		}
 		if d.VocabSize > 0 {
 			c.fault(at+".vocab_size", `%d is for kind = "mock"; kind %q has the tokenizer's vocabulary; drop it`, d.VocabSize, d.Kind)
 		}
@@ -229,6 +232,8 @@ func (c *checker) output(r *Recipe) {
 	if k.Dir == "" && (k.Enabled || r.Logging.Dir == "") {
 		c.fault("checkpoint.dir", "empty; name a folder")
 	}
+	c.folder("checkpoint.dir", k.Dir)
+	c.folder("logging.dir", r.Logging.Dir)
 	switch k.Resume {
 	case "auto", "never":
 	case "":

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // DemoPrefix starts a model or a dataset that gorun brings itself, such as demo:squad.
@@ -59,6 +60,17 @@ func (c *checker) exists(field, path, hint string) {
 	}
 	if err != nil {
 		c.faults[len(c.faults)-1].cause = err
+	}
+}
+
+// folder checks that nothing but a folder is where one will be written to.
+func (c *checker) folder(field, path string) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.IsDir():
+		c.fault(field, "%q is a file; name a folder, there or not", clip(path))
+	case errors.Is(err, syscall.ENOTDIR):
+		c.fault(field, "%q lies below a file; name another folder", clip(path))
 	}
 }
 

@@ -107,6 +107,9 @@ func TestValidate(t *testing.T) {
 
 		{"samples from nowhere", "generate_samples.num_samples", "there is no [validation_dataset]", func(r *Recipe) { r.ValidationDataset, r.GenerateSamples.NumSamples = nil, 3 }},
 		{"no folder", "checkpoint.dir", "empty", func(r *Recipe) { r.Checkpoint.Dir = "" }},
+		{"folder that is a file", "checkpoint.dir", `"validate_test.go" is a file; name a folder`, func(r *Recipe) { r.Checkpoint.Dir = "validate_test.go" }},
+		{"folder below a file", "logging.dir", `"validate_test.go/x" lies below a file`, func(r *Recipe) { r.Logging.Dir = "validate_test.go/x" }},
+		{"slice of a split", "dataset.split", `"train[:100]" is no split's name`, func(r *Recipe) { r.Dataset.Split = "train[:100]" }},
 		{"no checkpoint", "checkpoint.resume", `"Auto" does not exist; want "auto", "never" or the path of a checkpoint`, func(r *Recipe) { r.Checkpoint.Resume = "Auto" }},
 		{"W&B over HTTP", "logging.wandb.mode", `"online" is not supported; use "offline"`, func(r *Recipe) { r.Logging.Wandb.Mode = "online" }},
 		{"address", "logging.prometheus", `"9400" is no address`, func(r *Recipe) { r.Logging.Prometheus = "9400" }},

@@ -3,7 +3,6 @@ package fsdp
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
 	"math"
@@ -19,8 +18,6 @@ import (
 	"gorun/csrc/device"
 	"gorun/csrc/device/devicetest"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite testdata/*.txt")
 
 const blocks = 3
 

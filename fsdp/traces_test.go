@@ -1,11 +1,11 @@
 package fsdp
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"gorun/tools/golden"
 )
 
 // TestTraces shows the order of everything in a pass, which is a contract between ranks: testdata/*.txt (-rewrite).
@@ -39,7 +39,7 @@ func TestTraces(t *testing.T) {
 					t.Errorf("rank %d goes another way than rank 0:\n%s", n, strings.Join(r.trace, "\n"))
 				}
 			}
-			golden(t, c.name, strings.Join(ranks[0].trace, "\n")+"\n")
+			golden.File(t, "testdata/"+c.name+".txt", strings.Join(ranks[0].trace, "\n")+"\n")
 		})
 	}
 	t.Run("forward", func(t *testing.T) {
@@ -55,23 +55,6 @@ func TestTraces(t *testing.T) {
 			}
 			return p.Close()
 		})
-		golden(t, "forward", strings.Join(ranks[0].trace, "\n")+"\n")
+		golden.File(t, "testdata/forward.txt", strings.Join(ranks[0].trace, "\n")+"\n")
 	})
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".txt")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != got {
-		t.Errorf("%s (-rewrite) differs; got:\n%s", path, got)
-	}
 }

@@ -21,7 +21,8 @@ func (c *console) mute(muted bool) {
 	c.muted = muted
 }
 
-// prefixed is a rank's stream on the console: each line gets the prefix, and no line is torn by another rank's.
+// prefixed is a rank's stream on the console: each line gets the prefix, and no line is torn by another rank's. A console
+// that nobody reads any more, as when tee has gone, is no reason to end a rank: errors are let go; see spared.
 type prefixed struct {
 	to     *console
 	prefix string
@@ -38,35 +39,31 @@ func (p *prefixed) Write(b []byte) (int, error) {
 		if end == 0 {
 			p.part = append(p.part, b...)
 			if len(p.part) > maxLine {
-				return n, p.flush()
+				p.flush()
 			}
 			return n, nil
 		}
 		p.part = append(p.part, b[:end]...)
 		b = b[end:]
-		if err := p.flush(); err != nil {
-			return n, err
-		}
+		p.flush()
 	}
 	return n, nil
 }
 
 // flush writes what there is of a line.
-func (p *prefixed) flush() error {
+func (p *prefixed) flush() {
 	if len(p.part) == 0 {
-		return nil
+		return
 	}
 	if p.part[len(p.part)-1] != '\n' {
 		p.part = append(p.part, '\n')
 	}
 	p.to.mu.Lock()
 	defer p.to.mu.Unlock()
-	var err error
 	if !p.to.muted {
-		_, err = fmt.Fprintf(p.to.w, "%s%s", p.prefix, p.part)
+		_, _ = fmt.Fprintf(p.to.w, "%s%s", p.prefix, p.part)
 	}
 	p.part = p.part[:0]
-	return err
 }
 
 // spared is a rank's log, which the rank outlives: what comes after it could not be written, as on a full disk, is

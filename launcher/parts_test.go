@@ -2,6 +2,8 @@ package launcher
 
 import (
 	"bytes"
+	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -109,11 +111,26 @@ func TestPrefixed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := two.flush(); err != nil {
-		t.Fatal(err)
-	}
+	two.flush()
 	if want := "[1]: x\n[0]: ab\n[1]: y\n"; b.String() != want {
 		t.Errorf("the console shows %q, want %q", b.String(), want)
+	}
+}
+
+// TestUnread: a console that takes nothing ends no rank's stream.
+func TestUnread(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p := &prefixed{to: &console{w: w}}
+	for _, text := range []string{"a line\n", strings.Repeat("x", maxLine+1)} {
+		if n, err := p.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%d of %d bytes, %v", n, len(text), err)
+		}
 	}
 }
 

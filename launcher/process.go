@@ -160,7 +160,7 @@ func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error)
 			prefix = fmt.Sprintf("[%d]: ", r.rank)
 		}
 		screen := &prefixed{to: to, prefix: prefix}
-		files = append(files, closer(screen.flush))
+		files = append(files, closer(func() error { screen.flush(); return nil }))
 		return io.MultiWriter(log, screen), log, nil
 	}
 	out, _, err := stream(1, "stdout", a.out)

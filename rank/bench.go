@@ -126,9 +126,7 @@ func (b *benchmark) sumUp() error {
 	res.Moving, res.Exposed = moved.Moving.Seconds()/float64(b.Measurement.Steps), moved.Exposed.Seconds()/float64(b.Measurement.Steps)
 	sorted := slices.Sorted(slices.Values(res.Steps))
 	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
-	// The ranks that share the work on one micro-batch share its tokens.
-	sharing := j.Mesh.World() / j.Mesh.Size(collective.Replicate, collective.Shard)
-	res.TokS = float64(b.tokens) / float64(sharing) / res.Median
+	res.TokS = float64(b.tokens) / float64(j.sharing()) / res.Median
 	res.Useful = res.TokS * float64(b.useful) / float64(b.tokens)
 	adapter := j.trainedParams()
 	if j.Config.Full {

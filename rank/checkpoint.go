@@ -1,6 +1,10 @@
 package rank
 
 import (
+	"errors"
+	"fmt"
+	"strings"
+
 	"gorun/fsdp"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
@@ -87,6 +91,9 @@ func (t *trainer) restore(s *ckpt.State) error {
 		}
 		return from, nil
 	})
+	if errors.Is(err, errMisfit) {
+		return fmt.Errorf("%w: %s, or begin afresh with checkpoint.resume = \"never\"", err, t.putBack())
+	}
 	if err != nil {
 		return err
 	}
@@ -95,4 +102,18 @@ func (t *trainer) restore(s *ckpt.State) error {
 		loss: s.Loss, valLoss: s.ValLoss, bestVal: s.BestVal, savedStep: s.Step,
 	}
 	return nil
+}
+
+// putBack says what of the recipe must be as it was for the checkpoint to fit.
+func (t *trainer) putBack() string {
+	var changed []string
+	for _, c := range t.drift {
+		if strings.HasPrefix(c.Key, "peft.") || strings.HasPrefix(c.Key, "model.") {
+			changed = append(changed, c.String())
+		}
+	}
+	if changed == nil {
+		return "put the model and the recipe's [peft] back as they were"
+	}
+	return "put back what has changed (" + strings.Join(changed, "; ") + ")"
 }

@@ -18,7 +18,7 @@ func TestFloat8(t *testing.T) {
 	r := tinyRecipe(t, base, whole, "model.dtype=bf16", float8)
 	mustTrain(t, r)
 	var plan bytes.Buffer
-	job, err := Prepare(r, asIs)
+	job, err := Prepare(t.Context(), r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestFloat8Refused(t *testing.T) {
 		{[]string{"peft.use_dora=true", "peft.dropout=0"}, 1, "DoRA"},
 	} {
 		r := tinyRecipe(t, base, t.TempDir(), append(c.sets, "model.dtype=bf16", "peft.base_precision=fp8")...)
-		job, err := PrepareAt(Place{World: c.world, Addr: "127.0.0.1:1"}, r, asIs)
+		job, err := PrepareAt(t.Context(), Place{World: c.world, Addr: "127.0.0.1:1"}, r, asIs)
 		if err == nil {
 			err = job.Close()
 			if c.want != "" {

@@ -1,6 +1,7 @@
 package rank
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,11 +34,13 @@ type Job struct {
 }
 
 // Prepare reads everything that a recipe names, for one rank alone. It reports all faults that it can find at once,
-// before any device is touched. Close the job.
-func Prepare(r *configs.Recipe, resolve Resolve) (*Job, error) { return PrepareAt(Place{}, r, resolve) }
+// before any device is touched; when ctx is cancelled, ctx's error. Close the job.
+func Prepare(ctx context.Context, r *configs.Recipe, resolve Resolve) (*Job, error) {
+	return PrepareAt(ctx, Place{}, r, resolve)
+}
 
 // PrepareAt is Prepare for one of several ranks.
-func PrepareAt(p Place, r *configs.Recipe, resolve Resolve) (j *Job, err error) {
+func PrepareAt(ctx context.Context, p Place, r *configs.Recipe, resolve Resolve) (j *Job, err error) {
 	j = &Job{Recipe: r, Place: p, Val: map[string]*data.Dataset{}, valNames: slices.Sorted(maps.Keys(r.ValidationDataset))}
 	if j.Mesh, err = meshOf(r.Distributed, p); err != nil {
 		return nil, err
@@ -51,7 +54,7 @@ func PrepareAt(p Place, r *configs.Recipe, resolve Resolve) (j *Job, err error) 
 	if j.Base, err = openTrained(r, j.located.base); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(j.configure(), j.read()); err != nil {
+	if err := errors.Join(j.configure(), j.read(ctx)); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
 	return j, nil
@@ -104,7 +107,7 @@ func (j *Job) configure() error {
 }
 
 // read tokenises the data sets.
-func (j *Job) read() error {
+func (j *Job) read(ctx context.Context) error {
 	longest, vocab := j.Base.Decoder.MaxPositions, j.Base.Decoder.Vocab
 	cache := data.Cache{Dir: j.Place.Cache, Progress: j.Place.Progress}
 	if cache.Dir != "" {
@@ -119,7 +122,7 @@ func (j *Job) read() error {
 			errs = append(errs, fmt.Errorf("%s.seq_length: %d is beyond the model's %d positions: lower it", field, c.SeqLength, longest))
 			return nil
 		}
-		d, err := cache.Build(j.located.local(c), j.Base.Tokenizer, longest, vocab)
+		d, err := cache.Build(ctx, j.located.local(c), j.Base.Tokenizer, longest, vocab)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", field, err))
 		}

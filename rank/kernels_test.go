@@ -22,7 +22,7 @@ func TestKernelsOfJob(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := BenchRecipe("mock:smollm2-135m", c.dtype, 1, 16)
 			r.Model.Kernels = c.kernels
-			job, err := Prepare(r, asIs)
+			job, err := Prepare(t.Context(), r, asIs)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -44,14 +44,14 @@ func TestPacked(t *testing.T) {
 	}
 
 	var plan bytes.Buffer
-	job, err := Prepare(tinyRecipe(t, base, parts, "packed_sequence.packed_sequence_size=128"), asIs)
+	job, err := Prepare(t.Context(), tinyRecipe(t, base, parts, "packed_sequence.packed_sequence_size=128"), asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(job.Describe(&plan), job.Close()); err != nil || !strings.Contains(plan.String(), "15 samples in ") || !strings.Contains(plan.String(), " rows of 128 tokens, ") {
 		t.Errorf("plan: %v\n%s", err, plan.String())
 	}
-	_, err = Prepare(tinyRecipe(t, base, parts, "packed_sequence.packed_sequence_size=20"), asIs)
+	_, err = Prepare(t.Context(), tinyRecipe(t, base, parts, "packed_sequence.packed_sequence_size=20"), asIs)
 	if err == nil || !strings.Contains(err.Error(), "data.jsonl:1: ") || !strings.Contains(err.Error(), "longer than seq_length 20") {
 		t.Errorf("rows too short: %v", err)
 	}
@@ -98,7 +98,7 @@ dir = %q
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err := Prepare(r, asIs)
+	job, err := Prepare(t.Context(), r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}

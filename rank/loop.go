@@ -24,9 +24,6 @@ func (t *trainer) loop(ctx context.Context, total int) error {
 		return err
 	}
 	defer loader.Close()
-	if t.deal.Start >= total {
-		return t.log.Print(fmt.Sprintf("nothing to do: the run has all of its %d steps", total))
-	}
 	if t.deal.Start == 0 { // a run that resumes has its answers from before
 		if err := t.samples(t.world.steady(ctx), metrics.Before); err != nil {
 			return err
@@ -107,9 +104,21 @@ func (t *trainer) end(ctx context.Context, stopped bool) error {
 		return err
 	}
 	if stopped {
-		return errors.Join(ErrStopped, context.Cause(ctx))
+		return errors.Join(ErrStopped, context.Cause(ctx), t.log.Print(t.stoppedWhere()))
 	}
 	return t.samples(t.world.steady(ctx), metrics.After)
+}
+
+// stoppedWhere says where a run ends that was asked to stop.
+func (t *trainer) stoppedWhere() string {
+	switch done := t.state.Steps(); {
+	case done == 0:
+		return "stopped as asked, before the first step"
+	case !t.recipe.Checkpoint.Enabled:
+		return fmt.Sprintf("stopped as asked, after step %d; nothing is saved, as the recipe says", done)
+	default:
+		return fmt.Sprintf("stopped as asked, after step %d, which is saved", done)
+	}
 }
 
 // running is a step that has been queued.
@@ -159,13 +168,10 @@ func (t *trainer) report(r *running, clock *time.Time) error {
 	t.world.events.tell(event{Event: "step", Step: r.batch.Step + 1})
 	spent := time.Since(*clock).Seconds()
 	*clock = time.Now()
-	tokens := 0
-	for _, mb := range r.batch.Micro {
-		tokens += mb.Rows * mb.Seq
-	}
+	speed, mfu := t.meter.read(r.batch, spent)
 	return t.log.Step(metrics.Record{
 		Step: r.batch.Step + 1, Epoch: r.batch.Epoch, Loss: loss, GradNorm: norm, LR: r.lr, NumLabelTokens: o.Tokens,
-		TokS: float64(tokens) / spent, StepTimeS: spent, MemGiB: float64(t.dev.Memory().Peak) / gib,
+		TokS: speed, StepTimeS: spent, MFU: mfu, MemGiB: float64(t.dev.Memory().Peak) / gib,
 	})
 }
 

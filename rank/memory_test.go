@@ -21,7 +21,7 @@ func peakOf(t *testing.T, dir string) (peak float64) {
 // plannedOf is what plan says of a recipe's fullest moment.
 func plannedOf(t *testing.T, r *configs.Recipe, at Place, cuda bool) memory {
 	t.Helper()
-	job, err := PrepareAt(at, r, asIs)
+	job, err := PrepareAt(t.Context(), at, r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func trainedAdapter(t *testing.T, dir string) map[string]export.Module {
 // planOf is what a recipe's run says it will do.
 func planOf(t *testing.T, r *configs.Recipe) string {
 	t.Helper()
-	job, err := Prepare(r, asIs)
+	job, err := Prepare(t.Context(), r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestPatterns(t *testing.T) {
   }`)) {
 		t.Errorf("the configuration is\n%s", config)
 	}
-	job, err := Prepare(tinyRecipe(t, base, t.TempDir(), `peft.dim_pattern={ "*.q_prj" = 9 }`, `peft.alpha_pattern={ lm_head = 9 }`), asIs)
+	job, err := Prepare(t.Context(), tinyRecipe(t, base, t.TempDir(), `peft.dim_pattern={ "*.q_prj" = 9 }`, `peft.alpha_pattern={ lm_head = 9 }`), asIs)
 	if err == nil {
 		err = errors.Join(job.Close(), errors.New("accepted"))
 	}
@@ -110,7 +110,7 @@ func TestDoRA(t *testing.T) {
 	path, whole, parts := tinyBase(t), t.TempDir(), t.TempDir()
 	more := []string{"peft.dropout=0", "peft.use_dora=true", "peft.modules_to_save=embed_tokens", "step_scheduler.max_steps=2", "validation_dataloader.batch_size=1"}
 	r := tinyRecipe(t, path, whole, more...)
-	if plan := planOf(t, r); !strings.Contains(plan, "DoRA on 14 linears") || !strings.Contains(plan, "model.embed_tokens in full: vLLM") {
+	if plan := planOf(t, r); !strings.Contains(plan, "DoRA on 14 linears") || !strings.Contains(plan, "and model.embed_tokens in full\n") {
 		t.Errorf("the plan is\n%s", plan)
 	}
 	mustTrain(t, r)
@@ -178,7 +178,7 @@ func TestDoRA(t *testing.T) {
 
 // TestModulesToSaveFaults: what cannot be trained in full is named with all else that is wrong.
 func TestModulesToSaveFaults(t *testing.T) {
-	job, err := Prepare(tinyRecipe(t, tinyBase(t), t.TempDir(), "peft.modules_to_save=lm_head,norm,embed_tokens,embed_tokens"), asIs)
+	job, err := Prepare(t.Context(), tinyRecipe(t, tinyBase(t), t.TempDir(), "peft.modules_to_save=lm_head,norm,embed_tokens,embed_tokens"), asIs)
 	if err == nil {
 		err = errors.Join(job.Close(), errors.New("accepted"))
 	}

@@ -42,6 +42,9 @@ func (j *Job) facts() ([]metrics.Fact, error) {
 	if err := errors.Join(j.tellSteps(&s), j.tellDevice(&s)); err != nil {
 		return nil, err
 	}
+	if !j.Config.Full {
+		j.tellServing(&s)
+	}
 	if j.Recipe.Checkpoint.Enabled {
 		s.row("output", "%s", j.Recipe.Checkpoint.Dir)
 	}
@@ -66,7 +69,7 @@ func (j *Job) tellModel(s *sheet) {
 			s.row("", "from %s, whose modules, dims and scaling hold", from)
 		}
 		for _, t := range j.Adapter.Tables {
-			s.row("", "and %s in full: vLLM and llama.cpp will serve it merged only", strings.TrimSuffix(t.Name, ".weight"))
+			s.row("", "and %s in full", strings.TrimSuffix(t.Name, ".weight"))
 		}
 		s.row("", "%s of %s parameters (%.2f %%)", count(trained), count(params.Total+trained), 100*float64(trained)/float64(params.Total+trained))
 	}
@@ -114,6 +117,25 @@ func (j *Job) tellSteps(s *sheet) error {
 		s.row("validation", "%s", set)
 	}
 	return nil
+}
+
+// tellServing tells what will serve the adapter, while another recipe can still be chosen.
+func (j *Job) tellServing(s *sheet) {
+	rank, noVLLM := j.Adapter.VLLMRank()
+	noGGUF := j.Adapter.GGUFAdapterRefused(j.Base.Decoder)
+	why := strings.NewReplacer("\n", "; ").Replace
+	switch {
+	case noVLLM == nil && noGGUF == nil:
+		s.row("serving", "by vLLM with --max-lora-rank %d, by llama.cpp as a GGUF adapter (gorun export)", rank)
+	case noVLLM == nil:
+		s.row("serving", "by vLLM with --max-lora-rank %d (gorun export)", rank)
+		s.row("", "not by llama.cpp as an adapter: %s", why(noGGUF.Error()))
+	case noGGUF == nil:
+		s.row("serving", "by llama.cpp as a GGUF adapter (gorun export)")
+		s.row("", "not by vLLM as an adapter: %s", why(noVLLM.Error()))
+	default:
+		s.row("serving", "merged into the base (gorun merge), not as an adapter: %s", why(noVLLM.Error()))
+	}
 }
 
 // tellDevice tells what computes, and the memory that it takes.
@@ -232,7 +254,7 @@ func (j *Job) modules() string {
 	if least < most {
 		dims = fmt.Sprintf("dim %d to %d", least, most)
 	}
-	return fmt.Sprintf("%d linears (%s), %s", len(j.Config.Adapters), strings.Join(order, ", "), dims)
+	return fmt.Sprintf("%s (%s), %s", plural(len(j.Config.Adapters), "linear"), strings.Join(order, ", "), dims)
 }
 
 func (j *Job) trainedParams() int64 {
@@ -267,7 +289,7 @@ func (j *Job) ShowSamples(w io.Writer, n int) error {
 // plural is a count of things, in words.
 func plural(n int, thing string) string {
 	switch {
-	case n != 1 && strings.HasSuffix(thing, "ch"):
+	case n != 1 && strings.HasSuffix(thing, "tch"):
 		thing += "es"
 	case n != 1:
 		thing += "s"

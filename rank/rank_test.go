@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -80,6 +81,32 @@ func losses(t *testing.T, dir string) (out []float64) {
 	return out
 }
 
+// TestAfresh: a run that cannot go on changes nothing in the folder; one that begins afresh there leaves the checkpoints of
+// before whole, in a folder of their own.
+func TestAfresh(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	r := tinyRecipe(t, tinyBase(t), dir, "step_scheduler.max_steps=1")
+	mustTrain(t, r)
+	adapter, recipe := file(t, dir, "LATEST", "adapter_model.safetensors"), file(t, dir, "recipe.toml")
+	r.PEFT.Dim, r.StepScheduler.MaxSteps = 2, 2
+	if _, err := train(t.Context(), t, r); err == nil || !strings.Contains(err.Error(), "not of shape [2 32]: put back what has changed (peft.dim: 2, was 4), or begin afresh") {
+		t.Errorf("another dim: %v", err)
+	}
+	if !bytes.Equal(file(t, dir, "recipe.toml"), recipe) {
+		t.Error("a run that could not go on has left its recipe")
+	}
+	r.Checkpoint.Resume, r.StepScheduler.MaxSteps = "never", 1
+	if out := mustTrain(t, r); !strings.Contains(out, "1 checkpoint of before, which this run does not build on, now in "+filepath.Join(dir, "earlier.1")) {
+		t.Errorf("it does not say what became of the checkpoint of before:\n%s", out)
+	}
+	if !bytes.Equal(file(t, dir, "earlier.1", "LATEST", "adapter_model.safetensors"), adapter) {
+		t.Error("another adapter where the checkpoint of before should be")
+	}
+	if bytes.Equal(file(t, dir, "LATEST", "adapter_model.safetensors"), adapter) || bytes.Equal(file(t, dir, "recipe.toml"), recipe) {
+		t.Error("the new run left nothing")
+	}
+}
+
 // TestTrain: training lowers the loss; the same seed gives the same bytes; a run that was resumed, or interrupted and
 // resumed, ends in the same bytes as one that never stopped.
 func TestTrain(t *testing.T) {
@@ -131,15 +158,17 @@ func TestTrain(t *testing.T) {
 	r.Checkpoint.Dir = cut
 	job := prepare(t, r)
 	ctx, cancel := context.WithCancel(context.Background())
+	var said bytes.Buffer
 	watch := writerFunc(func(b []byte) (int, error) {
+		said.Write(b)
 		if bytes.Contains(b, []byte("step 2/8")) {
 			cancel()
 		}
 		return len(b), nil
 	})
 	err := job.Run(ctx, Options{Device: testDevice(t), Out: watch})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
+	if !errors.Is(err, context.Canceled) || !regexp.MustCompile(`\nstopped as asked, after step [23], which is saved\n`).Match(said.Bytes()) {
+		t.Errorf("interrupted: %v\n%s", err, said.String())
 	}
 	if err := job.Close(); err != nil {
 		t.Error(err)
@@ -149,6 +178,14 @@ func TestTrain(t *testing.T) {
 	}
 	mustTrain(t, r)
 	same("interrupted", cut)
+
+	// Interrupted before.
+	r.Checkpoint.Dir = t.TempDir()
+	job = prepare(t, r)
+	said.Reset()
+	if err := job.Run(ctx, Options{Device: testDevice(t), Out: &said}); !errors.Is(err, ErrStopped) || !strings.Contains(said.String(), "stopped as asked, before the first step\n") {
+		t.Errorf("interrupted before: %v\n%s", err, said.String())
+	}
 }
 
 type writerFunc func([]byte) (int, error)
@@ -283,7 +320,7 @@ func TestPrepareRefuses(t *testing.T) {
 		if r == nil {
 			continue // refused by configs itself
 		}
-		job, err := Prepare(r, asIs)
+		job, err := Prepare(t.Context(), r, asIs)
 		if err == nil {
 			t.Errorf("%s: accepted", set)
 			_ = job.Close()

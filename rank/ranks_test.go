@@ -40,7 +40,7 @@ func TestRankProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job, err := PrepareAt(p, r, asIs)
+	job, err := PrepareAt(t.Context(), p, r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestPlaceFrom(t *testing.T) {
 // TestDescribeRanks: what is printed before the first step counts the samples of all ranks and one rank's memory.
 func TestDescribeRanks(t *testing.T) {
 	base := tinyBase(t)
-	job, err := PrepareAt(Place{Rank: 1, World: 4}, tinyRecipe(t, base, t.TempDir(), "distributed.dp_replicate_size=2"), asIs)
+	job, err := PrepareAt(t.Context(), Place{Rank: 1, World: 4}, tinyRecipe(t, base, t.TempDir(), "distributed.dp_replicate_size=2"), asIs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestDescribeRanks(t *testing.T) {
 		"distributed.dp_size=3": "makes 3 ranks, but there are 4", "distributed.dp_replicate_size=3": "4 ranks are no multiple",
 		"distributed.cp_size=3": "4 ranks are no multiple", "distributed.tp_size=4": "2 key/value heads do not divide into 4",
 	} {
-		if _, err := PrepareAt(Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := PrepareAt(t.Context(), Place{World: 4}, tinyRecipe(t, base, t.TempDir(), bad), asIs); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s on 4 ranks: got %v, want %q", bad, err, want)
 		}
 	}

@@ -37,16 +37,21 @@ func (t *trainer) wandb() *metrics.WandbOptions {
 // logOptions says where the run's lines and records go; total is its last step.
 func (t *trainer) logOptions(total int) metrics.Options {
 	l := t.recipe.Logging
-	if !t.world.leads() {
-		return metrics.Options{ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet}
+	o := metrics.Options{ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet}
+	switch {
+	case t.opts.Device.CUDA:
+		o.Device = "gpu"
+	case t.job.Mesh.World() > 1:
+		o.Device = "rank"
 	}
-	return metrics.Options{
-		Dir: t.folder(), JSONL: l.JSONL, Tensorboard: l.Tensorboard, Wandb: t.wandb(), Prometheus: l.Prometheus,
-		ResumeStep: t.state.Steps(), TotalSteps: total, EverySteps: l.EverySteps, Output: t.opts.Out, DefaultSet: configs.DefaultSet,
+	if t.world.leads() {
+		o.Dir, o.JSONL, o.Tensorboard, o.Wandb, o.Prometheus = t.folder(), l.JSONL, l.Tensorboard, t.wandb(), l.Prometheus
 	}
+	return o
 }
 
-// describe puts into the run's folder what runs where: environment.json and the effective recipe.
+// describe puts into the run's folder what runs where: environment.json and the effective recipe, which lies beside the
+// checkpoints too.
 func (t *trainer) describe() error {
 	dir := t.folder()
 	if dir == "" {
@@ -63,8 +68,11 @@ func (t *trainer) describe() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("describe the run: %w", err)
 	}
-	if t.dir == nil || dir != t.recipe.Checkpoint.Dir { // there openFolder has put it already
-		if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
+	if err := metrics.WriteFile(filepath.Join(dir, metrics.RecipeFile), []byte(t.recipeText)); err != nil {
+		return err
+	}
+	if t.dir != nil && dir != t.recipe.Checkpoint.Dir {
+		if err := metrics.WriteFile(filepath.Join(t.dir.Path(), metrics.RecipeFile), []byte(t.recipeText)); err != nil {
 			return err
 		}
 	}

@@ -111,7 +111,7 @@ func TestMockBase(t *testing.T) {
 	}
 
 	r.Dataset.Kind, r.Dataset.PathOrID = "squad", tinyData(t, 3)
-	if _, err := Prepare(r, asIs); err == nil || !strings.Contains(err.Error(), `dataset.kind = "mock"`) {
+	if _, err := Prepare(t.Context(), r, asIs); err == nil || !strings.Contains(err.Error(), `dataset.kind = "mock"`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package rank
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -78,11 +79,14 @@ func (x tensors) rows(name string, lo, hi int, dst []byte) error {
 	return nil
 }
 
+// errMisfit says that a checkpoint is not of what is trained.
+var errMisfit = errors.New("the checkpoint does not fit")
+
 // fill reads what is here of a trained parameter, or says that the checkpoint does not have it.
 func (x tensors) fill(p model.Param) (fsdp.Fill, error) {
 	for _, at := range p.Parts {
 		if saved, ok := x[at.Tensor]; !ok || !slices.Equal(saved.Shape, at.Of) || saved.DType != dtypes.Float32 {
-			return nil, fmt.Errorf("the checkpoint's %s is missing or not of shape %v: the recipe's [peft] or model has changed; start afresh with checkpoint.resume = \"never\"", at.Tensor, at.Of)
+			return nil, fmt.Errorf("%w: its %s is missing or not of shape %v", errMisfit, at.Tensor, at.Of)
 		}
 	}
 	return func(lo, hi int, dst []byte) error { return p.Read(lo, hi, dst, x.rows) }, nil

@@ -79,10 +79,16 @@ dir = %q
 
 func asIs(_ Resource, name, _ string) (string, error) { return name, nil }
 
-// prepare makes a recipe's job ready, which is closed at the test's end.
+// prepare makes a recipe's job ready for one rank alone.
 func prepare(t *testing.T, r *configs.Recipe) *Job {
 	t.Helper()
-	job, err := Prepare(r, asIs)
+	return prepareFor(t, Place{}, r)
+}
+
+// prepareFor makes a recipe's job ready for a rank, which is closed at the test's end.
+func prepareFor(t *testing.T, p Place, r *configs.Recipe) *Job {
+	t.Helper()
+	job, err := PrepareAt(t.Context(), p, r, asIs)
 	if err != nil {
 		t.Fatal(err)
 	}

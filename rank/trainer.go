@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"gorun/configs"
 	"gorun/model"
@@ -35,9 +33,12 @@ type trainer struct {
 	from       *export.Adapter
 	deal       data.LoaderOptions // how samples are dealt out, from where the run stands
 	dir        *ckpt.Dir          // nil when this rank saves nothing
+	resumed    string             // the checkpoint that dir's run goes on from; "" = none
+	drift      []ckpt.Change      // of the recipe since that one
 	saving     *saving            // the checkpoint that is being written; nil = none
 	world      *world
 	log        *metrics.Logger
+	meter      meter
 	position   position
 }
 
@@ -85,7 +86,7 @@ func (j *Job) Run(ctx context.Context, o Options) (err error) {
 }
 
 func (t *trainer) run(ctx context.Context) (err error) {
-	j, o := t.job, t.opts
+	j := t.job
 	if t.recipeText, err = j.recipeText(); err != nil {
 		return err
 	}
@@ -94,28 +95,48 @@ func (t *trainer) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-
-	t.deal = j.loaderOptions()
-	if saved != nil {
-		defer saved.Close() //nolint:errcheck // only read from; closed when it has been read, below
-		t.deal.Start, t.deal.StartSamples = saved.Step, saved.Samples
-	}
-	first, err := j.firstShapes(t.deal)
-	if err != nil {
-		return err
-	}
-	if t.Session, err = open(o.Device, j.Base, j.parameters(t.world), first); err != nil {
-		return err
-	}
-	if saved != nil {
-		if err := errors.Join(t.restore(saved), saved.Close()); err != nil {
-			return err
-		}
-	} else if err := t.state.ZeroMoments(); err != nil {
+	if err := t.load(saved); err != nil {
 		return err
 	}
 	steps, err := j.Train.Steps(t.deal)
 	if err != nil {
+		return err
+	}
+	if t.deal.Start >= steps {
+		fmt.Fprintf(t.opts.Out, "nothing to do: the run has all of its %d steps\n", steps)
+		return nil
+	}
+	if err := t.begin(steps); err != nil {
+		return err
+	}
+	t.world.events.tell(event{Event: "ready", Step: t.state.Steps()})
+	return t.loop(ctx, steps)
+}
+
+// load brings the model to the device, as a checkpoint has it or as the run begins (nil).
+func (t *trainer) load(saved *ckpt.State) error {
+	t.deal = t.job.loaderOptions()
+	if saved != nil {
+		defer saved.Close() //nolint:errcheck // only read from; closed when it has been read, below
+		t.deal.Start, t.deal.StartSamples = saved.Step, saved.Samples
+	}
+	first, err := t.job.firstShapes(t.deal)
+	if err != nil {
+		return err
+	}
+	if t.Session, err = open(t.opts.Device, t.job.Base, t.job.parameters(t.world), first); err != nil {
+		return err
+	}
+	t.meter = t.job.meter(t.dev.Kind())
+	if saved == nil {
+		return t.state.ZeroMoments()
+	}
+	return errors.Join(t.restore(saved), saved.Close())
+}
+
+// begin opens the run's records, up to its last step. Until here nothing of an earlier run has been touched.
+func (t *trainer) begin(steps int) (err error) {
+	if err := t.setAside(); err != nil {
 		return err
 	}
 	if t.log, err = metrics.New(t.logOptions(steps)); err != nil {
@@ -124,13 +145,10 @@ func (t *trainer) run(ctx context.Context) (err error) {
 	if err := t.describe(); err != nil {
 		return err
 	}
-	if t.withoutKernels != nil {
-		if err := t.log.Print(fmt.Sprintf("without gorun's own kernels: %v", t.withoutKernels)); err != nil {
-			return err
-		}
+	if t.withoutKernels == nil {
+		return nil
 	}
-	t.world.events.tell(event{Event: "ready", Step: t.state.Steps()})
-	return t.loop(ctx, steps)
+	return t.log.Print(fmt.Sprintf("without gorun's own kernels: %v", t.withoutKernels))
 }
 
 // openFolder takes the checkpoint folder for this run and finds what to resume from (nil = start afresh). Rank 0 chooses
@@ -162,11 +180,10 @@ func (t *trainer) openFolder() (saved *ckpt.State, err error) {
 		return nil, fmt.Errorf("%s holds no optimizer state (checkpoint.save_optimizer was false), so it cannot be resumed: set checkpoint.resume = \"never\", or peft.init_from = %q", path, path)
 	}
 	fmt.Fprintf(t.opts.Out, "resuming from %s\n", path)
-	drift, err := ckpt.RecipeDrift(saved.Recipe, t.recipeText)
-	if err != nil {
+	if t.drift, err = ckpt.RecipeDrift(saved.Recipe, t.recipeText); err != nil {
 		return nil, err
 	}
-	for _, change := range drift {
+	for _, change := range t.drift {
 		t.note("the recipe has changed since: " + change.String())
 	}
 	return saved, nil
@@ -174,7 +191,7 @@ func (t *trainer) openFolder() (saved *ckpt.State, err error) {
 
 func (t *trainer) note(line string) { fmt.Fprintln(t.opts.Out, "note:", line) }
 
-// takeFolder locks the folder, saves the effective recipe in it, and returns the checkpoint to resume from ("" = none).
+// takeFolder locks the folder and returns the checkpoint to resume from ("" = none).
 func (t *trainer) takeFolder() (path string, err error) {
 	c := t.recipe.Checkpoint
 	if t.dir, err = ckpt.Open(c.Dir, t.note); err != nil {
@@ -187,10 +204,20 @@ func (t *trainer) takeFolder() (path string, err error) {
 	for _, w := range found.Warnings {
 		t.note(w)
 	}
-	if err := os.WriteFile(filepath.Join(c.Dir, "recipe.toml"), []byte(t.recipeText), 0o644); err != nil {
-		return "", fmt.Errorf("save the effective recipe: %w", err)
-	}
+	t.resumed = found.Path
 	return found.Path, nil
+}
+
+// setAside moves checkpoints that this run does not build on out of its way, now that it is about to begin.
+func (t *trainer) setAside() error {
+	if t.dir == nil || t.recipe.Checkpoint.Resume == "auto" {
+		return nil
+	}
+	folder, moved, err := t.dir.SetAside(t.resumed)
+	if moved > 0 {
+		t.note(fmt.Sprintf("%s of before, which this run does not build on, now in %s", plural(moved, "checkpoint"), folder))
+	}
+	return err
 }
 
 // firstShapes are the shapes of the micro-batches of the first step that o deals out, to be compiled while the weights are loaded.

@@ -80,8 +80,10 @@ func continued(ctx context.Context, s *rank.Session, base *rank.Base, r infer.Re
 			return err
 		}
 		for i, l := range chunk {
-			ids := got[i].IDs()
-			l.Text, l.Tokens, l.Stopped = base.Tokenizer.Decode(ids, true), len(ids), got[i].Stopped
+			ids, most := got[i].IDs(), room(base, l.ids)
+			l.Stopped = got[i].Stopped && len(ids) <= most
+			ids = ids[:min(len(ids), most)] // the others of the chunk may go on for longer
+			l.Text, l.Tokens = base.Tokenizer.Decode(ids, true), len(ids)
 		}
 	}
 	return nil
@@ -90,7 +92,7 @@ func continued(ctx context.Context, s *rank.Session, base *rank.Base, r infer.Re
 // encoder turns prompts into ids, with --chat each as the first turn of a conversation, and says what ends a continuation.
 func (c *generateCmd) encoder(base *rank.Base) (encode func(prompt string) ([]int32, error), stops []int32, err error) {
 	if !c.Chat {
-		return base.Encode, base.Stops(), nil
+		return func(prompt string) ([]int32, error) { return encodePrompt(base, prompt) }, base.Stops(), nil
 	}
 	d, err := newDialogue(base, c.System)
 	if err != nil {

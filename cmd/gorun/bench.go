@@ -83,7 +83,7 @@ func (c *benchCmd) measure(ctx context.Context, a *app, place rank.Place) (r *ra
 	if err != nil {
 		return nil, err
 	}
-	job, err := rank.PrepareAt(place, recipe, a.resolve(ctx))
+	job, err := rank.PrepareAt(ctx, place, recipe, a.resolve(ctx))
 	if err != nil {
 		return nil, err
 	}

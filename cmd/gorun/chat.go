@@ -42,8 +42,8 @@ func (d *dialogue) ask(user string) (text string, ids []int32, err error) {
 	if ids, err = d.base.Encode(text); err != nil { // the template has written the special tokens
 		return "", nil, err
 	}
-	if most := d.base.Decoder.MaxPositions; len(ids) >= most {
-		return "", nil, fmt.Errorf("the conversation has %d tokens and the model %d positions: begin a new one", len(ids), most)
+	if room(d.base, ids) < 1 {
+		return "", nil, fmt.Errorf("the conversation has %d tokens and the model %d positions: begin a new one", len(ids), d.base.Decoder.MaxPositions)
 	}
 	return text, ids, nil
 }

@@ -20,8 +20,8 @@ type evalCmd struct {
 	Data      string `default:"demo:squad" placeholder:"PATH" help:"The data: JSON, JSON lines, parquet, a folder, or a Hub id. Default: the demo's, for squad and perplexity."`
 	Split     string `default:"validation" placeholder:"NAME" help:"Split of a folder or of the demo's data."`
 	Limit     int    `placeholder:"N" help:"Only the first N samples."`
-	MaxTokens int    `default:"24" placeholder:"N" help:"Longest answer."`
-	Show      int    `default:"3" placeholder:"N" help:"Also print N answers."`
+	MaxTokens *int   `placeholder:"N" help:"With --task squad: longest answer in tokens (24)."`
+	Show      *int   `placeholder:"N" help:"With --task squad: also print N answers (3)."`
 }
 
 // score is one line of the outcome.
@@ -33,8 +33,8 @@ type score struct {
 
 // Run scores the base and, beside it, the base with the adapter.
 func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
-	if c.Limit < 0 || c.MaxTokens < 1 || c.Show < 0 {
-		return fmt.Errorf("%w: --limit and --show must not be negative, --max-tokens at least 1", errUsage)
+	if err := c.check(); err != nil {
+		return err
 	}
 	resolve := a.resolve(ctx)
 	m, err := c.open(resolve)
@@ -77,6 +77,20 @@ func (c *evalCmd) Run(ctx context.Context, a *app) (err error) {
 	return c.print(a, scores)
 }
 
+// check refuses numbers out of range, and flags that the task has no use for.
+func (c *evalCmd) check() error {
+	if c.Task != "squad" && (c.MaxTokens != nil || c.Show != nil) {
+		return fmt.Errorf("%w: --max-tokens and --show are of written answers, and --task %s has none: leave them away", errUsage, c.Task)
+	}
+	if c.Limit < 0 || c.maxTokens() < 1 || c.show() < 0 {
+		return fmt.Errorf("%w: --limit and --show must not be negative, --max-tokens at least 1", errUsage)
+	}
+	return nil
+}
+
+func (c *evalCmd) maxTokens() int { return given(c.MaxTokens, 24) }
+func (c *evalCmd) show() int      { return given(c.Show, 3) }
+
 // task reads the data and returns what scores a session on it.
 func (c *evalCmd) task() (func(context.Context, *rank.Session) (score, error), error) {
 	switch c.Task {
@@ -85,7 +99,7 @@ func (c *evalCmd) task() (func(context.Context, *rank.Session) (score, error), e
 	case "squad":
 		questions, err := data.SQuAD(c.Data, c.Split, c.Limit)
 		return func(ctx context.Context, s *rank.Session) (score, error) {
-			answers, err := s.Answers(ctx, questions, c.MaxTokens)
+			answers, err := s.Answers(ctx, questions, c.maxTokens())
 			em, f1 := rank.SQuADScore(answers)
 			return score{columns: []string{fmt.Sprintf("%.1f", em), fmt.Sprintf("%.1f", f1), fmt.Sprint(len(answers))}, answers: answers}, err
 		}, err
@@ -108,7 +122,7 @@ func (c *evalCmd) task() (func(context.Context, *rank.Session) (score, error), e
 func (c *evalCmd) perplexity(ctx context.Context, s *rank.Session) (score, error) {
 	set := configs.Default().Dataset
 	set.PathOrID, set.Split, set.LimitDatasetSamples = c.Data, c.Split, c.Limit
-	d, err := data.Build(set, s.Base.Tokenizer, s.Base.Decoder.MaxPositions, s.Base.Decoder.Vocab)
+	d, err := data.Build(ctx, set, s.Base.Tokenizer, s.Base.Decoder.MaxPositions, s.Base.Decoder.Vocab)
 	if err != nil {
 		return score{}, err
 	}
@@ -131,8 +145,8 @@ func (c *evalCmd) print(a *app, scores []score) error {
 		return err
 	}
 	n := len(scores[0].answers)
-	for i := range min(c.Show, n) {
-		at := i * n / min(c.Show, n) // spread over the set
+	for i := range min(c.show(), n) {
+		at := i * n / min(c.show(), n) // spread over the set
 		q := scores[0].answers[at]
 		fmt.Fprintf(a.stdout, "\nQ: %s\n   gold: %s\n", q.Question, strings.Join(q.Answers, " / "))
 		for _, s := range scores {

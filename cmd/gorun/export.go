@@ -37,15 +37,20 @@ type exportCmd struct {
 	Format       string `required:"" enum:"peft,hf,gguf,vllm" placeholder:"FORMAT" help:"peft (the adapter), hf (merged, a Hugging Face folder), gguf (merged, or with --adapter-only the adapter), vllm (the adapter as vLLM serves it)."`
 	AdapterOnly  bool   `help:"With --format gguf: the adapter alone, for llama.cpp's --lora."`
 	DType        string `name:"dtype" enum:"auto,f32,bf16,f16,q8_0" default:"auto" help:"How weights are stored: f32, bf16, f16, or with gguf q8_0; auto is as the base's are, bf16 for a quantised base, f32 for an adapter."`
-	MaxShardSize int64  `default:"5000000000" placeholder:"BYTES" help:"With --format hf: largest file of weights."`
+	MaxShardSize *int64 `placeholder:"BYTES" help:"With --format hf: largest file of weights (5000000000)."`
 }
+
+// defaultShard is --max-shard-size if it is not given.
+const defaultShard = 5_000_000_000
 
 // Run exports.
 func (c *exportCmd) Run(ctx context.Context, a *app) error {
-	o := rank.ExportOptions{Format: c.Format, DType: c.DType, MaxShard: c.MaxShardSize}
+	o := rank.ExportOptions{Format: c.Format, DType: c.DType, MaxShard: given(c.MaxShardSize, defaultShard)}
 	switch {
 	case c.AdapterOnly && c.Format != "gguf":
 		return fmt.Errorf("%w: --adapter-only goes with --format gguf", errUsage)
+	case c.MaxShardSize != nil && c.Format != "hf":
+		return fmt.Errorf("%w: --max-shard-size goes with --format hf: the others are one file", errUsage)
 	case c.AdapterOnly:
 		o.Format = rank.FormatGGUFAdapter
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"gorun/model/infer"
 	"gorun/rank"
 )
@@ -72,7 +74,7 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Chat {
 		talk, err = newDialogue(m.base, c.System)
 	} else if prompt, err = c.readPrompt(a); err == nil {
-		ids, err = m.base.Encode(prompt)
+		ids, err = encodePrompt(m.base, prompt)
 	}
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (c *generateCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	w := &writer{c: c, out: a.stdout, base: m.base, session: s, sampling: sampling, stops: m.base.Stops()}
+	w := &writer{c: c, out: a.stdout, log: a.log, base: m.base, session: s, sampling: sampling, stops: m.base.Stops()}
 	if c.Chat {
 		return c.chat(ctx, a, w, talk)
 	}
@@ -106,10 +108,23 @@ func (c *generateCmd) readPrompt(a *app) (string, error) {
 	return prompt, nil
 }
 
+// encodePrompt turns a prompt into ids, and refuses one that leaves no place for an answer.
+func encodePrompt(base *rank.Base, prompt string) ([]int32, error) {
+	ids, err := base.Encode(prompt)
+	if err == nil && room(base, ids) < 1 {
+		return nil, fmt.Errorf("the prompt has %d tokens and the model %d positions: shorten it", len(ids), base.Decoder.MaxPositions)
+	}
+	return ids, err
+}
+
+// room is how many tokens may follow a text: the model has not learnt places beyond its positions.
+func room(base *rank.Base, ids []int32) int { return base.Decoder.MaxPositions - len(ids) }
+
 // writer continues prompts and prints what the model writes, as the flags say.
 type writer struct {
 	c        *generateCmd
 	out      io.Writer
+	log      zerolog.Logger
 	base     *rank.Base
 	session  *rank.Session
 	sampling infer.Sampling
@@ -118,7 +133,8 @@ type writer struct {
 
 // write continues a prompt, prints the continuation and returns its text.
 func (w *writer) write(ctx context.Context, prompt string, ids []int32) (string, error) {
-	req := infer.Request{Prompts: [][]int32{ids}, MaxTokens: w.c.MaxTokens, Stop: w.stops, Sampling: w.sampling, LogProbs: w.c.Logprobs}
+	most := min(w.c.MaxTokens, room(w.base, ids))
+	req := infer.Request{Prompts: [][]int32{ids}, MaxTokens: most, Stop: w.stops, Sampling: w.sampling, LogProbs: w.c.Logprobs}
 	text := w.base.Tokenizer.NewStream()
 	show := w.c.Stream && !w.c.JSON
 	var unwritten error // what cannot be shown need not be made
@@ -131,6 +147,9 @@ func (w *writer) write(ctx context.Context, prompt string, ids []int32) (string,
 	got, err := w.session.Generate(ctx, req)
 	if err = errors.Join(err, unwritten); err != nil {
 		return "", err
+	}
+	if most < w.c.MaxTokens && !got[0].Stopped {
+		w.log.Warn().Msgf("the text ends after %d tokens, at the last of the model's %d positions", most, w.base.Decoder.MaxPositions)
 	}
 	whole := w.base.Tokenizer.Decode(got[0].IDs(), true)
 	switch {

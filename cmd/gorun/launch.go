@@ -77,11 +77,14 @@ func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Co
 	if f.LogDir != "" {
 		c.LogDir = f.LogDir
 	}
-	var faults [4]error
+	var faults [5]error
 	c.Redirects, faults[0] = streams("--redirects", f.Redirects)
 	c.Tee, faults[1] = streams("--tee", f.Tee)
 	c.LocalFilter, faults[2] = launcher.ParseLocalRanks(f.LocalRanksFilter)
 	faults[3] = f.place(c, a)
+	if f.MaxRestarts > 0 && (!r.Checkpoint.Enabled || r.Checkpoint.Resume != "auto") {
+		faults[4] = fmt.Errorf("--max-restarts %d: the recipe must have checkpoint.enabled = true and checkpoint.resume = \"auto\", for ranks that are started again to go on from the last checkpoint", f.MaxRestarts)
+	}
 	return c, errors.Join(faults[:]...)
 }
 
@@ -103,7 +106,7 @@ func seconds(flag *float64, otherwise time.Duration) time.Duration {
 	return time.Duration(*flag * float64(time.Second))
 }
 
-// launch trains with ranks as processes of their own. ended is told how, unless it is nil.
+// launch trains with ranks as processes of their own. ended is told how.
 func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rdzv.Verdict)) error {
 	recipe, err := configs.Load(c.Recipe, c.Set)
 	if err != nil {
@@ -126,6 +129,9 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	// The end of ctx is the first signal, which asks for a checkpoint; the agent must see that signal, and the next one.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-)
 
-var rewrite = flag.Bool("rewrite", false, "rewrite the table of layers in docs/architecture.md")
+	"gorun/tools/golden"
+)
 
 // layer is a package's row in the table of layers.
 type layer struct {
@@ -64,6 +63,7 @@ var layers = []layer{
 	{"cmd/gorun", "flags to a call; errors to exit codes", []string{"*"}},
 	{"bench/scale", "what a step would take on clusters that are not there, on paper", []string{"model/spec", "model/weights"}},
 	{"tools/localhub", "the tests' Hub, for other programs to talk to", []string{"model/hub/hubtest"}},
+	{"tools/golden", "what tests get, and the files that say what it should be", nil},
 	{"tools/skip", "how tests skip themselves", nil},
 	{"tools/countdown", "a context that ends after so many questions, for tests", nil},
 	{"tools/smalldisk", "file systems that are soon full, for tests", []string{"tools/skip"}},
@@ -72,7 +72,7 @@ var layers = []layer{
 }
 
 // forTests are packages that any test may import; model/gguf reads the demo model.
-var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/countdown", "tools/skip", "tools/smalldisk", "tools/syncbuf"}
+var forTests = []string{"csrc/device/devicetest", "model/gguf", "model/hub/hubtest", "model/tinymodel", "tools/countdown", "tools/golden", "tools/skip", "tools/smalldisk", "tools/syncbuf"}
 
 // keepers says who alone may import something from outside; the longest matching prefix counts.
 var keepers = []struct {
@@ -206,7 +206,7 @@ func TestLayersDoc(t *testing.T) {
 	if old == table.String() {
 		return
 	}
-	if !*rewrite {
+	if !*golden.Rewrite {
 		t.Fatalf("%s shows another table: run 'make rewrite'", path)
 	}
 	if err := os.WriteFile(path, []byte(before+tableStart+table.String()+tableEnd+after), 0o644); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"gorun/model/hub"
@@ -26,6 +27,9 @@ func (c *publishCmd) Run(ctx context.Context, a *app) error {
 	repo, err := hub.ParseRepo(hub.Model, c.Repo)
 	if err != nil {
 		return fmt.Errorf("%w: --repo: %w", errUsage, err)
+	}
+	if !strings.Contains(c.Repo, "/") {
+		return fmt.Errorf("%w: --repo %s: want ORG/NAME, as YOUR_NAME/%s", errUsage, c.Repo, c.Repo)
 	}
 	run, err := card.Open(c.Checkpoint)
 	if err != nil {

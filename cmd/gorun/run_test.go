@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"gorun/rank"
+	"gorun/tools/golden"
 )
 
 func TestReport(t *testing.T) {
@@ -118,17 +117,5 @@ func TestFlags(t *testing.T) {
 	for _, n := range parser.Model.Leaves(false) {
 		write(n, n.FullPath())
 	}
-	path := filepath.Join("testdata", "flags.txt")
-	if *rewrite {
-		if err := os.WriteFile(path, []byte(list.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if list.String() != string(want) {
-		t.Errorf("the flags have changed: look, then run 'make rewrite':\n%s", list.String())
-	}
+	golden.File(t, "testdata/flags.txt", list.String())
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +34,7 @@ func newSlurmBench(t *testing.T, steps int) *slurmBench {
 	t.Setenv("GORUN_CACHE", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	b := &slurmBench{t: t, dir: t.TempDir(), steps: steps}
-	b.program = filepath.Join(b.dir, "gorun") // testscript.Main knows this binary's other names
-	b.copySelf()
+	b.program = copySelf(t, b.dir)
 	model := tinyModel(t)
 	t.Chdir(b.dir)
 	for name, data := range model {
@@ -74,27 +72,6 @@ timeout_minutes = 5
 func (b *slurmBench) write(name string, data []byte) {
 	b.t.Helper()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, data, 0o644)); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *slurmBench) copySelf() {
-	b.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	from, err := os.Open(self)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer from.Close() //nolint:errcheck // only read
-	to, err := os.OpenFile(b.program, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	_, err = io.Copy(to, from)
-	if err = errors.Join(err, to.Close()); err != nil {
 		b.t.Fatal(err)
 	}
 }

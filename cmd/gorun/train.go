@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"gorun/configs"
 	"gorun/csrc/plugins"
+	"gorun/launcher/rdzv"
 	"gorun/rank"
 )
 
@@ -48,11 +51,17 @@ func (f recipeFlags) prepareAt(ctx context.Context, a *app, p rank.Place) (*rank
 		return nil, err
 	}
 	p.Cache, p.Progress = filepath.Join(cache, "tokens"), a.progress()
-	return rank.PrepareAt(p, recipe, a.resolve(ctx))
+	resolve := a.resolve(ctx)
+	if p.World > 0 { // ranks end together: one that left here would be missed by the others
+		ctx = context.WithoutCancel(ctx)
+	}
+	return rank.PrepareAt(ctx, p, recipe, resolve)
 }
 
 // Run trains: in this process, or with an agent and its ranks.
 func (c *trainCmd) Run(ctx context.Context, a *app) error {
+	read := unread()
+	defer read()
 	step, err := c.underSlurm(a)
 	if err != nil {
 		return err
@@ -67,7 +76,21 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if c.inProcess(ranks) {
 		return c.train(ctx, a)
 	}
-	return c.launch(ctx, a, ranks, nil)
+	stopped := false
+	err = c.launch(ctx, a, ranks, func(v *rdzv.Verdict) { stopped = v.Stopped })
+	if err == nil && stopped {
+		return errLeft
+	}
+	return err
+}
+
+// unread keeps this process alive where nobody reads its output any more, as when an interrupt has ended the tee behind it
+// first: a write fails then, which no run minds, and SIGPIPE would end the run before it has saved. The function that it
+// returns ends that.
+func unread() (end func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGPIPE)
+	return func() { signal.Stop(signals) }
 }
 
 // train trains in this process.
@@ -88,9 +111,5 @@ func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "device  %s by %s\n\n", kind, device.Plugin)
-	err = job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
-	if errors.Is(err, rank.ErrStopped) {
-		fmt.Fprintln(a.stdout, "stopped as asked, at the edge of a step")
-	}
-	return err
+	return job.Run(ctx, rank.Options{Device: device, Version: gorunVersion(), Command: os.Args, Out: a.stdout})
 }

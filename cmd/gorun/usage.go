@@ -36,6 +36,14 @@ func guidance(model *kong.Application, args []string) string {
 	return told + notHere(args) + see(command)
 }
 
+// given is a flag's value, or what it is otherwise.
+func given[T any](flag *T, otherwise T) T {
+	if flag == nil {
+		return otherwise
+	}
+	return *flag
+}
+
 // see says where the flags of a command are explained.
 func see(command string) string { return fmt.Sprintf("See '%s --help'.\n", command) }
 

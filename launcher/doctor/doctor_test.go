@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,9 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"gorun/launcher/inventory"
+	"gorun/tools/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write golden files anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -93,19 +91,7 @@ func TestIll(t *testing.T) {
 	if err := r.Text(&b); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "ill.txt")
-	if *rewrite {
-		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.String() != string(want) {
-		t.Errorf("the report is\n%s", b.String())
-	}
+	golden.File(t, "testdata/ill.txt", b.String())
 	if r.Status != Fail {
 		t.Errorf("the result is %s", r.Status)
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 // What a node should have. The sizes are what gorun's own needs come to, with room.
@@ -87,7 +89,7 @@ func (j *judge) gpu(f *Facts, i int) {
 		j.say(status, check, "look after its cooling, power and clock settings: it slows all ranks down", "at %d of %d MHz because of %s", h.ClockMHz, h.MaxClockMHz, list(h.Slowed))
 	}
 	if len(j.out) == sound {
-		j.say(OK, check, "", "%s, %s, up to %d MHz", g.Name, size(g.Memory), h.MaxClockMHz)
+		j.say(OK, check, "", "%s, %s, up to %d MHz", g.Name, humanize.IBytes(g.Memory), h.MaxClockMHz)
 	}
 }
 
@@ -140,7 +142,7 @@ func (j *judge) limits(f *Facts) {
 		j.say(OK, "open files", "", "up to %d", f.OpenFiles)
 	}
 	if f.Device == "cuda" && f.Locked < 1<<30 {
-		j.say(Warn, "locked memory", "ulimit -l unlimited; under Slurm, in slurmd's unit: LimitMEMLOCK=infinity", "a process may lock %s: InfiniBand needs more", size(f.Locked))
+		j.say(Warn, "locked memory", "ulimit -l unlimited; under Slurm, in slurmd's unit: LimitMEMLOCK=infinity", "a process may lock %s: InfiniBand needs more", humanize.IBytes(f.Locked))
 	}
 }
 
@@ -150,11 +152,11 @@ func (j *judge) space(f *Facts) {
 		case r.Err != "":
 			j.say(Warn, check, fix, "%s", r.Err)
 		case r.Free < least:
-			j.say(Fail, check, fix, "%s free of %s", size(r.Free), size(r.Total))
+			j.say(Fail, check, fix, "%s free of %s", humanize.IBytes(r.Free), humanize.IBytes(r.Total))
 		case r.Free < want:
-			j.say(Warn, check, fix, "%s free of %s", size(r.Free), size(r.Total))
+			j.say(Warn, check, fix, "%s free of %s", humanize.IBytes(r.Free), humanize.IBytes(r.Total))
 		default:
-			j.say(OK, check, "", "%s free of %s", size(r.Free), size(r.Total))
+			j.say(OK, check, "", "%s free of %s", humanize.IBytes(r.Free), humanize.IBytes(r.Total))
 		}
 	}
 	less("memory", "end other programs, or ask for more", f.Memory, wantMemory, 0)

@@ -70,13 +70,5 @@ func existing(path string) string {
 	}
 }
 
-// size shows a number of bytes.
-func size(bytes uint64) string {
-	if bytes < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
-}
-
 // list joins texts for a line.
 func list(texts []string) string { return strings.Join(texts, ", ") }

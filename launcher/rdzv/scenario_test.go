@@ -1,16 +1,15 @@
 package rdzv
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write the logs of the scenarios anew")
+	"gorun/tools/golden"
+)
 
 // TestScenarios plays testdata/*.txt: commands, a line "--", and the log that must come of them.
 func TestScenarios(t *testing.T) {
@@ -24,15 +23,8 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script, want, _ := strings.Cut(string(b), "--\n")
-			got := play(t, script)
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(script+"--\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != want {
-				t.Errorf("the log is\n%s\nwant\n%s", got, want)
-			}
+			script, _, _ := strings.Cut(string(b), "--\n")
+			golden.File(t, file, script+"--\n"+play(t, script))
 		})
 	}
 }

@@ -1,15 +1,13 @@
 package slurm
 
 import (
-	"flag"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write golden files anew")
+	"gorun/tools/golden"
+)
 
 // TestScriptText compares with testdata/*.sbatch, and lets a shell read each.
 func TestScriptText(t *testing.T) {
@@ -28,18 +26,7 @@ func TestScriptText(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		path := filepath.Join("testdata", name+".sbatch")
-		if *rewrite {
-			if err := os.WriteFile(path, []byte(s.Text()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Text() != string(want) {
-			t.Errorf("%s is\n%s", path, s.Text())
-		}
+		golden.File(t, path, s.Text())
 		if out, err := exec.Command("sh", "-n", path).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", path, err, out)
 		}

@@ -30,6 +30,12 @@ func WriteGGUFAdapter(path string, d *spec.Decoder, a *Adapter, as gguf.Type) er
 	return nil
 }
 
+// GGUFAdapterRefused says why the adapter, of which it reads no values, cannot be a GGUF file for the decoder; nil if it can.
+func (a *Adapter) GGUFAdapterRefused(d *spec.Decoder) error {
+	_, _, err := d.ToGGUF()
+	return errors.Join(append(a.loraOnly("a GGUF adapter holds"), err)...)
+}
+
 func writeGGUFAdapter(path string, d *spec.Decoder, a *Adapter, as gguf.Type) error {
 	if err := errors.Join(append(a.loraOnly("a GGUF adapter holds"), a.Validate(), a.Fits(d))...); err != nil {
 		return err

@@ -15,12 +15,35 @@ var vllmRanks = []int{8, 16, 32, 64, 128, 256, 320, 512}
 // differ get matrices padded with zeros to the largest Dim, and a B that makes up for their scaling. The product of
 // every module stays what it was, to rounding; an adapter of one Dim and Alpha stays as it is.
 func ForVLLM(a *Adapter) (*Adapter, int, error) {
+	rank, err := a.VLLMRank()
+	if err != nil {
+		return nil, 0, fmt.Errorf("vLLM: %w", err)
+	}
 	dim, uniform := 0, true
-	var faults []error
 	for i := range a.Modules {
 		m := &a.Modules[i]
 		dim = max(dim, a.DimOf(m))
 		uniform = uniform && a.DimOf(m) == a.Dim && a.AlphaOf(m) == a.Alpha
+	}
+	if uniform {
+		return a, rank, nil
+	}
+	out := *a
+	out.Dim, out.Modules = dim, make([]Module, len(a.Modules))
+	for i := range a.Modules {
+		out.Modules[i] = pad(a, &a.Modules[i], &out)
+	}
+	return &out, rank, nil
+}
+
+// VLLMRank is the --max-lora-rank that vLLM needs to serve the adapter, of which it reads no values, or all reasons why it
+// cannot.
+func (a *Adapter) VLLMRank() (int, error) {
+	dim := 0
+	var faults []error
+	for i := range a.Modules {
+		m := &a.Modules[i]
+		dim = max(dim, a.DimOf(m))
 		if m.Name == "lm_head" {
 			faults = append(faults, errors.New("module lm_head: vLLM serves no adapter on the head: merge the adapter into the base"))
 		}
@@ -30,18 +53,10 @@ func ForVLLM(a *Adapter) (*Adapter, int, error) {
 	if at < 0 {
 		faults = append(faults, fmt.Errorf("modules of Dim %d, and vLLM serves at most %d: merge the adapter into the base", dim, vllmRanks[len(vllmRanks)-1]))
 	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, 0, fmt.Errorf("vLLM: %w", err)
+	if faults != nil {
+		return 0, errors.Join(faults...)
 	}
-	if uniform {
-		return a, vllmRanks[at], nil
-	}
-	out := *a
-	out.Dim, out.Modules = dim, make([]Module, len(a.Modules))
-	for i := range a.Modules {
-		out.Modules[i] = pad(a, &a.Modules[i], &out)
-	}
-	return &out, vllmRanks[at], nil
+	return vllmRanks[at], nil
 }
 
 // pad is a module of a with the Dim and Alpha of to.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -227,7 +228,7 @@ func (f folder) room(need int64) error {
 		return nil //nolint:nilerr // a file system that does not tell: the download will
 	}
 	if free := disk.Bavail * uint64(disk.Frsize); free < uint64(need) {
-		return fmt.Errorf("%s are needed, %s are free: %w", sizeText(need), sizeText(int64(free)), unix.ENOSPC)
+		return fmt.Errorf("%s are needed, %s are free: %w", humanize.IBytes(uint64(need)), humanize.IBytes(free), unix.ENOSPC)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
 )
 
@@ -99,7 +100,7 @@ func (l *lines) Begin(what string, files int, bytes int64) {
 	l.what, l.total, l.done = what, bytes, 0
 	l.start = l.now()
 	l.last = l.start
-	fmt.Fprintf(l.out, "%s: %s, %s\n", what, filesText(files), sizeText(bytes))
+	fmt.Fprintf(l.out, "%s: %s, %s\n", what, filesText(files), humanize.IBytes(uint64(bytes)))
 }
 
 func (l *lines) Add(bytes int64) {
@@ -133,7 +134,7 @@ func (l *lines) tell() {
 	if l.total > 0 {
 		percent = 100 * float64(l.done) / float64(l.total)
 	}
-	fmt.Fprintf(l.out, "%s: %s of %s (%.0f %%) after %.1f s\n", l.what, sizeText(l.done), sizeText(l.total), percent, seconds)
+	fmt.Fprintf(l.out, "%s: %s of %s (%.0f %%) after %.1f s\n", l.what, humanize.IBytes(uint64(l.done)), humanize.IBytes(uint64(l.total)), percent, seconds)
 }
 
 func filesText(n int) string {
@@ -141,17 +142,4 @@ func filesText(n int) string {
 		return "1 file"
 	}
 	return fmt.Sprintf("%d files", n)
-}
-
-// sizeText writes a number of bytes for people.
-func sizeText(bytes int64) string {
-	for _, u := range []struct {
-		name string
-		size int64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
-		if bytes >= u.size {
-			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.size), u.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", bytes)
 }

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,83 +18,75 @@ type pattern struct {
 	Regex  *string `json:"Regex"`
 }
 
+var normalizers = kinds[normalizer]{
+	"NFC": fixed(unicodeForm(norm.NFC)), "NFD": fixed(unicodeForm(norm.NFD)), "NFKC": fixed(unicodeForm(norm.NFKC)), "NFKD": fixed(unicodeForm(norm.NFKD)),
+	"Lowercase": fixed(normalizer(lower)), "Prepend": parsePrepend, "Strip": parseStrip, "Replace": parseReplace,
+}
+
 func parseNormalizers(raw json.RawMessage) ([]normalizer, error) {
-	if isNull(raw) {
-		return nil, nil
+	return normalizers.parse(raw, "normalizer", "normalizers")
+}
+
+// lower takes each character on its own, as tokenizers does.
+func lower(s span) span {
+	r := rewrite(s)
+	for i, c := range s.text {
+		r.put(strings.ToLower(string(c)), i, i+utf8.RuneLen(c))
 	}
+	return r.done()
+}
+
+func parsePrepend(raw json.RawMessage) ([]normalizer, error) {
 	var c struct {
-		Type        string            `json:"type"`
-		Normalizers []json.RawMessage `json:"normalizers"`
-		Prepend     string            `json:"prepend"`
-		Pattern     pattern           `json:"pattern"`
-		Content     string            `json:"content"`
-		Left        bool              `json:"strip_left"`
-		Right       bool              `json:"strip_right"`
+		Prepend string `json:"prepend"`
+	}
+	err := json.Unmarshal(raw, &c)
+	return []normalizer{func(s span) span { return prepend(s, c.Prepend) }}, err
+}
+
+func parseStrip(raw json.RawMessage) ([]normalizer, error) {
+	var c struct {
+		Left  bool `json:"strip_left"`
+		Right bool `json:"strip_right"`
+	}
+	err := json.Unmarshal(raw, &c)
+	return []normalizer{func(s span) span {
+		lo, hi := 0, len(s.text)
+		if c.Left {
+			lo = hi - len(strings.TrimLeftFunc(s.text, unicode.IsSpace))
+		}
+		if c.Right {
+			hi = len(strings.TrimRightFunc(s.text, unicode.IsSpace))
+		}
+		return s.slice(min(lo, hi), hi)
+	}}, err
+}
+
+func parseReplace(raw json.RawMessage) ([]normalizer, error) {
+	var c struct {
+		Pattern pattern `json:"pattern"`
+		Content string  `json:"content"`
 	}
 	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, fmt.Errorf("normalizer: %w", err)
+		return nil, err
 	}
-	one := func(n normalizer) ([]normalizer, error) { return []normalizer{n}, nil }
-	switch c.Type {
-	case "Sequence":
-		var out []normalizer
-		for _, r := range c.Normalizers {
-			n, err := parseNormalizers(r)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, n...)
-		}
-		return out, nil
-	case "NFC":
-		return one(unicodeForm(norm.NFC))
-	case "NFD":
-		return one(unicodeForm(norm.NFD))
-	case "NFKC":
-		return one(unicodeForm(norm.NFKC))
-	case "NFKD":
-		return one(unicodeForm(norm.NFKD))
-	case "Lowercase":
-		return one(func(s span) span {
-			r := rewrite(s)
-			for i, c := range s.text {
-				r.put(strings.ToLower(string(c)), i, i+utf8.RuneLen(c))
-			}
-			return r.done()
-		})
-	case "Prepend":
-		return one(func(s span) span { return prepend(s, c.Prepend) })
-	case "Strip":
-		return one(func(s span) span {
-			lo, hi := 0, len(s.text)
-			if c.Left {
-				lo = hi - len(strings.TrimLeftFunc(s.text, unicode.IsSpace))
-			}
-			if c.Right {
-				hi = len(strings.TrimRightFunc(s.text, unicode.IsSpace))
-			}
-			return s.slice(min(lo, hi), hi)
-		})
-	case "Replace":
-		find, err := c.Pattern.finder()
-		if err != nil {
-			return nil, fmt.Errorf("normalizer Replace: %w", err)
-		}
-		return one(func(s span) span {
-			r, at := rewrite(s), 0
-			for _, m := range find(s.text) {
-				r.keep(at, m[0])
-				r.put(c.Content, m[0], m[1])
-				at = m[1]
-			}
-			if at == 0 && len(r.buf) == 0 {
-				return s
-			}
-			r.keep(at, len(s.text))
-			return r.done()
-		})
+	find, err := c.Pattern.finder()
+	return []normalizer{func(s span) span { return replace(s, find, c.Content) }}, err
+}
+
+// replace puts content in the place of everything that is found; it comes from what it replaces.
+func replace(s span, find finder, content string) span {
+	r, at := rewrite(s), 0
+	for _, m := range find(s.text) {
+		r.keep(at, m[0])
+		r.put(content, m[0], m[1])
+		at = m[1]
 	}
-	return nil, fmt.Errorf("normalizer %q is not one that gorun knows", c.Type)
+	if at == 0 && len(r.buf) == 0 {
+		return s
+	}
+	r.keep(at, len(s.text))
+	return r.done()
 }
 
 // prepend puts prefix before a text that is not empty; it comes from the text's first character.

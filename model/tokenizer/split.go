@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,9 +15,6 @@ type splitter interface{ apply([]span) []span }
 
 // finder lists the places of a pattern in a text, in order and without overlap, as byte offsets.
 type finder func(text string) [][2]int
-
-// gpt2Pattern is what ByteLevel splits by.
-const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
 func (p pattern) finder() (finder, error) {
 	switch {
@@ -168,87 +164,6 @@ func (m metaspace) apply(in []span) (out []span) {
 	return out
 }
 
-func parseSplitters(raw json.RawMessage) ([]splitter, error) {
-	if isNull(raw) {
-		return nil, nil
-	}
-	var c struct {
-		Type             string            `json:"type"`
-		Pretokenizers    []json.RawMessage `json:"pretokenizers"`
-		Pattern          pattern           `json:"pattern"`
-		Behavior         string            `json:"behavior"`
-		Invert           bool              `json:"invert"`
-		AddPrefixSpace   *bool             `json:"add_prefix_space"`
-		UseRegex         *bool             `json:"use_regex"`
-		IndividualDigits bool              `json:"individual_digits"`
-		Replacement      string            `json:"replacement"`
-		PrependScheme    string            `json:"prepend_scheme"`
-		Split            *bool             `json:"split"`
-	}
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, fmt.Errorf("pre_tokenizer: %w", err)
-	}
-	regex := func(expr, behavior string) ([]splitter, error) {
-		find, err := regexFinder(expr)
-		return []splitter{cutter{find: find, behavior: behavior}}, err
-	}
-	switch c.Type {
-	case "Sequence":
-		var out []splitter
-		for _, r := range c.Pretokenizers {
-			s, err := parseSplitters(r)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, s...)
-		}
-		return out, nil
-	case "Split":
-		find, err := c.Pattern.finder()
-		if err != nil {
-			return nil, fmt.Errorf("pre_tokenizer Split: %w", err)
-		}
-		switch c.Behavior {
-		case "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous":
-		default:
-			return nil, fmt.Errorf("pre_tokenizer Split: behavior %q is not one that gorun knows", c.Behavior)
-		}
-		return []splitter{cutter{find, c.Behavior, c.Invert}}, nil
-	case "ByteLevel":
-		out := []splitter{byteLevel{c.AddPrefixSpace == nil || *c.AddPrefixSpace}}
-		if c.UseRegex == nil || *c.UseRegex {
-			s, err := regex(gpt2Pattern, "Isolated")
-			return append(out, s...), err
-		}
-		return out, nil
-	case "Digits":
-		behavior := "Contiguous"
-		if c.IndividualDigits {
-			behavior = "Isolated"
-		}
-		return []splitter{cutter{find: runes(unicode.IsNumber), behavior: behavior}}, nil
-	case "Punctuation":
-		return []splitter{cutter{find: runes(isPunctuation), behavior: "Isolated"}}, nil
-	case "Whitespace":
-		return regex(`\w+|[^\w\s]+`, "Isolated")
-	case "WhitespaceSplit":
-		return []splitter{cutter{find: runes(unicode.IsSpace), behavior: "Removed"}}, nil
-	case "Metaspace":
-		m := metaspace{mark: c.Replacement, scheme: c.PrependScheme, split: c.Split == nil || *c.Split}
-		if m.mark == "" {
-			m.mark = spmSpace
-		}
-		if m.scheme == "" {
-			m.scheme = "always"
-			if c.AddPrefixSpace != nil && !*c.AddPrefixSpace {
-				m.scheme = "never"
-			}
-		}
-		return []splitter{m}, nil
-	}
-	return nil, fmt.Errorf("pre_tokenizer %q is not one that gorun knows", c.Type)
-}
-
 // runes finds single characters of a class.
 func runes(class func(rune) bool) finder {
 	return func(text string) (out [][2]int) {
@@ -264,5 +179,3 @@ func runes(class func(rune) bool) finder {
 func isPunctuation(c rune) bool {
 	return unicode.IsPunct(c) || c < utf8.RuneSelf && strings.ContainsRune("$+<=>^`|~", c)
 }
-
-func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

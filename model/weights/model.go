@@ -63,7 +63,7 @@ func Open(path string) (*Model, error) {
 	case strings.HasSuffix(path, ".safetensors"):
 		err = errors.New("is one safetensors file; give the folder, with its config.json")
 	default:
-		err = errors.New("is neither a folder nor a .gguf file")
+		err = errors.New("is neither a folder nor a .gguf file: give the folder with config.json and the weights, or a .gguf file")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", path, err)

@@ -10,6 +10,7 @@ import (
 	"text/template"
 
 	"gorun/configs"
+	"gorun/model/export"
 	"gorun/model/hub"
 )
 
@@ -154,17 +155,15 @@ func (r *Run) rows() []row {
 	add("steps", "%d (%d samples, %d tokens trained on)", s.Step, s.Samples, s.Tokens)
 	add("batch", "%s", batch(c))
 	if a := r.Adapter; a != nil {
-		var names []string
-		for _, m := range a.Modules {
-			names = append(names, m.Name[strings.LastIndexByte(m.Name, '.')+1:])
-		}
-		slices.Sort(names)
-		add("LoRA", "dim %d, alpha %g, dropout %g, on %s (%d modules)", a.Dim, a.Alpha, a.Dropout, strings.Join(slices.Compact(names), ", "), len(a.Modules))
+		add("LoRA", "%s", lora(a, c))
 	}
 	o := c.Optimizer
 	add("optimizer", "%s, learning rate %g, betas %g and %g, weight decay %g", o.Name, o.LR, o.Betas[0], o.Betas[1], o.WeightDecay)
 	add("schedule", "%s, %d steps of warm-up", c.LRScheduler.Name, c.LRScheduler.WarmupSteps)
 	add("compute dtype", "%s", c.Model.DType)
+	if c.PEFT.Float8() {
+		add("base stored in", "%s", c.PEFT.BasePrecision)
+	}
 	add("seed", "%d", c.RNG.Seed)
 	loss := fmt.Sprintf("%.4f at step %d", s.Loss, s.Step)
 	if r.FirstLoss != nil {
@@ -172,6 +171,33 @@ func (r *Run) rows() []row {
 	}
 	add("training loss", "%s", loss)
 	return out
+}
+
+// lora says what is trained of an adapter, and how.
+func lora(a *export.Adapter, c *configs.Recipe) string {
+	var names []string
+	for _, m := range a.Modules {
+		names = append(names, m.Name[strings.LastIndexByte(m.Name, '.')+1:])
+	}
+	slices.Sort(names)
+	text := fmt.Sprintf("dim %d, alpha %g, ", a.Dim, a.Alpha)
+	if a.RSLoRA {
+		text += "scaled by alpha over the root of dim, "
+	}
+	if a.DoRA() {
+		text += "DoRA, "
+	}
+	if ratio := c.Optimizer.LoraPlusLRRatio; ratio != 1 {
+		text += fmt.Sprintf("learning rate of B %g times that of A, ", ratio)
+	}
+	text += fmt.Sprintf("dropout %g", a.Dropout)
+	switch {
+	case a.Dropout > 0 && c.PEFT.DropoutPosition == "post":
+		text += " of the output of B"
+	case a.Dropout > 0:
+		text += " of the input of A"
+	}
+	return fmt.Sprintf("%s, on %s (%d modules)", text, strings.Join(slices.Compact(names), ", "), len(a.Modules))
 }
 
 // batch says of how much a step is. A recipe that leaves it to the number of ranks does not say how many there were.

@@ -2,7 +2,6 @@ package card
 
 import (
 	"encoding/binary"
-	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,14 +10,13 @@ import (
 	"testing"
 
 	"github.com/gomlx/compute/dtypes"
-	"github.com/google/go-cmp/cmp"
 
+	"gorun/configs"
 	"gorun/model/export"
 	"gorun/model/safetensors"
 	"gorun/rank/ckpt"
+	"gorun/tools/golden"
 )
-
-var rewrite = flag.Bool("rewrite", false, "rewrite testdata")
 
 const recipe = `
 [model]
@@ -98,27 +96,15 @@ func uploads(t *testing.T, r *Run) (names []string) {
 	return names
 }
 
-// golden compares a card with testdata.
-func golden(t *testing.T, name string, r *Run, f Facts) {
+// sameCard compares a card with testdata.
+func sameCard(t *testing.T, name string, r *Run, f Facts) {
 	t.Helper()
 	f.Endpoint, f.Version = "https://huggingface.co", "v1.2.3"
 	got, err := r.Card(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", name)
-	if *rewrite {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s: run go test ./rank/card -rewrite and look at the difference\n%s", name, diff)
-	}
+	golden.File(t, filepath.Join("testdata", name), string(got))
 }
 
 func TestAdapter(t *testing.T) {
@@ -134,7 +120,7 @@ func TestAdapter(t *testing.T) {
 		if base, ok := r.BaseOnHub(); !ok || base.ID != "meta-llama/Llama-3.2-1B" {
 			t.Errorf("base %v", base)
 		}
-		golden(t, "adapter.md", r, Facts{Repo: "acme/squad-llama", License: License{ID: "llama3.2"}})
+		sameCard(t, "adapter.md", r, Facts{Repo: "acme/squad-llama", License: License{ID: "llama3.2"}})
 	}
 }
 
@@ -168,7 +154,7 @@ func TestModel(t *testing.T) {
 	if got := uploads(t, r); !slices.Equal(got, []string{"LICENSE", "config.json", "model.safetensors", "recipe.toml", "tokenizer.json"}) {
 		t.Errorf("publishes %q", got)
 	}
-	golden(t, "model.md", r, Facts{Repo: "acme/squad-full", License: License{ID: "other", Name: "a: b", Link: "https://x"}})
+	sameCard(t, "model.md", r, Facts{Repo: "acme/squad-full", License: License{ID: "other", Name: "a: b", Link: "https://x"}})
 }
 
 // TestMerged: a model that was exported names the base that it was made of.
@@ -240,6 +226,28 @@ func TestVLLMRank(t *testing.T) {
 	for rank, want := range map[int]int{1: 1, 2: 8, 8: 8, 12: 16, 300: 320, 512: 512, 600: 600} {
 		if got := vllmRank(rank); got != want {
 			t.Errorf("%d: %d, want %d", rank, got, want)
+		}
+	}
+}
+
+// TestLoRAInWords: the card says what else an adapter was trained by; PEFT's config has no word for some of it.
+func TestLoRAInWords(t *testing.T) {
+	module := export.Module{Name: "model.layers.0.self_attn.q_proj", Magnitude: []float32{1}}
+	for _, c := range []struct {
+		adapter export.Adapter
+		set     func(*configs.Recipe)
+		want    string
+	}{
+		{export.Adapter{Dim: 4, Alpha: 8}, func(*configs.Recipe) {}, "dim 4, alpha 8, dropout 0, on  (0 modules)"},
+		{export.Adapter{Dim: 4, Alpha: 8, Dropout: 0.1}, func(r *configs.Recipe) { r.PEFT.DropoutPosition = "post" },
+			"dim 4, alpha 8, dropout 0.1 of the output of B, on  (0 modules)"},
+		{export.Adapter{Dim: 4, Alpha: 8, RSLoRA: true, Modules: []export.Module{module}}, func(r *configs.Recipe) { r.Optimizer.LoraPlusLRRatio = 16 },
+			"dim 4, alpha 8, scaled by alpha over the root of dim, DoRA, learning rate of B 16 times that of A, dropout 0, on q_proj (1 modules)"},
+	} {
+		r := configs.Default()
+		c.set(r)
+		if got := lora(&c.adapter, r); got != c.want {
+			t.Errorf("%s\nwant %s", got, c.want)
 		}
 	}
 }

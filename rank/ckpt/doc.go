@@ -18,5 +18,6 @@
 //	    state.json                                        counters, seed, losses, identities
 //	    recipe.toml                                       the effective recipe
 //	    manifest.json                                     size and SHA-256 of all the others, written last
+//	earlier.1/                     checkpoints that the run does not build on, with their links; see Dir.SetAside
 //	.tmp-...                       being written, or left by a killed run: never loaded, removed at Open
 package ckpt

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Names inside a checkpoint.
@@ -111,21 +113,9 @@ func explain(err error, dir string, bytes int64) error {
 		return nil
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("no room in %s for a checkpoint of about %s: free space there, lower checkpoint.keep or "+
-			"choose another checkpoint.dir; earlier checkpoints are as they were: %w", dir, sizeText(bytes), err)
+			"choose another checkpoint.dir; earlier checkpoints are as they were: %w", dir, humanize.IBytes(uint64(bytes)), err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%s cannot be written to: choose another checkpoint.dir or change its permissions: %w", dir, err)
 	}
 	return err
-}
-
-func sizeText(bytes int64) string {
-	for _, u := range []struct {
-		name string
-		size int64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
-		if bytes >= u.size {
-			return fmt.Sprintf("%.1f %s", float64(bytes)/float64(u.size), u.name)
-		}
-	}
-	return fmt.Sprintf("%d bytes", bytes)
 }

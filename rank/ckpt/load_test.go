@@ -92,7 +92,7 @@ func TestResolve(t *testing.T) {
 	if r, err := Resolve(empty, filepath.Join(dir, latestLink)); err != nil || r.Path != two {
 		t.Errorf("a link gives %+v, %v", r, err)
 	}
-	if r, err := Resolve(dir, "never"); err != nil || r.Path != "" || len(r.Warnings) != 1 {
+	if r, err := Resolve(dir, "never"); err != nil || r.Path != "" || len(r.Warnings) > 0 {
 		t.Errorf("never gives %+v, %v", r, err)
 	}
 	for resume, want := range map[string]string{

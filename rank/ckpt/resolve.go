@@ -30,16 +30,7 @@ func Resolve(dir, resume string) (Resolved, error) {
 		}
 		return r, nil
 	case "never":
-		entries, err := list(dir)
-		if err != nil {
-			return Resolved{}, fmt.Errorf("checkpoint folder %s: %w", dir, err)
-		}
-		var r Resolved
-		if len(entries) > 0 {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s has %d checkpoints of an earlier run, which are not resumed from; "+
-				"those of the same steps will be replaced", dir, len(entries)))
-		}
-		return r, nil
+		return Resolved{}, nil
 	case "":
 		return Resolved{}, errors.New(`checkpoint.resume is empty: want "auto", "never" or the path of a checkpoint`)
 	}

@@ -322,3 +322,43 @@ func TestOpenCleans(t *testing.T) {
 		t.Errorf("warnings: %q", *warnings)
 	}
 }
+
+// TestSetAside: a run that begins afresh, or from elsewhere, finds the folder empty; one that goes back keeps what it
+// builds on. What is moved is whole, with its links.
+func TestSetAside(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := open(t, dir)
+	if folder, n, err := d.SetAside(""); folder != "" || n != 0 || err != nil {
+		t.Errorf("an empty folder: %q, %d, %v", folder, n, err)
+	}
+	first := save(t, d, withVal(loraState(10), 1), 0)
+	save(t, d, withVal(loraState(20), 2), 0)
+	if err := os.Mkdir(filepath.Join(dir, asidePrefix+"1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if folder, n, err := d.SetAside(first); folder != filepath.Join(dir, "earlier.2") || n != 1 || err != nil {
+		t.Errorf("back to step 10: %q, %d, %v", folder, n, err)
+	}
+	assertNames(t, dir, "LATEST", "LOWEST_VAL", "earlier.1", "earlier.2", "epoch_0_step_10")
+	assertLink(t, dir, latestLink, "epoch_0_step_10")
+	if got := names(t, filepath.Join(dir, "earlier.2")); !slices.Equal(got, []string{"LATEST", "epoch_0_step_20"}) {
+		t.Errorf("set aside: %q", got)
+	}
+
+	save(t, d, withVal(loraState(20), 3), 0)
+	elsewhere, other := t.TempDir(), "epoch_0_step_10" // of the same name as one of ours
+	o, _ := open(t, elsewhere)
+	if folder, n, err := d.SetAside(save(t, o, loraState(10), 0)); folder != filepath.Join(dir, "earlier.3") || n != 2 || err != nil {
+		t.Errorf("from %s elsewhere: %q, %d, %v", other, folder, n, err)
+	}
+	assertNames(t, dir, "earlier.1", "earlier.2", "earlier.3")
+	if got := names(t, filepath.Join(dir, "earlier.3")); !slices.Equal(got, []string{"LATEST", "LOWEST_VAL", "epoch_0_step_10", "epoch_0_step_20"}) {
+		t.Errorf("set aside: %q", got)
+	}
+	assertLink(t, filepath.Join(dir, "earlier.3"), lowestLink, "epoch_0_step_10")
+	if r, err := Resolve(filepath.Join(dir, "earlier.3"), "auto"); err != nil || filepath.Base(r.Path) != "epoch_0_step_20" {
+		t.Errorf("what was set aside: %+v, %v", r, err)
+	}
+	save(t, d, withVal(loraState(10), 9), 1)
+	assertLink(t, dir, lowestLink, "epoch_0_step_10")
+}

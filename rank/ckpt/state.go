@@ -309,13 +309,14 @@ func (s *State) CheckBase(digest string) error {
 		return nil
 	}
 	return fmt.Errorf("the checkpoint at step %d was trained on another base (digest %s, now %s): "+
-		"give model.pretrained_model_name_or_path as it was, or start afresh with checkpoint.resume = \"never\" and another checkpoint.dir",
-		s.Step, orNone(s.BaseDigest), orNone(digest))
+		"give model.pretrained_model_name_or_path as it was, or begin afresh with checkpoint.resume = \"never\"",
+		s.Step, brief(s.BaseDigest), brief(digest))
 }
 
-func orNone(s string) string {
-	if s == "" {
+// brief is enough of a digest to tell it from another.
+func brief(digest string) string {
+	if digest == "" {
 		return "none"
 	}
-	return s
+	return digest[:min(12, len(digest))]
 }

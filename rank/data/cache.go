@@ -2,6 +2,7 @@ package data
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,11 +44,14 @@ type asked struct {
 }
 
 // Build is the function Build, or what it gave before. What cannot be kept is made for this process alone.
-func (k Cache) Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, error) {
+func (k Cache) Build(ctx context.Context, c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, error) {
 	a := asked{c, tok, longest, vocab}
-	name, stamp, err := k.name(a)
+	name, stamp, err := k.name(ctx, a)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil || name == "" {
-		return k.alone(a) // which says what is wrong with the files
+		return k.alone(ctx, a) // which says what is wrong with the files
 	}
 	path := filepath.Join(k.Dir, name+cacheExt)
 	if t, err := openTokens(path); err == nil {
@@ -55,12 +59,12 @@ func (k Cache) Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dat
 	}
 	if err := os.MkdirAll(k.Dir, 0o755); err != nil {
 		k.note(explainDisk(err, k.Dir, 0).Error())
-		return k.alone(a)
+		return k.alone(ctx, a)
 	}
 	// Names share sixteen locks, so that these do not pile up. Where there are no locks, more than one may tokenise.
 	lock := flock.New(filepath.Join(k.Dir, "lock-"+name[:1]))
 	waiting := later(func() { k.note("waiting for another process that tokenises " + c.PathOrID) })
-	locked := lock.Lock() == nil
+	locked, _ := lock.TryLockContext(ctx, 50*time.Millisecond)
 	waiting()
 	if locked {
 		defer lock.Close() //nolint:errcheck // closing gives it up whatever comes of it
@@ -72,13 +76,13 @@ func (k Cache) Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dat
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		k.note(fmt.Sprintf("%v: tokenising %s again", err, c.PathOrID))
 	}
-	return k.make(a, name, stamp)
+	return k.make(ctx, a, name, stamp)
 }
 
 // make tokenises into a file of the cache.
-func (k Cache) make(a asked, name string, stamp []byte) (*Dataset, error) {
+func (k Cache) make(ctx context.Context, a asked, name string, stamp []byte) (*Dataset, error) {
 	to := &spool{dir: k.Dir, pattern: unfinished(name[:1]) + "*"}
-	d, err := build(a, to, k.Progress)
+	d, err := build(ctx, a, to, k.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +100,12 @@ func (k Cache) make(a asked, name string, stamp []byte) (*Dataset, error) {
 
 // alone tokenises for this process alone. What does not fit in memory lies in the cache's folder all the same, if there
 // is one: the system's for temporary files is often in memory.
-func (k Cache) alone(a asked) (*Dataset, error) {
+func (k Cache) alone(ctx context.Context, a asked) (*Dataset, error) {
 	to := &spool{}
 	if info, err := os.Stat(k.Dir); err == nil && info.IsDir() && unix.Access(k.Dir, unix.W_OK) == nil {
 		to.dir = k.Dir
 	}
-	return build(a, to, k.Progress)
+	return build(ctx, a, to, k.Progress)
 }
 
 // used is a data set of the cache, marked as used now.

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 
 	"gorun/configs"
+	"gorun/tools/countdown"
 )
 
 // cachedText is a data set's file of a hundred samples.
@@ -51,7 +54,7 @@ func TestCache(t *testing.T) {
 	k := Cache{Dir: filepath.Join(t.TempDir(), "tokens"), Tokenizer: "words"}
 	build := func(k Cache, c configs.Dataset, tok Tokenizer, longest, vocab int) *Dataset {
 		t.Helper()
-		d, err := k.Build(c, tok, longest, vocab)
+		d, err := k.Build(t.Context(), c, tok, longest, vocab)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +130,7 @@ func TestCacheDamaged(t *testing.T) {
 	k := Cache{Dir: dir, Tokenizer: "words", Progress: &said}
 	build := func() *Dataset {
 		t.Helper()
-		d, err := k.Build(cachedConfig(path), words{}, 16, 100)
+		d, err := k.Build(t.Context(), cachedConfig(path), words{}, 16, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +161,7 @@ func TestCacheDamaged(t *testing.T) {
 			t.Errorf("%s: said %q", name, said.text)
 		}
 	}
-	_, err = k.Build(cachedConfig(path+".none"), words{}, 16, 100)
+	_, err = k.Build(t.Context(), cachedConfig(path+".none"), words{}, 16, 100)
 	wantError(t, "no file", err, "data.jsonl.none")
 }
 
@@ -167,7 +170,7 @@ func TestCacheCannotBe(t *testing.T) {
 	path := write(t, "data.jsonl", cachedText())
 	var said notes
 	for _, dir := range []string{path, filepath.Join(path, "below")} {
-		d, err := Cache{Dir: dir, Progress: &said}.Build(cachedConfig(path), words{}, 16, 100)
+		d, err := Cache{Dir: dir, Progress: &said}.Build(t.Context(), cachedConfig(path), words{}, 16, 100)
 		if err != nil || d.Cached || len(samplesOf(t, closed(t, d))) != 100 {
 			t.Errorf("a cache that cannot be: %v", err)
 		}
@@ -183,7 +186,7 @@ func TestCacheSweeps(t *testing.T) {
 	for lock := range 16 {
 		put(t, dir, fmt.Sprintf("%s%d", unfinished(fmt.Sprintf("%x", lock)), lock), "left")
 	}
-	d, err := Cache{Dir: dir}.Build(cachedConfig(path), words{}, 16, 100)
+	d, err := Cache{Dir: dir}.Build(t.Context(), cachedConfig(path), words{}, 16, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +204,7 @@ func TestCacheOnce(t *testing.T) {
 	var all errgroup.Group
 	for range 4 {
 		all.Go(func() error {
-			d, err := Cache{Dir: dir}.Build(cachedConfig(path), tok, 16, 100)
+			d, err := Cache{Dir: dir}.Build(t.Context(), cachedConfig(path), tok, 16, 100)
 			return errors.Join(err, d.Close())
 		})
 	}
@@ -215,7 +218,7 @@ func TestCacheBound(t *testing.T) {
 	path, dir := write(t, "data.jsonl", cachedText()), t.TempDir()
 	cached := func(bound int64, longest int) bool {
 		t.Helper()
-		d, err := Cache{Dir: dir, Bound: bound}.Build(cachedConfig(path), words{}, longest, 100)
+		d, err := Cache{Dir: dir, Bound: bound}.Build(t.Context(), cachedConfig(path), words{}, longest, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,5 +258,42 @@ func TestCacheBound(t *testing.T) {
 	cached(1, 11)
 	if !cached(0, 11) || cached(0, 10) {
 		t.Error("a data set above the bound is not kept until the next")
+	}
+}
+
+// TestCacheInterrupted: a request to stop ends the reading of files, the tokenising, and the waiting for somebody else's;
+// nothing half done stays.
+func TestCacheInterrupted(t *testing.T) {
+	path, dir := write(t, "data.jsonl", cachedText()), t.TempDir()
+	k := Cache{Dir: dir, Tokenizer: "words"}
+	for questions := 0; ; questions++ { // of ctx, before it says that it has been cancelled
+		d, err := k.Build(&countdown.Context{Context: t.Context(), Left: questions}, cachedConfig(path), words{}, 16, 100)
+		if err == nil {
+			if closed(t, d); questions < 100 {
+				t.Errorf("asked %d times only whether to go on, of 100 records", questions)
+			}
+			break
+		}
+		left, globErr := filepath.Glob(filepath.Join(dir, "*tokens*"))
+		if !errors.Is(err, context.Canceled) || globErr != nil || len(left) > 0 {
+			t.Fatalf("stopped at question %d: %v; left in the cache: %v (%v)", questions, err, left, globErr)
+		}
+	}
+
+	other := cachedConfig(path)
+	other.LimitDatasetSamples = 7
+	name, _, err := k.name(t.Context(), asked{other, words{}, 16, 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock := flock.New(filepath.Join(dir, "lock-"+name[:1]))
+	if err := lock.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() //nolint:errcheck // the test is over
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := k.Build(ctx, other, words{}, 16, 100); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while another process tokenises: %v", err)
 	}
 }

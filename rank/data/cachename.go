@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,7 +18,7 @@ import (
 
 // name is a data set's name in the cache, "" if it is not for the cache: what is made up, or small, or depends on the
 // hour. stamp tells whether its files have been changed since.
-func (k Cache) name(a asked) (name string, stamp []byte, err error) {
+func (k Cache) name(ctx context.Context, a asked) (name string, stamp []byte, err error) {
 	c := a.config
 	if k.Dir == "" || c.Kind == "mock" || strings.HasPrefix(c.PathOrID, configs.DemoPrefix) {
 		return "", nil, nil // for a mock set there may be no tokenizer
@@ -58,7 +59,7 @@ func (k Cache) name(a asked) (name string, stamp []byte, err error) {
 	}
 	for _, f := range files {
 		write(f)
-		if err := hashFile(h, f); err != nil {
+		if err := hashFile(ctx, h, f); err != nil {
 			return "", nil, err
 		}
 	}
@@ -104,13 +105,26 @@ func stamps(c configs.Dataset) (out []byte, err error) {
 }
 
 // hashFile adds a file's contents, with its length behind them.
-func hashFile(h hash.Hash, path string) error {
+func hashFile(ctx context.Context, h hash.Hash, path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // only read from
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(h, untilCancelled{ctx, f}, make([]byte, 1<<20))
 	fmt.Fprintf(h, ":%d", n)
 	return err
+}
+
+// untilCancelled reads until its context is cancelled; to hash large files takes a while.
+type untilCancelled struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (u untilCancelled) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
 }

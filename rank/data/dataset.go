@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -68,13 +69,13 @@ func (d *Dataset) Stats() Stats {
 func (s Stats) Mean() float64 { return float64(s.Tokens) / float64(max(1, s.Samples)) }
 
 // Build reads and tokenises the data set of a recipe. longest is the model's own limit in tokens and vocab its size;
-// the samples are in the order of the data whatever the number of goroutines.
-func Build(c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, error) {
-	return Cache{}.Build(c, tok, longest, vocab)
+// the samples are in the order of the data whatever the number of goroutines. When ctx is cancelled it ends with ctx's error.
+func Build(ctx context.Context, c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, error) {
+	return Cache{}.Build(ctx, c, tok, longest, vocab)
 }
 
 // build makes a data set in a spool.
-func build(a asked, to *spool, p Progress) (*Dataset, error) {
+func build(ctx context.Context, a asked, to *spool, p Progress) (*Dataset, error) {
 	c, longest, vocab := a.config, a.longest, a.vocab
 	if c.SeqLength > 0 {
 		longest = c.SeqLength
@@ -89,7 +90,7 @@ func build(a asked, to *spool, p Progress) (*Dataset, error) {
 		} else if c.Kind == "mock" {
 			err = mock(w, c.NumSamples, c.MinLength, longest, vocab)
 		} else {
-			err = tokenise(w, c, a.tok, longest, p)
+			err = tokenise(ctx, w, c, a.tok, longest, p)
 		}
 	}
 	if err != nil {
@@ -103,7 +104,7 @@ func build(a asked, to *spool, p Progress) (*Dataset, error) {
 }
 
 // tokenise writes the samples of files.
-func tokenise(w *tokenWriter, c configs.Dataset, tok Tokenizer, longest int, p Progress) error {
+func tokenise(ctx context.Context, w *tokenWriter, c configs.Dataset, tok Tokenizer, longest int, p Progress) error {
 	read, err := newReader(c, tok, longest)
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func tokenise(w *tokenWriter, c configs.Dataset, tok Tokenizer, longest int, p P
 	defer told.end()
 	sources.read = told.add
 	a := &assembly{config: c, longest: longest, to: w}
-	if err := stream(c.NumWorkers, c.LimitDatasetSamples, read, sources.visit, a.chunk); err != nil {
+	if err := stream(ctx, c.NumWorkers, c.LimitDatasetSamples, read, sources.visit, a.chunk); err != nil {
 		return err
 	}
 	return a.end()

@@ -52,10 +52,10 @@ func TestBuild(t *testing.T) {
 		{configs.Dataset{Kind: "squad", ChatTemplate: true}, "dataset.chat_template"},
 		{configs.Dataset{Kind: "mock", SeqLength: 5, NumSamples: 3}, "dataset.vocab_size"},
 	} {
-		_, err := Build(c.set, words{}, 100, 0)
+		_, err := Build(t.Context(), c.set, words{}, 100, 0)
 		wantError(t, c.set.Kind, err, c.want)
 	}
-	_, err := Build(configs.Dataset{Kind: "squad"}, words{}, 0, 0)
+	_, err := Build(t.Context(), configs.Dataset{Kind: "squad"}, words{}, 0, 0)
 	wantError(t, "no length", err, "dataset.seq_length")
 }
 
@@ -70,7 +70,7 @@ func TestBuildFaults(t *testing.T) {
 	cfg.SeqLength = 10
 	var all []string
 	for _, cfg.NumWorkers = range []int{0, 1, 3, 64} {
-		_, err := Build(cfg, words{}, 100, 50)
+		_, err := Build(t.Context(), cfg, words{}, 100, 50)
 		wantError(t, "faults", err, "a.jsonl:1: ", "a.jsonl:20: ", "and 10 more")
 		if all = append(all, fmt.Sprint(err)); all[0] != fmt.Sprint(err) {
 			t.Errorf("%d goroutines: %v", cfg.NumWorkers, err)

@@ -96,7 +96,7 @@ func samplesOf(t interface {
 // built is a data set as Build gives it, which the test's end closes.
 func built(t *testing.T, c configs.Dataset, tok Tokenizer, longest, vocab int) (*Dataset, error) {
 	t.Helper()
-	d, err := Build(c, tok, longest, vocab)
+	d, err := Build(t.Context(), c, tok, longest, vocab)
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)

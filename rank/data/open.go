@@ -68,6 +68,17 @@ type unpacked struct {
 // Close closes the file.
 func (u *unpacked) Close() error { return u.close() }
 
+// wholly says of a file that cannot be unpacked to its end what may have happened to it.
+type wholly struct{ io.Reader }
+
+func (w wholly) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("cannot be unpacked to its end (is the download complete?): %w", err)
+	}
+	return n, err
+}
+
 func unpack(name string, f io.ReadCloser) (*unpacked, error) {
 	raw := bufio.NewReaderSize(f, 1<<16)
 	magic, _ := raw.Peek(4) // a failed read comes back at the next one
@@ -78,13 +89,13 @@ func unpack(name string, f io.ReadCloser) (*unpacked, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &unpacked{z, func() error { return errors.Join(z.Close(), f.Close()) }}, nil
+		return &unpacked{wholly{z}, func() error { return errors.Join(z.Close(), f.Close()) }}, nil
 	case ext == ".zst" || bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(raw, zstd.WithDecoderMaxMemory(zstdMaxFrame))
 		if err != nil {
 			return nil, err
 		}
-		return &unpacked{z, func() error { z.Close(); return f.Close() }}, nil
+		return &unpacked{wholly{z}, func() error { z.Close(); return f.Close() }}, nil
 	}
 	return &unpacked{raw, f.Close}, nil
 }

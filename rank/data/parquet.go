@@ -29,7 +29,7 @@ func visitParquet(path string, read func(bytes int64), fn visit) error {
 	}
 	err = visitRows(path, counted{f, read}, info.Size(), fn)
 	if err != nil && !errors.Is(err, errEnough) {
-		return fmt.Errorf("data: %s: not a whole parquet file: %w", path, err)
+		return fmt.Errorf("data: %s: not a whole parquet file (is the download complete?): %w", path, err)
 	}
 	return err
 }

@@ -20,7 +20,7 @@ func TestNoRoom(t *testing.T) {
 	k := Cache{Dir: filepath.Join(dir, "tokens"), Progress: &said}
 	build := func(lines int) (*Dataset, error) {
 		path := write(t, "data.jsonl", strings.Repeat(`{"text":"`+strings.Repeat("x", 1000)+`"}`+"\n", lines))
-		return k.Build(cachedConfig(path), letters{}, 1000, 300)
+		return k.Build(t.Context(), cachedConfig(path), letters{}, 1000, 300)
 	}
 	_, err := build(3 * spoolHeld / 2000)
 	wantError(t, "too many", err, "no room in "+k.Dir, "GORUN_CACHE", "no space left")
@@ -44,7 +44,7 @@ func TestNoFolder(t *testing.T) {
 	dir := t.TempDir()
 	for _, k := range []Cache{{Dir: dir}, {}} {
 		c := configs.Dataset{Kind: "mock", SeqLength: 1000, NumSamples: 3 * spoolHeld / 4000}
-		d, err := k.Build(c, words{}, 1000, 100)
+		d, err := k.Build(t.Context(), c, words{}, 1000, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

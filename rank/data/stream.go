@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -40,8 +41,8 @@ func (c *chunk) encode() {
 
 // stream visits records, at most limit of them (0 = all), tokenises them on some goroutines meanwhile (0 = one per core)
 // and gives them to take, in their order and on one goroutine. Only a few chunks are held at a time, however large the
-// files. The error is of a file that cannot be read at all, or take's.
-func stream(workers, limit int, read reader, visitAll func(visit) error, take func(*chunk) error) error {
+// files. The error is of a file that cannot be read at all, or take's, or says that ctx has been cancelled.
+func stream(ctx context.Context, workers, limit int, read reader, visitAll func(visit) error, take func(*chunk) error) error {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
@@ -60,6 +61,9 @@ func stream(workers, limit int, read reader, visitAll func(visit) error, take fu
 		}
 		s.put(enc, err)
 		n++
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		select {
 		case <-s.stop:
 			return errEnough

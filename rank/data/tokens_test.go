@@ -101,7 +101,7 @@ func TestTokensCut(t *testing.T) {
 	path := write(t, "data.jsonl", cachedText())
 	dir := t.TempDir()
 	for range 2 { // made, then read from the cache
-		d, err := Cache{Dir: dir}.Build(cachedConfig(path), words{}, 16, 100)
+		d, err := Cache{Dir: dir}.Build(t.Context(), cachedConfig(path), words{}, 16, 100)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestTokensOnDisk(t *testing.T) {
 	}}
 	c := cachedConfig(path)
 	c.NumWorkers = 1 // the counter is one goroutine's
-	d, err := Cache{Dir: t.TempDir()}.Build(c, tok, length, 300)
+	d, err := Cache{Dir: t.TempDir()}.Build(t.Context(), c, tok, length, 300)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,6 +102,7 @@ func (f *jsonFiles) step(r Record) error {
 		NumLabelTokens: r.NumLabelTokens,
 		TokS:           number(r.TokS),
 		StepTimeS:      number(r.StepTimeS),
+		MFU:            number(r.MFU),
 		MemGiB:         number(r.MemGiB),
 	})
 }

@@ -18,9 +18,9 @@ type endpoint struct {
 	server *http.Server
 	served chan error // what the server ended with
 
-	stepGauge, epoch, loss, gradNorm, lr, tokS, stepTime, memory prometheus.Gauge
-	tokens                                                       prometheus.Counter
-	valLoss                                                      *prometheus.GaugeVec
+	stepGauge, epoch, loss, gradNorm, lr, tokS, stepTime, mfu, memory prometheus.Gauge
+	tokens                                                            prometheus.Counter
+	valLoss                                                           *prometheus.GaugeVec
 }
 
 // openEndpoint listens on HOST:PORT; without a host on the loopback interface only.
@@ -63,6 +63,7 @@ func (e *endpoint) register() *prometheus.Registry {
 	e.lr = gauge("learning_rate", "Learning rate of the step.")
 	e.tokS = gauge("tokens_per_second", "Tokens per second and device, padding included.")
 	e.stepTime = gauge("step_seconds", "Seconds that the step took.")
+	e.mfu = gauge("mfu", "Share of the device's peak FLOPs, 0 to 1; 0 where the peak is not known.")
 	e.memory = gauge("device_memory_peak_bytes", "Peak memory of the device; 0 where it is not known.")
 	e.tokens = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "gorun", Name: "label_tokens_total", Help: "Valid tokens trained on since the process started."})
 	e.valLoss = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "gorun", Name: "validation_loss", Help: "Mean loss over the validation set's valid tokens."}, []string{"set"})
@@ -78,6 +79,7 @@ func (e *endpoint) step(r Record) error {
 	e.lr.Set(r.LR)
 	e.tokS.Set(r.TokS)
 	e.stepTime.Set(r.StepTimeS)
+	e.mfu.Set(r.MFU)
 	e.memory.Set(r.MemGiB * (1 << 30))
 	e.tokens.Add(float64(r.NumLabelTokens))
 	return nil

@@ -54,6 +54,7 @@ type trainingLine struct {
 	NumLabelTokens int    `json:"num_label_tokens"`
 	TokS           number `json:"tok_s"`
 	StepTimeS      number `json:"step_time_s"`
+	MFU            number `json:"mfu,omitempty"`
 	MemGiB         number `json:"mem_gib"`
 }
 

@@ -141,7 +141,7 @@ func tiles(r *records) []tile {
 		about = "about "
 	}
 	out := []tile{
-		{"Steps", fmt.Sprint(last.Step), fmt.Sprintf("epoch %d", last.Epoch)},
+		{"Steps", fmt.Sprint(last.Step), fmt.Sprintf("in epoch %d", last.Epoch+1)},
 		{"Training loss", value(float64(last.Loss)), "from " + value(float64(first.Loss))},
 	}
 	if best, ok := lowest(r.validations); ok {

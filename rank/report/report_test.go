@@ -57,6 +57,7 @@ func TestPage(t *testing.T) {
 		"Who &amp; why?", "x / y", "&lt;script&gt;alert(1)&lt;/script&gt;", "newest", "&lt;/pre&gt;",
 		`<div class="value">1.5</div><div class="note">from 2.5</div>`,   // training loss
 		`<div class="value">1.25</div><div class="note">step 3, a</div>`, // lowest validation
+		`<div class="value">3</div><div class="note">in epoch 2</div>`,   // steps
 		`<div class="value">60</div>`, `<div class="value">8.0 s</div>`,  // tokens, time
 		`<div class="value">200</div><div class="note">tok/s per device, median</`, // speed
 		"<title>step 2\nloss not finite</title>", "<title>step 2\na 2.25\n&lt;b&gt; 1.75</title>",

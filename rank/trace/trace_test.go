@@ -3,16 +3,15 @@ package trace
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+	"gorun/tools/golden"
+)
 
 // recorded is what jax-cuda13-pjrt 0.11.2 recorded of training on an H100, cut to a few events.
 func recorded(t testing.TB) []byte {
@@ -36,19 +35,7 @@ func TestRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, got := range map[string]string{"summary.txt": summary.String(), "chrome.json": chrome.String()} {
-		path := "testdata/" + name
-		if *rewrite {
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(want) != got {
-			t.Errorf("%s (-rewrite) differs; got:\n%s", path, got)
-		}
+		golden.File(t, "testdata/"+name, got)
 	}
 	var events []map[string]any
 	if err := json.Unmarshal(chrome.Bytes(), &events); err != nil {

@@ -28,16 +28,27 @@ func decode(r *http.Request, into any) error {
 	return json.NewDecoder(io.LimitReader(r.Body, 64<<20)).Decode(into)
 }
 
+// asked reads what someone who may write asks for; otherwise it answers, and returns false.
+func (s *Server) asked(w http.ResponseWriter, r *http.Request, ask any) bool {
+	err := s.writer(r)
+	if err == nil {
+		err = decode(r, ask)
+	}
+	if err != nil {
+		fail(w, err)
+	}
+	return err == nil
+}
+
 func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ask struct{ Type, Organization, Name, Visibility string }
-	if err := s.writer(r); err != nil {
-		fail(w, err)
+	if !s.asked(w, r, &ask) {
 		return
 	}
-	if err := decode(r, &ask); err != nil || ask.Name == "" {
-		fail(w, fmt.Errorf("bad request: %w", err))
+	if ask.Name == "" {
+		fail(w, &refusal{http.StatusBadRequest, "", "name is missing"})
 		return
 	}
 	if ask.Type == "" {
@@ -63,12 +74,7 @@ func (s *Server) preupload(w http.ResponseWriter, r *http.Request) {
 			Size         int64
 		}
 	}
-	if err := s.writer(r); err != nil {
-		fail(w, err)
-		return
-	}
-	if err := decode(r, &ask); err != nil {
-		fail(w, err)
+	if !s.asked(w, r, &ask) {
 		return
 	}
 	files := []map[string]any{}
@@ -92,12 +98,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 			Size int64
 		}
 	}
-	if err := s.writer(r); err != nil {
-		fail(w, err)
-		return
-	}
-	if err := decode(r, &ask); err != nil {
-		fail(w, err)
+	if !s.asked(w, r, &ask) {
 		return
 	}
 	objects := []map[string]any{}
