@@ -1,15 +1,16 @@
 // warp.cuh for the CPU: every thread of a block is a coroutine, which gives way where a warp or the block must meet.
-// It is for tests: slow, and strict about what the hardware leaves to luck.
-#include <math.h>
+// It is for tests: slow, and strict about what the hardware leaves to luck. Headers of the C++ library take longer to compile
+// than a kernel does, and every test's kernel is compiled: there are none of those that are large.
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 
-#include <type_traits>
-#include <utility>
-#include <vector>
+extern "C" {  // math.h
+float expf(float), fabsf(float), fmaxf(float, float), fminf(float, float), frexpf(float, int *), ldexpf(float, int), logf(float), nearbyintf(float), sqrtf(float);
+}
+static inline bool signbit(float x) { return __builtin_signbit(x); }
 
 typedef uint32_t u32;
 typedef uint16_t bf16;
@@ -31,16 +32,18 @@ static struct { u32 x, y; } threadIdx, blockIdx;
 namespace emulated {
 static char *shared;
 
+enum { MOST_THREADS = 1024, STACK = 64 << 10 };
+
 struct Thread {
   ucontext_t at;
-  std::vector<char> stack;
+  char *stack;
   bool ended = false;
   const void *wants = nullptr;  // which meeting it waits at: the warp's number, or the block
 };
-static std::vector<Thread> threads;
+static Thread threads[MOST_THREADS];
 static ucontext_t scheduler;
 static u32 now;              // the running thread
-static u32 slots[1024][16];  // what each thread lays down at a meeting
+static u32 slots[MOST_THREADS][16];  // what each thread lays down at a meeting
 
 static const char block_meeting = 0;
 static char warp_meeting[32];
@@ -52,16 +55,22 @@ static void meet(const void *where) {
 }
 static void meet_warp() { meet(&warp_meeting[now / 32]); }
 
+// Lanes is what all lanes of a warp have of something.
+template <class T> struct Lanes {
+  T all[32];
+  const T &operator[](u32 lane) const { return all[lane]; }
+};
+
 // collect lays v down and returns what all lanes of the warp laid down.
-template <class T> static std::vector<T> collect(const T &v) {
+template <class T> static Lanes<T> collect(const T &v) {
   static_assert(sizeof(T) <= sizeof(slots[0]));
   u32 me = now, first = me / 32 * 32;
   memcpy(slots[me], &v, sizeof v);
   meet_warp();
-  std::vector<T> all(32);
-  for (int i = 0; i < 32; i++) memcpy(&all[i], slots[first + i], sizeof v);
+  Lanes<T> lanes;
+  for (int i = 0; i < 32; i++) memcpy(&lanes.all[i], slots[first + i], sizeof v);
   meet_warp();
-  return all;
+  return lanes;
 }
 }  // namespace emulated
 
@@ -81,7 +90,7 @@ INLINE u32 pair(float a, float b) { return narrow(a) | (u32)narrow(b) << 16; }
 
 INLINE void product(float *c, const u32 *a, u32 b0, u32 b1) {
   struct Own { u32 a[4], b[2]; float c[4]; } own = {{a[0], a[1], a[2], a[3]}, {b0, b1}, {c[0], c[1], c[2], c[3]}};
-  std::vector<Own> all = emulated::collect(own);
+  emulated::Lanes<Own> all = emulated::collect(own);
   auto half = [](u32 x, int i) { return i ? high(x) : low(x); };
   auto A = [&](int row, int k) { return half(all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], k % 2); };
   auto B = [&](int k, int col) { return half(all[col * 4 + k % 8 / 2].b[k / 8], k % 2); };
@@ -91,7 +100,7 @@ INLINE void product(float *c, const u32 *a, u32 b0, u32 b1) {
 }
 
 INLINE u32 transposed(u32 x) {
-  std::vector<u32> all = emulated::collect(x);
+  emulated::Lanes<u32> all = emulated::collect(x);
   int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
   auto at = [&](int row, int col) { return all[row * 4 + col / 2] >> (col % 2 * 16) & 0xffff; };
   return at(2 * q, g) | at(2 * q + 1, g) << 16;
@@ -134,8 +143,8 @@ static bool run_block(u32 n) {
     t.ended = false;
     t.wants = nullptr;
     getcontext(&t.at);
-    t.at.uc_stack.ss_sp = t.stack.data();
-    t.at.uc_stack.ss_size = t.stack.size();
+    t.at.uc_stack.ss_sp = t.stack;
+    t.at.uc_stack.ss_size = STACK;
     t.at.uc_link = nullptr;
     makecontext(&t.at, enter, 0);
   }
@@ -158,14 +167,17 @@ static bool run_block(u32 n) {
   }
 }
 
-// call hands the parameters to a kernel, which takes them one by one or as one struct of pointers.
-template <class... P, size_t... I> static void call(void (*f)(P...), void **p, std::index_sequence<I...>) { f((P)p[I]...); }
-template <class... P> static void call(void (*f)(P...), void **p) { call(f, p, std::index_sequence_for<P...>()); }
-template <class S, class = std::enable_if_t<std::is_class_v<S>>> static void call(void (*f)(S), void **p) {
-  S all;
-  memcpy(&all, p, sizeof all);
-  f(all);
+// call hands the parameters to a kernel, which takes pointers one by one or all of them as one struct.
+template <class P> static P parameter(void **p) {
+  P value;
+  memcpy(&value, p, sizeof value);
+  return value;
 }
+template <size_t... I> struct Indices {};
+template <size_t N, size_t... I> struct Count : Count<N - 1, N - 1, I...> {};
+template <size_t... I> struct Count<0, I...> { typedef Indices<I...> Up; };
+template <class... P, size_t... I> static void call(void (*f)(P...), void **p, Indices<I...>) { f(parameter<P>(p + I)...); }
+template <class... P> static void call(void (*f)(P...), void **p) { call(f, p, typename Count<sizeof...(P)>::Up()); }
 
 static void **parameters;
 }  // namespace emulated
@@ -176,8 +188,9 @@ static void **parameters;
     using namespace emulated;                                                \
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;                  \
     pthread_mutex_lock(&one); /* XLA calls from its threads */               \
-    threads.resize(block);                                                   \
-    for (Thread & t : threads) t.stack.resize(64 << 10);                     \
+    static_assert(block <= MOST_THREADS);                                    \
+    for (u32 i = 0; i < block; i++)                                          \
+      if (!threads[i].stack) threads[i].stack = (char *)malloc(STACK);       \
     shared = (char *)aligned_alloc(64, ((bytes) + 64) / 64 * 64);            \
     parameters = p;                                                          \
     body = [] { call(kernel, parameters); };                                 \

@@ -228,6 +228,7 @@ func TestInstallTwiceAtOnce(t *testing.T) {
 }
 
 func TestPinned(t *testing.T) {
+	t.Setenv("GORUN_CACHE", t.TempDir())
 	for name, it := range pinned {
 		for choice := &it; choice != nil; choice = choice.fallback {
 			if choice.name != name || choice.setup == "" || choice.file == "" || len(choice.wheels) == 0 {
