@@ -21,7 +21,7 @@ RACE_PACKAGES := ./cmd/... ./csrc/... ./collective/... ./fsdp/... ./model ./mode
 DEMO_MODEL := demo:smollm2-135m
 DEMO_RUN   ?= runs/demo
 FUZZTIME ?= 20s
-TESTTIME ?= 15m
+TESTTIME ?= 20m
 
 .PHONY: help setup build demo test matrix vet race lint unit oracle readers bench peers fuzz gpu rewrite kills cover clean
 .NOTPARALLEL:
@@ -69,10 +69,11 @@ installed: build
 	@mkdir -p .cache
 	@bin/gorun setup --demo >$(INSTALLED)
 
+# The packages that take longest come first, for the others to run beside them.
 unit: installed $(TESTSUM) ## all tests; they begin without compiled programs
 	@rm -f $(SKIPS)
 	-@rm -rf "$(EXECUTABLES)"
-	$(TEST_ENV) $(GO) test -json -timeout $(TESTTIME) ./... | $(TESTSUM) -skips $(SKIPS)
+	$(TEST_ENV) $(GO) test -json -timeout $(TESTTIME) ./model ./rank ./... | $(TESTSUM) -skips $(SKIPS)
 
 race: installed $(TESTSUM) ## the tests of packages with goroutines, under the race detector; with what unit has compiled
 	$(TEST_ENV) $(GO) test -race -short -json -timeout $(TESTTIME) $(call present,$(RACE_PACKAGES)) | $(TESTSUM) -skips $(SKIPS)
