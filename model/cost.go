@@ -75,7 +75,7 @@ func (b block) scratch(c Config, s Shape) int64 {
 		mlp = size * tokens * 5 * wide
 	}
 	if c.Target == CPU {
-		return max(mlp, scores)
+		return max(mlp, scores) + b.widened(c)
 	}
 	// Besides, in the compute dtype: a few tensors of the stream, the gradients of attention's operands, and what is
 	// computed again.
@@ -87,6 +87,19 @@ func (b block) scratch(c Config, s Shape) int64 {
 		stream += 2*(heads+kv) + hidden
 	}
 	return size*tokens*stream + max(mlp, size*tokens*2*(heads+kv)+scores)
+}
+
+// widened is what a CPU's backward program holds of gate's and up's 8-bit weights in float32, for each of the passes whose
+// products it has.
+func (b block) widened(c Config) int64 {
+	if !b.float8 {
+		return 0
+	}
+	one := int64(4 * 2 * c.part().Intermediate * c.Decoder.Hidden)
+	if c.Remat == RematNone {
+		return one
+	}
+	return 2 * one
 }
 
 // scratch is a row of every slot for what experts are given, for its gradient and for that of what they give, and the

@@ -59,6 +59,7 @@ func TestPlannedMemory(t *testing.T) {
 		{name: "tp2 sp", dp: 1, tp: 2, set: []string{sequence}},
 		{name: "dp4", dp: 4, tp: 1},
 		{name: "dp2 in 8-bit floats", dp: 2, tp: 1, set: []string{"model.dtype=bf16", "peft.base_precision=fp8_all"}},
+		{name: "dp2 in 8-bit floats, full remat", dp: 2, tp: 1, set: []string{"model.dtype=bf16", "peft.base_precision=fp8_all", "distributed.activation_checkpointing=full"}},
 	} {
 		for _, scheme := range []string{"lora", "none"} {
 			if scheme == "none" && slices.Contains(m.set, "peft.base_precision=fp8_all") { // that is for a frozen base
