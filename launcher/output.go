@@ -21,49 +21,17 @@ func (c *console) mute(muted bool) {
 	c.muted = muted
 }
 
-// prefixed is a rank's stream on the console: each line gets the prefix, and no line is torn by another rank's. A console
-// that nobody reads any more, as when tee has gone, is no reason to end a rank: errors are let go; see spared.
-type prefixed struct {
-	to     *console
-	prefix string
-	part   []byte // a line that has not ended yet
-}
-
-// maxLine is how much of a line waits for its end.
-const maxLine = 64 << 10
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	n := len(b)
-	for len(b) > 0 {
-		end := bytes.IndexByte(b, '\n') + 1
-		if end == 0 {
-			p.part = append(p.part, b...)
-			if len(p.part) > maxLine {
-				p.flush()
-			}
-			return n, nil
+// stream is a rank's stream on the console: each line gets the prefix, and no line is torn by another rank's. A console that
+// nobody reads any more, as when tee has gone, is no reason to end a rank: errors are let go; see spared.
+func (c *console) stream(prefix string) *Lines {
+	return &Lines{Take: func(line []byte) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.muted {
+			_, _ = fmt.Fprintf(c.w, "%s%s", prefix, line)
 		}
-		p.part = append(p.part, b[:end]...)
-		b = b[end:]
-		p.flush()
-	}
-	return n, nil
-}
-
-// flush writes what there is of a line.
-func (p *prefixed) flush() {
-	if len(p.part) == 0 {
-		return
-	}
-	if p.part[len(p.part)-1] != '\n' {
-		p.part = append(p.part, '\n')
-	}
-	p.to.mu.Lock()
-	defer p.to.mu.Unlock()
-	if !p.to.muted {
-		_, _ = fmt.Fprintf(p.to.w, "%s%s", p.prefix, p.part)
-	}
-	p.part = p.part[:0]
+		return nil
+	}}
 }
 
 // spared is a rank's log, which the rank outlives: what comes after it could not be written, as on a full disk, is

@@ -102,16 +102,18 @@ func TestValidate(t *testing.T) {
 func TestPrefixed(t *testing.T) {
 	var b bytes.Buffer
 	to := &console{w: &b}
-	one, two := &prefixed{to: to, prefix: "[0]: "}, &prefixed{to: to, prefix: "[1]: "}
+	one, two := to.stream("[0]: "), to.stream("[1]: ")
 	for _, w := range []struct {
-		p    *prefixed
+		p    *Lines
 		text string
 	}{{one, "a"}, {two, "x\ny"}, {one, "b\n"}} {
 		if _, err := w.p.Write([]byte(w.text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	two.flush()
+	if err := two.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	if want := "[1]: x\n[0]: ab\n[1]: y\n"; b.String() != want {
 		t.Errorf("the console shows %q, want %q", b.String(), want)
 	}
@@ -126,7 +128,7 @@ func TestUnread(t *testing.T) {
 	if err := errors.Join(r.Close(), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	p := &prefixed{to: &console{w: w}}
+	p := (&console{w: w}).stream("")
 	for _, text := range []string{"a line\n", strings.Repeat("x", maxLine+1)} {
 		if n, err := p.Write([]byte(text)); n != len(text) || err != nil {
 			t.Errorf("%d of %d bytes, %v", n, len(text), err)

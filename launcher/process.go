@@ -159,8 +159,8 @@ func (a *Agent) connect(r *process, p *rdzv.Plan) (files []io.Closer, err error)
 		if p.World() > 1 {
 			prefix = fmt.Sprintf("[%d]: ", r.rank)
 		}
-		screen := &prefixed{to: to, prefix: prefix}
-		files = append(files, closer(func() error { screen.flush(); return nil }))
+		screen := to.stream(prefix)
+		files = append(files, closer(screen.Flush))
 		return io.MultiWriter(log, screen), log, nil
 	}
 	out, _, err := stream(1, "stdout", a.out)

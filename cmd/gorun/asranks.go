@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"gorun/launcher"
 	"gorun/rank"
 )
 
@@ -52,14 +52,14 @@ func (a *app) asRanks(ctx context.Context, n int) error {
 			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, "GORUN_JOB_KEY="+hex.EncodeToString(key))
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = 10 * time.Second
-		errs := &saidByRank{to: said}
+		errs := &launcher.Lines{Take: said.say}
 		cmd.Stdout, cmd.Stderr = io.Discard, errs
 		if r == 0 {
 			cmd.Stdout = a.stdout
 		}
 		all.Go(func() {
 			err := cmd.Run()
-			errs.flush()
+			_ = errs.Flush() // nobody is left to tell
 			if err != nil && said.enough() {
 				first = fmt.Errorf("rank %d: %w", r, err)
 				cancel()
@@ -96,33 +96,6 @@ func (s *saidOnce) enough() bool {
 	before := s.over
 	s.over = true
 	return !before
-}
-
-// saidByRank is a rank's stderr, which is shown by whole lines.
-type saidByRank struct {
-	to   *saidOnce
-	part []byte // a line that has not ended yet
-}
-
-// flush shows what there is of a last line.
-func (r *saidByRank) flush() {
-	if len(r.part) > 0 {
-		_ = r.to.say(append(r.part, '\n')) // nobody is left to tell
-	}
-}
-
-func (r *saidByRank) Write(b []byte) (int, error) {
-	r.part = append(r.part, b...)
-	for {
-		end := bytes.IndexByte(r.part, '\n') + 1
-		if end == 0 {
-			return len(b), nil
-		}
-		if err := r.to.say(r.part[:end]); err != nil {
-			return 0, err
-		}
-		r.part = r.part[end:]
-	}
 }
 
 // freePort is a port of the loopback interface that nobody listens on.
