@@ -168,6 +168,9 @@ type Checkpoint struct {
 	SaveOptimizer bool   `toml:"save_optimizer" doc:"Save optimizer state too; without it a checkpoint cannot be resumed."`
 }
 
+// GoesOn tells whether a run that is started again goes on from its last checkpoint.
+func (c Checkpoint) GoesOn() bool { return c.Enabled && c.Resume == "auto" }
+
 // Logging says what is printed and written.
 type Logging struct {
 	EverySteps  int    `toml:"every_steps" range:">=1" doc:"Print and log every so many steps."`

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"gorun/configs"
@@ -82,7 +81,7 @@ func (f *launchFlags) config(r *configs.Recipe, ranks int, a *app) (*launcher.Co
 	c.Tee, faults[1] = streams("--tee", f.Tee)
 	c.LocalFilter, faults[2] = launcher.ParseLocalRanks(f.LocalRanksFilter)
 	faults[3] = f.place(c, a)
-	if f.MaxRestarts > 0 && (!r.Checkpoint.Enabled || r.Checkpoint.Resume != "auto") {
+	if f.MaxRestarts > 0 && !r.Checkpoint.GoesOn() {
 		faults[4] = fmt.Errorf("--max-restarts %d: the recipe must have checkpoint.enabled = true and checkpoint.resume = \"auto\", for ranks that are started again to go on from the last checkpoint", f.MaxRestarts)
 	}
 	return c, errors.Join(faults[:]...)
@@ -128,7 +127,7 @@ func (c *trainCmd) launch(ctx context.Context, a *app, ranks int, ended func(*rd
 	}
 	// The end of ctx is the first signal, which asks for a checkpoint; the agent must see that signal, and the next one.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, append(hangup(), os.Interrupt, syscall.SIGTERM, syscall.SIGUSR1)...)
+	signal.Notify(signals, asks()...)
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -73,11 +72,7 @@ func (e leftToAgent) Unwrap() error { return e.error }
 // deaf keeps a further request to stop, after the first one, from ending this process before it has done what the first
 // asked for: Slurm sends its signals to all processes of a job, and the agents pass theirs on. The function that it
 // returns ends that.
-func deaf() (hear func()) {
-	unread := make(chan os.Signal, 1)
-	signal.Notify(unread, append(hangup(), syscall.SIGTERM, syscall.SIGUSR1)...)
-	return func() { signal.Stop(unread) }
-}
+func deaf() (hear func()) { return outlive(syscall.SIGTERM, syscall.SIGUSR1) }
 
 // isPipe tells whether a descriptor that we were started with is one to write events to; the runtime's own are not.
 func isPipe(fd int) bool {

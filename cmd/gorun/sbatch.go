@@ -116,7 +116,7 @@ func (c *sbatchCmd) ranksThere(a *app) (int, error) {
 // goesOn refuses what would not outlive a turn of the job.
 func (c *sbatchCmd) goesOn(r *configs.Recipe) error {
 	var faults []error
-	if !r.Checkpoint.Enabled || r.Checkpoint.Resume != "auto" {
+	if !r.Checkpoint.GoesOn() {
 		faults = append(faults, errors.New("the recipe must have checkpoint.enabled = true and checkpoint.resume = \"auto\": a job that is queued again goes on from its checkpoint"))
 	}
 	if shutdown := seconds(c.ShutdownTimeout, defaultShutdown); shutdown.Seconds() >= float64(c.Warning) {

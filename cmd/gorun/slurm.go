@@ -141,7 +141,7 @@ func goOn(ctx context.Context, a *app, step *slurm.Step, k configs.Checkpoint, w
 	case !job.Batch:
 		a.log.Info().Msgf("job %s has no batch script, so it can't be queued again: start it anew, and it goes on from its checkpoint", step.JobID)
 		return errLeft
-	case !k.Enabled || k.Resume != "auto":
+	case !k.GoesOn():
 		a.log.Warn().Msgf("job %s is not queued again: its next turn would not go on from a checkpoint of this one, as the recipe has checkpoint.enabled = %v and resume = %q", step.JobID, k.Enabled, k.Resume)
 		return errLeft
 	default:

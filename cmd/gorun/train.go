@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -77,11 +76,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 // unread keeps this process alive where nobody reads its output any more, as when an interrupt has ended the tee behind it
 // first: a write fails then, which no run minds, and SIGPIPE would end the run before it has saved. So would a second SIGHUP,
 // which a closed terminal and its shell may both send. The function that it returns ends that.
-func unread() (end func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, append(hangup(), syscall.SIGPIPE)...)
-	return func() { signal.Stop(signals) }
-}
+func unread() (end func()) { return outlive(syscall.SIGPIPE) }
 
 // train trains in this process.
 func (c *trainCmd) train(ctx context.Context, a *app) (err error) {
