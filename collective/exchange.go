@@ -102,22 +102,32 @@ func (j *Job) take(rank int, kind byte, late <-chan time.Time) (frame, error) {
 
 // Sum adds numbers up over all ranks, element by element, in the order of ranks: every rank gets the same bits.
 func (j *Job) Sum(what string, values []float64) ([]float64, error) {
+	return j.fold(what, values, j.cfg.Timeout, func(sum, v float64) float64 { return sum + v })
+}
+
+// Greatest is the greatest of all ranks' magnitudes, element by element; ranks may come as late as patience allows.
+func (j *Job) Greatest(what string, magnitudes []float64, patience time.Duration) ([]float64, error) {
+	return j.fold(what, magnitudes, patience, func(most, v float64) float64 { return max(most, v) })
+}
+
+// fold joins all ranks' numbers, element by element, to what begins as zeros.
+func (j *Job) fold(what string, values []float64, patience time.Duration, join func(sofar, v float64) float64) ([]float64, error) {
 	b := make([]byte, 0, 8*len(values))
 	for _, v := range values {
 		b = binary.BigEndian.AppendUint64(b, math.Float64bits(v))
 	}
-	all, err := j.Exchange(what, b)
+	all, err := j.ExchangeWithin(what, b, patience)
 	if err != nil {
 		return nil, err
 	}
-	sum := make([]float64, len(values))
+	out := make([]float64, len(values))
 	for r, x := range all {
 		if len(x) != len(b) {
 			return nil, j.fail(fmt.Errorf("exchange %s: rank %d gives %d numbers, this rank %d", what, r, len(x)/8, len(values)))
 		}
-		for i := range sum {
-			sum[i] += math.Float64frombits(binary.BigEndian.Uint64(x[8*i:]))
+		for i := range out {
+			out[i] = join(out[i], math.Float64frombits(binary.BigEndian.Uint64(x[8*i:])))
 		}
 	}
-	return sum, nil
+	return out, nil
 }

@@ -108,6 +108,13 @@ func TestExchange(t *testing.T) {
 		if err == nil && (sum[0] != 4 || sum[1] != 6) {
 			err = fmt.Errorf("sum %v, want [4 6]", sum)
 		}
+		if err != nil {
+			return err
+		}
+		most, err := jobs[r].Greatest("greatest", []float64{float64(r), float64(3 - r)}, time.Minute)
+		if err == nil && (most[0] != 3 || most[1] != 3) {
+			err = fmt.Errorf("greatest %v, want [3 3]", most)
+		}
 		return err
 	})
 	if err := errors.Join(errs...); err != nil {

@@ -80,16 +80,16 @@ func greatest(data []byte) float32 {
 
 // narrow makes the parameters of all drafts, one after the other. All ranks call it together.
 func (l *loader) narrow(m *model.Model) error {
-	most := make([]float32, len(l.drafts))
+	most := make([]float64, len(l.drafts))
 	for n, d := range l.drafts {
-		most[n] = d.most
+		most[n] = float64(d.most)
 	}
 	most, err := l.world.greatest("the greatest magnitudes of weights", most)
 	if err != nil {
 		return err
 	}
 	for n, d := range l.drafts {
-		if err := d.narrow(l, m, most[n]); err != nil {
+		if err := d.narrow(l, m, float32(most[n])); err != nil {
 			return fmt.Errorf("load %s: %w", d.param.Name, err)
 		}
 	}

@@ -2,10 +2,7 @@ package rank
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"gorun/collective"
@@ -203,29 +200,12 @@ func (w *world) sum(what string, v ...float64) ([]float64, error) {
 	return w.job.Sum(what, v)
 }
 
-// greatest is, number by number, the greatest of what the ranks give.
-func (w *world) greatest(what string, v []float32) ([]float32, error) {
-	if w.job == nil || len(v) == 0 {
-		return v, nil
+// greatest is, element by element, the greatest of all ranks' magnitudes.
+func (w *world) greatest(what string, magnitudes []float64) ([]float64, error) {
+	if w.job == nil || len(magnitudes) == 0 {
+		return magnitudes, nil
 	}
-	mine := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		mine = binary.LittleEndian.AppendUint32(mine, math.Float32bits(x))
-	}
-	all, err := w.job.ExchangeWithin(what, mine, minutes(w.limits.StartupTimeoutMinutes))
-	if err != nil {
-		return nil, err
-	}
-	out := slices.Clone(v)
-	for rank, theirs := range all {
-		if len(theirs) != len(mine) {
-			return nil, fmt.Errorf("exchange %s: rank %d gives %d bytes, want %d: is its recipe another?", what, rank, len(theirs), len(mine))
-		}
-		for i := range out {
-			out[i] = max(out[i], math.Float32frombits(binary.LittleEndian.Uint32(theirs[4*i:])))
-		}
-	}
-	return out, nil
+	return w.job.Greatest(what, magnitudes, minutes(w.limits.StartupTimeoutMinutes))
 }
 
 // fromLeader gives every rank what rank 0 gives, which may take as long as a checkpoint.
