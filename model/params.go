@@ -89,13 +89,13 @@ type Group struct {
 	Params []Param
 }
 
-// readBy tells whether programs of a direction take the parameter.
-func (p Param) readBy(d Direction) bool { return p.For == Both || p.For == d }
+// ReadBy tells whether programs of a direction take the parameter.
+func (p Param) ReadBy(d Direction) bool { return p.For == Both || p.For == d }
 
 // read picks those of the group's parameters that programs of a direction take.
 func (g Group) read(d Direction, w []*device.Buffer) (out []*device.Buffer) {
 	for i, p := range g.Params {
-		if p.readBy(d) {
+		if p.ReadBy(d) {
 			out = append(out, w[i])
 		}
 	}

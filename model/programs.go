@@ -42,7 +42,7 @@ func newEmitOf(g *hlo.Graph, cfg Config, group Group, s Shape, d Direction) *emi
 	e := &emit{Graph: g, cfg: cfg, part: cfg.part(), rows: s.Rows, seq: cfg.seq(s), chunks: cfg.Split.Context.chunks(s.Seq), grads: map[int]hlo.Value{}, rounding: newRounding()}
 	for _, p := range group.Params {
 		var w hlo.Value
-		if p.readBy(d) {
+		if p.ReadBy(d) {
 			w = g.Input(p.Shape)
 		}
 		e.w = append(e.w, w)

@@ -128,11 +128,7 @@ func (b *benchmark) sumUp() error {
 	res.Best, res.Median, res.Worst = sorted[0], sorted[len(sorted)/2], sorted[len(sorted)-1]
 	res.TokS = float64(b.tokens) / float64(j.sharing()) / res.Median
 	res.Useful = res.TokS * float64(b.useful) / float64(b.tokens)
-	adapter := j.trainedParams()
-	if j.Config.Full {
-		adapter = 0
-	}
-	res.TFLOPS = j.Base.Decoder.FLOPsPerToken(j.Recipe.Dataset.SeqLength, adapter) * res.TokS / 1e12
+	res.TFLOPS = j.flopsPerToken()(j.Recipe.Dataset.SeqLength) * res.TokS / 1e12
 	_, planned, err := j.fullest()
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func (j *Job) held() (out []held, keeps bool, err error) {
 		var h held
 		for _, p := range g.Params {
 			whole, shard := int64(p.Shape.Bytes()), int64(collective.ShardShape(p.Shape, n).Bytes())
-			if p.For != model.Forward {
+			if p.ReadBy(model.Backward) {
 				h.whole += whole
 			}
 			if p.For == model.Both {
@@ -109,7 +109,7 @@ func (j *Job) held() (out []held, keeps bool, err error) {
 				continue
 			}
 			h.frozen += shard
-			if p.For != model.Forward {
+			if p.ReadBy(model.Backward) {
 				h.copied += shard
 			}
 		}

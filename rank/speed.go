@@ -32,25 +32,27 @@ func peakFLOPs(kind string) float64 {
 
 // meter tells how fast a rank's device trains.
 type meter struct {
-	sharing  float64 // ranks that share the work on one micro-batch
-	perToken float64 // FLOPs of a token, beside those of
-	perPlace float64 // attention, for each token of its sequence
-	peak     float64 // FLOP/s of the device; 0 = not known
+	sharing  float64               // ranks that share the work on one micro-batch
+	perToken func(seq int) float64 // FLOPs of a token in a sequence of that length
+	peak     float64               // FLOP/s of the device; 0 = not known
 }
 
 // meter is what tells how fast a job trains on a device of the kind.
 func (j *Job) meter(kind string) meter {
-	m := meter{sharing: float64(j.sharing())}
-	adapter := j.trainedParams()
-	if j.Config.Full {
-		adapter = 0
-	}
-	m.perToken = j.Base.Decoder.FLOPsPerToken(0, adapter)
-	m.perPlace = j.Base.Decoder.FLOPsPerToken(1, adapter) - m.perToken
+	m := meter{sharing: float64(j.sharing()), perToken: j.flopsPerToken()}
 	if j.Recipe.Model.DType == "bf16" {
 		m.peak = peakFLOPs(kind)
 	}
 	return m
+}
+
+// flopsPerToken is spec.FLOPsPerToken of what the job trains.
+func (j *Job) flopsPerToken() func(seq int) float64 {
+	adapter := j.trainedParams()
+	if j.Config.Full {
+		adapter = 0
+	}
+	return func(seq int) float64 { return j.Base.Decoder.FLOPsPerToken(seq, adapter) }
 }
 
 // sharing is the number of ranks that share the work on one micro-batch, and so its tokens.
@@ -65,7 +67,7 @@ func (m meter) read(step *data.Step, seconds float64) (tokS, mfu float64) {
 	for _, mb := range step.Micro {
 		n := float64(mb.Rows*mb.Seq) / m.sharing
 		tokens += n
-		flops += n * (m.perToken + m.perPlace*float64(mb.Seq))
+		flops += n * m.perToken(mb.Seq)
 	}
 	if m.peak > 0 {
 		mfu = flops / seconds / m.peak
